@@ -1,0 +1,1 @@
+"""Frozen table of atoms, and the rules that group their occupancies."""

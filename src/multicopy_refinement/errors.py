@@ -1,0 +1,47 @@
+"""The exceptions of the package.
+
+The tree::
+
+    MulticopyError
+    |-- InputError               a file or an option is at fault (command line: exit status 2)
+    |   |-- ModelFileError       a coordinate file
+    |   |-- ReflectionFileError  a reflection file
+    |   `-- OutputError          a place to write to
+    |-- OccupancyError           (ValueError) values, masks, groups or sets that cannot be
+    |   `-- ConformationError    (AssertionError) a conformation whose atoms are in several groups
+    `-- StaleBasisError          a basis used with a model that has changed since it was made
+
+Not converging is a status of a solution, not an exception.
+"""
+
+
+class MulticopyError(Exception):
+    """Root of the package's exceptions."""
+
+
+class InputError(MulticopyError):
+    """A file or an option that the user gave is at fault."""
+
+
+class ModelFileError(InputError):
+    """A coordinate file cannot be used."""
+
+
+class ReflectionFileError(InputError):
+    """A reflection file cannot be used."""
+
+
+class OutputError(InputError):
+    """The place to write to cannot be used."""
+
+
+class OccupancyError(MulticopyError, ValueError):
+    """Occupancies, masks, groups or sets that break a rule; the message names index and value."""
+
+
+class ConformationError(OccupancyError, AssertionError):
+    """A conformation whose atoms do not share one collapsed index."""
+
+
+class StaleBasisError(MulticopyError):
+    """Group structure factors used with a model that is no longer the one they were made from."""

@@ -1,0 +1,187 @@
+"""Model, structure factors, scale and target composed into one differentiable forward model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from multicopy_refinement._typing import ComplexArray, FloatArray
+from multicopy_refinement.errors import InputError
+from multicopy_refinement.model import Model
+from multicopy_refinement.notices import Notice
+from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.scaling import Scale, fit_scale
+from multicopy_refinement.scaling.mask import solvent_structure_factors
+from multicopy_refinement.scattering import structure_factors
+from multicopy_refinement.targets import LeastSquares, MLAmplitude, Target, TargetKind
+from multicopy_refinement.targets.least_squares import amplitude_variance
+from multicopy_refinement.targets.sigma_a import ErrorModel, estimate_errors
+
+#: Cells of model and data that differ by more than this are refused, by more than the second named.
+CELL_TOLERANCE, CELL_NOTICE = 0.02, 0.001
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Agreement of model and data; None where there is no free set."""
+
+    r_work: float
+    r_free: float | None
+    log_likelihood: float
+    log_likelihood_free: float | None
+
+
+class Experiment(nn.Module):
+    """A model with the data that it is to explain.
+
+    ``forward()`` is F_model = k exp(-h'Bh/4) (F_calc + k_sol exp(-B_sol s^2/4) F_mask) at the
+    data's reflections, differentiable in the parameters of the model; the scale, the mask and the
+    error model are held between calls of `renew`.
+
+    Parameters
+    ----------
+    model
+        A loaded model.
+    data
+        Its reflections.
+    target
+        Maximum likelihood or least squares.
+
+    Raises
+    ------
+    InputError
+        Cells that differ by more than 2%, or space groups of another symmetry.
+    """
+
+    scale: Scale
+    errors: ErrorModel
+    target: Target
+    f_mask: ComplexArray
+
+    def __init__(
+        self, model: Model, data: ReflectionData, *, target: TargetKind = TargetKind.ML
+    ) -> None:
+        super().__init__()
+        self.notices = check_same_crystal(model, data)
+        self.model = model
+        self.data = data.on_crystal(model.cell, model.spacegroup)
+        self.target_kind = target
+        self._scale: Scale | None = None
+        self.renew()
+
+    @property
+    def f_obs(self) -> Tensor:
+        """Observed amplitudes in float64, ``[n]``."""
+        return torch.as_tensor(self.data.f_obs)
+
+    def f_calc(self) -> Tensor:
+        """Return F of the atoms alone, complex ``[n]``, differentiable."""
+        return structure_factors(self.model, self.data.hkl)
+
+    def forward(self, f_calc: Tensor | None = None) -> Tensor:
+        """Return F_model, complex128 ``[n]``; ``f_calc`` replaces that of the model's atoms."""
+        f = self.f_calc() if f_calc is None else f_calc
+        overall, solvent = self.held_parts()
+        return torch.as_tensor(overall) * (f.to(torch.complex128).cpu() + torch.as_tensor(solvent))
+
+    def held_parts(self) -> tuple[FloatArray, ComplexArray]:
+        """Return k exp(-h'Bh/4), and the solvent's part beside F_calc."""
+        data = self.data
+        return (self.scale.overall(data.hkl),
+                self.scale.solvent(data.s_squared) * self.f_mask)
+
+    def log_likelihood(self, f_model: Tensor | None = None) -> Tensor:
+        """Return the log-likelihood of the work set, a scalar, differentiable."""
+        f = self.forward() if f_model is None else f_model
+        each = self.target.log_likelihood(f.abs())
+        return each[torch.as_tensor(self.data.work)].sum()
+
+    # ------------------------------------------------------------------ what is held
+
+    def renew(self, f_calc: Tensor | None = None) -> None:
+        """Make the mask, fit the scale to the work set and estimate the errors anew."""
+        with torch.no_grad():
+            f = (self.f_calc() if f_calc is None else f_calc).to(torch.complex128).cpu()
+            self._renew_mask()
+            if self._scale is None:  # the weights of the fit come from errors, those from a fit
+                self._fit_scale(f.numpy(), None)
+                self.renew_errors(self.forward(f))
+            self._fit_scale(f.numpy(), self.errors.variance)
+            self.renew_errors(self.forward(f))
+
+    def renew_errors(self, f_model: Tensor) -> None:
+        """Estimate the errors of the target anew."""
+        size = f_model.detach().abs().numpy()
+        self.errors = estimate_errors(self.data, size)
+        if self.target_kind is TargetKind.ML:
+            self.target = MLAmplitude(self.f_obs, torch.as_tensor(self.data.centric), self.errors)
+        else:
+            self.target = LeastSquares(self.f_obs, amplitude_variance(self.data, size))
+
+    def _renew_mask(self) -> None:
+        model, data = self.model, self.data
+        occupancy = model.occupancy().detach().double().cpu().numpy()
+        xyz = model.xyz().detach().double().cpu().numpy()
+        self.f_mask, self.solvent_fraction = solvent_structure_factors(
+            model.table, occupancy, xyz, data.cell, data.spacegroup, data.hkl
+        )
+
+    def _fit_scale(self, f_calc: ComplexArray, variance: FloatArray | None) -> None:
+        data = self.data
+        self.scale = fit_scale(
+            f_calc, self.f_mask, data.f_obs, data.hkl, data.s_squared, data.spacegroup, data.work,
+            self.solvent_fraction, variance, self._scale,
+        )  # fmt: skip
+        self._scale = self.scale
+
+    # ------------------------------------------------------------------ agreement
+
+    def statistics(self, f_model: Tensor | None = None) -> Statistics:
+        """Return R factors and log-likelihoods of work and free set."""
+        with torch.no_grad():
+            f = (self.forward() if f_model is None else f_model).abs()
+            each = self.target.log_likelihood(f).numpy()
+        size, data = f.numpy(), self.data
+        has_free = bool(data.free.any())
+        return Statistics(
+            r_factor(data.f_obs[data.work], size[data.work]),
+            r_factor(data.f_obs[data.free], size[data.free]) if has_free else None,
+            float(each[data.work].sum()),
+            float(each[data.free].sum()) if has_free else None,
+        )
+
+
+def r_factor(f_obs: FloatArray, f_model: FloatArray) -> float:
+    """Return sum |F_obs - F_model| / sum F_obs; both are on the data's scale."""
+    return float(np.abs(f_obs - f_model).sum() / f_obs.sum())
+
+
+def check_same_crystal(model: Model, data: ReflectionData) -> list[Notice]:
+    """Refuse data of another crystal; return a notice for small differences."""
+    difference = model.cell.largest_difference(data.cell)
+    cells = f"model {_cell_text(model)}, data {_cell_text(data)}"
+    if difference > CELL_TOLERANCE:
+        raise InputError(f"the cells of model and data differ by {100 * difference:.1f}%: {cells}")
+    notices = []
+    if difference > CELL_NOTICE:
+        notices.append(Notice("cell_differs", f"the cells of model and data differ by "
+                              f"{100 * difference:.2f}%; the model's is used: {cells}"))
+    mine, theirs = model.spacegroup, data.spacegroup
+    if mine.name != theirs.name:
+        if not np.array_equal(_sorted(mine.rotations), _sorted(theirs.rotations)):
+            raise InputError("model and data have different symmetry: space group "
+                             f"{mine.name} and {theirs.name}")
+        notices.append(Notice("spacegroup_differs", f"space group {theirs.name} of the data is not "
+                              f"{mine.name} of the model, which is used"))
+    return notices
+
+
+def _sorted(rotations: np.ndarray) -> np.ndarray:
+    return np.unique(rotations.reshape(-1, 9), axis=0)
+
+
+def _cell_text(crystal: Model | ReflectionData) -> str:
+    return " ".join(f"{value:.2f}" for value in crystal.cell.parameters)

@@ -1,0 +1,1 @@
+"""Reading and writing of coordinate and reflection files."""

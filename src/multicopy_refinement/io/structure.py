@@ -1,0 +1,311 @@
+"""Reading of coordinate files (PDB, mmCIF) into a table of atoms."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.errors import ModelFileError
+from multicopy_refinement.io.text import fixed_columns, parse_unique, read_bytes
+from multicopy_refinement.notices import Notice, listed
+
+_PDB_RECORD = re.compile(rb"^(ATOM  |HETATM|CRYST1|HEADER|REMARK|MODEL )", re.MULTILINE)
+_CIF_BLOCK = re.compile(rb"^\s*data_\S*", re.MULTILINE | re.IGNORECASE)
+_OCCUPANCY_COLUMNS = (54, 60)
+
+
+class StructureFormat(StrEnum):
+    """Format of a coordinate file."""
+
+    PDB = "pdb"
+    MMCIF = "mmcif"
+
+
+@dataclass(frozen=True, eq=False)
+class StructureFile:
+    """A coordinate file as read.
+
+    Attributes
+    ----------
+    path, format
+        Where it came from, and how it was written.
+    table
+        Its atoms in the order of the file.
+    cell, spacegroup
+        Of the crystal.
+    notices
+        What was odd in it.
+    content
+        Its bytes (unpacked).
+    order
+        Position in the file of each atom of ``structure()``, in gemmi's order.
+    """
+
+    path: Path
+    format: StructureFormat
+    table: AtomTable
+    cell: Cell
+    spacegroup: SpaceGroup
+    notices: tuple[Notice, ...]
+    content: bytes
+    order: IntArray
+
+    def structure(self) -> gemmi.Structure:
+        """Return the file as a gemmi structure, parsed anew (so that this class can be pickled)."""
+        if self.format is StructureFormat.PDB:
+            return _parse_pdb(self.path, self.content)
+        return _parse_mmcif(self.path, model_block(self.path, self.content))
+
+
+def read_structure(path: str | Path) -> StructureFile:
+    """Read a PDB or mmCIF file, told apart by content, gzipped or not.
+
+    Raises
+    ------
+    ModelFileError
+        What makes the file unusable: one line that says what, where and what to do.
+    """
+    content = read_bytes(path, ModelFileError)
+    form = _recognise(path, content)
+    if form is StructureFormat.PDB:
+        structure, order, texts = _read_pdb(path, content)
+    else:
+        structure, order, texts = _read_mmcif(path, content)
+    flat = gemmi.FlatStructure(structure)
+    if len(flat) == 0 or len(texts) == 0:
+        raise ModelFileError(f"{path}: no atoms in the file")
+    cell, group = _crystal(path, structure)
+    table = _table(flat, structure, order)
+    _check_atoms(path, table)
+    occupancy, notices = _occupancies(path, texts, table)
+    return StructureFile(Path(path), form, table.with_occupancy(occupancy), cell, group,
+                         tuple(notices), content, order)
+
+
+def _recognise(path: str | Path, content: bytes) -> StructureFormat:
+    if not content.strip():
+        raise ModelFileError(f"{path}: the file is empty")
+    head = content[:200_000]
+    if _CIF_BLOCK.search(head) and b"_" in head:
+        return StructureFormat.MMCIF
+    if _PDB_RECORD.search(content):
+        return StructureFormat.PDB
+    raise ModelFileError(f"{path}: neither a PDB nor an mmCIF file")
+
+
+# ---------------------------------------------------------------------- PDB
+
+
+def pdb_atom_lines(content: bytes) -> tuple[IntArray, IntArray, np.ndarray]:
+    """Return start and end of the lines of atoms, and the content as ``uint8``."""
+    buffer = np.frombuffer(content, dtype=np.uint8)
+    breaks = np.flatnonzero(buffer == 10)
+    start = np.concatenate([[0], breaks + 1])
+    end = np.concatenate([breaks, [len(buffer)]])
+    # a carriage return belongs to the line break
+    end = end - ((end > start) & (buffer[np.maximum(end - 1, 0)] == 13))
+    keep = end - start >= 3
+    start, end = start[keep], end[keep]
+    word = fixed_columns(buffer, start, end, 0, 6)
+    word = np.char.upper(word) if (buffer[start] >= 97).any() else word
+    stop = np.flatnonzero((word == b"END   ") | (word == b"END"))
+    if len(stop):
+        start, end, word = start[: stop[0]], end[: stop[0]], word[: stop[0]]
+    atoms = (word == b"ATOM  ") | (word == b"ATOM") | (word == b"HETATM")
+    return start[atoms], end[atoms], buffer
+
+
+def _read_pdb(path: str | Path, content: bytes) -> tuple[gemmi.Structure, IntArray, np.ndarray]:
+    start, end, buffer = pdb_atom_lines(content)
+    structure = _parse_pdb(path, content)
+    serials = gemmi.FlatStructure(structure).serials
+    n = len(start)
+    order = np.arange(n)
+    if len(serials) != n or np.any(np.diff(serials) <= 0):
+        # gemmi gathers the atoms of a residue: number the lines to learn where each came from
+        serials = gemmi.FlatStructure(_parse_pdb(path, _renumbered(content, start, end))).serials
+        order = np.asarray(serials, dtype=np.int64)
+        if len(order) != n or not np.array_equal(np.sort(order), np.arange(n)):
+            raise ModelFileError(f"{path}: {n} atom lines, of which {len(order)} could be read")
+    return structure, order, fixed_columns(buffer, start, end, *_OCCUPANCY_COLUMNS)
+
+
+def _parse_pdb(path: str | Path, content: bytes) -> gemmi.Structure:
+    try:
+        return gemmi.read_pdb_string(content)
+    except (RuntimeError, ValueError) as fault:
+        raise ModelFileError(f"{path}: not a readable PDB file: {_one_line(fault)}") from None
+
+
+def _renumbered(content: bytes, start: IntArray, end: IntArray) -> bytes:
+    """Return the content with the atoms' serials replaced by their order, in hybrid-36."""
+    buffer = np.frombuffer(content, dtype=np.uint8).copy()
+    serial = np.array([_hybrid36(i) for i in range(len(start))], dtype="S5")
+    text = np.char.rjust(serial, 5).astype("S5").view(np.uint8).reshape(-1, 5)
+    long_enough = end - start >= 11
+    buffer[start[long_enough, None] + np.arange(6, 11)] = text[long_enough]
+    return buffer.tobytes()
+
+
+def _hybrid36(number: int) -> str:
+    if number < 100_000:
+        return str(number)
+    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    number += 10 * 36**4 - 100_000
+    text = ""
+    for _ in range(5):
+        number, rest = divmod(number, 36)
+        text = digits[rest] + text
+    return text
+
+
+# ---------------------------------------------------------------------- mmCIF
+
+
+def _read_mmcif(path: str | Path, content: bytes) -> tuple[gemmi.Structure, IntArray, np.ndarray]:
+    block = model_block(path, content)
+    sites = block.find_mmcif_category("_atom_site.")
+    tags = list(sites.tags)
+    if "_atom_site.id" not in tags or "_atom_site.Cartn_x" not in tags:
+        raise ModelFileError(f"{path}: the file has no _atom_site.id or no _atom_site.Cartn_x")
+    structure = _parse_mmcif(path, block)
+    if "_atom_site.occupancy" in tags:
+        texts = np.array(list(block.find_values("_atom_site.occupancy")), dtype=object)
+    else:
+        texts = np.full(len(sites), "?", dtype=object)
+    serials = gemmi.FlatStructure(structure).serials
+    order = np.arange(len(sites))
+    if len(serials) != len(sites) or np.any(np.diff(serials) <= 0):
+        column = block.find_values("_atom_site.id")
+        for row in range(len(sites)):
+            column[row] = str(row)
+        order = np.asarray(gemmi.FlatStructure(_parse_mmcif(path, block)).serials, dtype=np.int64)
+        if not np.array_equal(np.sort(order), np.arange(len(sites))):
+            raise ModelFileError(f"{path}: {len(sites)} rows in _atom_site, of which {len(order)} "
+                                 "could be read")
+    return structure, order, texts
+
+
+def model_block(path: str | Path, content: bytes) -> gemmi.cif.Block:
+    """Return the block of an mmCIF file that holds the atoms."""
+    try:
+        document = gemmi.cif.read_string(content)
+    except (RuntimeError, ValueError) as fault:
+        raise ModelFileError(f"{path}: not a readable mmCIF file: {_one_line(fault)}") from None
+    for block in document:
+        if len(block.find_mmcif_category("_atom_site.")) > 0:
+            return block
+    small = any(len(b.find_values("_atom_site_fract_x")) > 0 for b in document)
+    raise ModelFileError(
+        f"{path}: a small-molecule CIF (fractional coordinates); convert it to mmCIF first"
+        if small else f"{path}: no atoms in the file (no _atom_site category)"
+    )
+
+
+def _parse_mmcif(path: str | Path, block: gemmi.cif.Block) -> gemmi.Structure:
+    try:
+        return gemmi.make_structure_from_block(block)
+    except (RuntimeError, ValueError) as fault:
+        raise ModelFileError(f"{path}: not a readable mmCIF file: {_one_line(fault)}") from None
+
+
+# ---------------------------------------------------------------------- both
+
+
+def _crystal(path: str | Path, structure: gemmi.Structure) -> tuple[Cell, SpaceGroup]:
+    if not structure.cell.is_crystal():
+        raise ModelFileError(f"{path}: no unit cell (CRYST1 record or _cell category)")
+    group = structure.find_spacegroup()
+    if group is None:
+        name = structure.spacegroup_hm
+        known = f"space group {name!r} is not known" if name else "no space group"
+        raise ModelFileError(f"{path}: {known} (CRYST1 record or _symmetry category)")
+    return Cell(*structure.cell.parameters), SpaceGroup(group.xhm())
+
+
+def _table(flat: gemmi.FlatStructure, structure: gemmi.Structure, order: IntArray) -> AtomTable:
+    to_file = np.empty(len(order), dtype=np.int64)
+    to_file[order] = np.arange(len(order))
+    same = bool((order == np.arange(len(order))).all())
+
+    def column(values: np.ndarray, dtype: str) -> np.ndarray:
+        array = np.array(values) if same else np.array(values)[to_file]
+        if dtype.startswith("S"):
+            return np.ascontiguousarray(array).view(dtype).reshape(len(order))
+        return array.astype(dtype)
+
+    icode = column(flat.icodes, "int8")
+    return AtomTable(
+        hetatm=column(flat.het_flags, "int8") == ord("H"),
+        model=column(flat.model_num, "int32"),
+        chain=column(flat.chain_ids, "S8"),
+        resseq=column(flat.resnums, "int32"),
+        icode=np.where(icode == ord(" "), 0, icode).astype(np.int8).view("S1"),
+        resname=column(flat.residue_names, "S8"),
+        name=column(flat.atom_names, "S8"),
+        altloc=column(flat.altlocs, "int8").view("S1"),
+        element=column(flat.element_names, "S2"),
+        charge=column(flat.charge, "int8"),
+        xyz=column(flat.pos, "float64"),
+        occupancy=column(flat.occ, "float64"),
+        b_iso=np.round(column(flat.b_iso, "float64"), 5),  # gemmi holds single precision
+        u_aniso=_anisotropic(structure, order),
+    )
+
+
+def _anisotropic(structure: gemmi.Structure, order: IntArray) -> FloatArray:
+    u_aniso = np.zeros((len(order), 6))
+    first = next(iter(structure[0].all()))
+    has_any = first.atom.aniso.nonzero() or any(c.atom.aniso.nonzero() for m in structure
+                                                for c in m.all())
+    if has_any:
+        rows = [c.atom.aniso.elements_pdb() for m in structure for c in m.all()]
+        u_aniso[order] = np.round(np.array(rows, dtype=np.float64), 7)
+    return u_aniso
+
+
+def _check_atoms(path: str | Path, table: AtomTable) -> None:
+    unknown = table.element == b"X"
+    if unknown.any():
+        names = listed(list(table.labels(unknown)))
+        raise ModelFileError(f"{path}: unknown element of {names}; check the element column")
+    if not np.isfinite(table.xyz).all():
+        names = listed(list(table.labels(~np.isfinite(table.xyz).all(axis=1))))
+        raise ModelFileError(f"{path}: coordinates of {names} are not numbers")
+
+
+def _occupancies(
+    path: str | Path, texts: np.ndarray, table: AtomTable
+) -> tuple[FloatArray, list[Notice]]:
+    """Return the occupancies as written; one that is missing is 1 with a notice."""
+    values, _ = parse_unique(texts)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad) == 0:
+        return values, []
+    missing, wrong = [], []
+    for atom in bad.tolist():
+        raw = texts[atom]
+        text = (raw.decode("latin-1") if isinstance(raw, bytes) else raw).strip()
+        (missing if text in {"", "?", "."} else wrong).append((atom, text))
+    if wrong:
+        atom, text = wrong[0]
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise ModelFileError(f"{path}: occupancy {text!r} of atom {table.label(atom)} is not a "
+                             f"number{more}; write one from 0 to 1")
+    atoms = [atom for atom, _ in missing]
+    values[atoms] = 1.0
+    labels = table.labels(atoms)
+    return values, [Notice("occupancy_missing", f"{len(labels)} atoms have no occupancy; 1.00 is "
+                           f"taken: {listed(list(labels))}", labels)]
+
+
+def _one_line(fault: Exception) -> str:
+    return " ".join(str(fault).split())

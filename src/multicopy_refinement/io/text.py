@@ -1,0 +1,69 @@
+"""Bytes of input files, gzipped or not, and numbers written as text."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.errors import InputError
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?(\(\d+\))?")
+
+
+def read_bytes(path: str | Path, error: type[InputError]) -> bytes:
+    """Return the content of a file, unpacked when it is gzipped, whatever its name."""
+    try:
+        content = Path(path).read_bytes()
+    except IsADirectoryError:
+        raise error(f"{path}: is a directory, not a file") from None
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except OSError as fault:
+        raise error(f"{path}: cannot be read: {fault.strerror}") from None
+    if content[:2] == b"\x1f\x8b":
+        try:
+            return gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as fault:
+            raise error(f"{path}: damaged gzip file: {fault}") from None
+    return content
+
+
+def parse_number(text: str) -> float | None:
+    """Return a number, its uncertainty in brackets left out, or None where there is none.
+
+    >>> parse_number("0.70(2)"), parse_number("****"), parse_number("nan")
+    (0.7, None, None)
+    """
+    text = text.strip()
+    if not _NUMBER.fullmatch(text):
+        return None
+    return float(text.split("(")[0])
+
+
+def fixed_columns(buffer: np.ndarray, start: IntArray, end: IntArray, first: int, last: int) -> (
+    np.ndarray
+):  # fmt: skip
+    """Return columns first..last (0-based, half-open) of lines as ``S`` strings, blank-padded."""
+    place = start[:, None] + np.arange(first, last)
+    inside = place < end[:, None]
+    columns = np.where(inside, buffer[np.minimum(place, len(buffer) - 1)], np.uint8(32))
+    return np.ascontiguousarray(columns).view(f"S{last - first}")[:, 0]
+
+
+def parse_unique(texts: np.ndarray) -> tuple[FloatArray, np.ndarray]:
+    """Return texts as numbers (nan where one is none) by looking at each distinct one once."""
+    import pandas as pd
+
+    codes, unique = pd.factorize(texts)
+    values = [parse_number(_as_text(t)) for t in unique.tolist()]
+    numbers = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+    return numbers[codes] if len(codes) else np.empty(0), codes
+
+
+def _as_text(value: bytes | str) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value

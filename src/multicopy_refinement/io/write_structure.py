@@ -1,0 +1,150 @@
+"""Writing of a model: the input file with its numbers replaced and all else kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from multicopy_refinement._typing import BoolArray, FloatArray
+from multicopy_refinement.io.files import written_aside
+from multicopy_refinement.io.structure import (
+    StructureFile,
+    StructureFormat,
+    model_block,
+    pdb_atom_lines,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class AtomValues:
+    """Numbers to write, one row an atom in the order of the file.
+
+    Attributes
+    ----------
+    occupancy
+        As it is to be written, rounded already.
+    xyz, b_iso, u_aniso
+        A, A^2, A^2; written only where they differ from the file's.
+    occupancy_su
+        Standard uncertainties, nan where there is none; None writes no such column.
+    """
+
+    occupancy: FloatArray
+    xyz: FloatArray
+    b_iso: FloatArray
+    u_aniso: FloatArray
+    occupancy_su: FloatArray | None = None
+
+
+def write_pdb(source: StructureFile, values: AtomValues, path: str | Path) -> None:
+    """Write PDB: the lines of a PDB input with new numbers, or a conversion of an mmCIF input."""
+    moved_u = np.abs(values.u_aniso - source.table.u_aniso).max(initial=0.0) > 1e-4
+    if source.format is StructureFormat.PDB and not moved_u:
+        content = _replaced_lines(source, values)
+    else:
+        structure = _updated_structure(source, values)
+        structure.shorten_ccd_codes()
+        content = structure.make_pdb_string().encode()
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
+
+
+def write_mmcif(source: StructureFile, values: AtomValues, path: str | Path) -> None:
+    """Write mmCIF: the blocks of an mmCIF input with new numbers, or a conversion of a PDB input.
+
+    Occupancies have four decimals; ``_atom_site.occupancy_esd`` holds standard uncertainties.
+    """
+    if source.format is StructureFormat.MMCIF:
+        document = gemmi.cif.read_string(source.content)
+        name = model_block(source.path, source.content).name
+        _update_sites(document[name], source, values, rows=np.arange(len(values.occupancy)))
+    else:
+        document = _updated_structure(source, values).make_mmcif_document()
+        _update_sites(document[0], source, values, rows=source.order)
+    with written_aside(path) as aside:
+        document.write_file(str(aside))
+
+
+def _moved(source: StructureFile, values: AtomValues) -> tuple[BoolArray, BoolArray]:
+    """Return which atoms have other coordinates or B than the file, by half its last digit."""
+    xyz = np.abs(values.xyz - source.table.xyz).max(axis=1) > 5e-4
+    b_iso = np.abs(values.b_iso - source.table.b_iso) > 5e-3
+    return xyz, b_iso
+
+
+def _replaced_lines(source: StructureFile, values: AtomValues) -> bytes:
+    """Return the PDB lines of the input with occupancies, and what has moved, replaced."""
+    start, end, buffer = pdb_atom_lines(source.content)
+    text = buffer.copy()
+    moved, warmer = _moved(source, values)
+    fields = [
+        (54, np.ones(len(start), dtype=bool), [f"{v:6.2f}" for v in values.occupancy]),
+        (30, moved, ["".join(f"{c:8.3f}" for c in row) for row in values.xyz]),
+        (60, warmer, [f"{v:6.2f}" for v in values.b_iso]),
+    ]
+    short: list[tuple[int, int, str]] = []
+    for column, wanted, texts in fields:
+        width = len(texts[0])
+        whole = wanted & (end - start >= column + width)
+        characters = np.array(texts, dtype=f"S{width}").view(np.uint8).reshape(-1, width)
+        text[start[whole, None] + np.arange(column, column + width)] = characters[whole]
+        short += [(int(i), column, texts[i]) for i in np.flatnonzero(wanted & ~whole)]
+    return _with_longer_lines(text.tobytes(), start, end, short)
+
+
+def _with_longer_lines(
+    content: bytes, start: np.ndarray, end: np.ndarray, short: list[tuple[int, int, str]]
+) -> bytes:
+    """Return the content with values put into lines that end before their columns."""
+    for line, column, value in sorted(short, reverse=True):
+        begin, stop = int(start[line]), int(end[line])
+        old = content[begin:stop].ljust(column + len(value))
+        new = old[:column] + value.encode() + old[column + len(value) :]
+        content = content[:begin] + new + content[stop:]
+    return content
+
+
+def _updated_structure(source: StructureFile, values: AtomValues) -> gemmi.Structure:
+    structure = source.structure()
+    moved, warmer = _moved(source, values)
+    u_moved = np.abs(values.u_aniso - source.table.u_aniso).max(axis=1) > 1e-4
+    atoms = (site.atom for model in structure for site in model.all())
+    for atom, i in zip(atoms, source.order.tolist(), strict=True):
+        atom.occ = float(values.occupancy[i])
+        if moved[i]:
+            atom.pos = gemmi.Position(*values.xyz[i])
+        if warmer[i]:
+            atom.b_iso = float(values.b_iso[i])
+        if u_moved[i]:
+            atom.aniso = gemmi.SMat33f(*values.u_aniso[i])
+    return structure
+
+
+def _update_sites(
+    block: gemmi.cif.Block, source: StructureFile, values: AtomValues, rows: np.ndarray
+) -> None:
+    """Replace numbers in the _atom_site loop; ``rows`` gives the atom of each of its rows."""
+    sites = block.find_mmcif_category("_atom_site.")
+    sites.ensure_loop()
+    loop = sites.loop
+    for tag in ("_atom_site.occupancy", "_atom_site.occupancy_esd"):
+        if tag not in loop.tags:
+            loop.add_columns([tag], "?")
+    moved, warmer = _moved(source, values)
+    everything = np.ones(len(rows), dtype=bool)
+    _fill(block, "occupancy", [f"{values.occupancy[i]:.4f}" for i in rows], everything)
+    su = values.occupancy_su
+    known = ["?" if su is None or np.isnan(su[i]) else f"{su[i]:.4f}" for i in rows]
+    _fill(block, "occupancy_esd", known, everything)
+    for axis, tag in enumerate(("Cartn_x", "Cartn_y", "Cartn_z")):
+        _fill(block, tag, [f"{values.xyz[i, axis]:.3f}" for i in rows], moved[rows])
+    _fill(block, "B_iso_or_equiv", [f"{values.b_iso[i]:.2f}" for i in rows], warmer[rows])
+
+
+def _fill(block: gemmi.cif.Block, tag: str, texts: list[str], wanted: BoolArray) -> None:
+    column = block.find_values(f"_atom_site.{tag}")
+    for row in np.flatnonzero(wanted).tolist():
+        column[row] = texts[row]

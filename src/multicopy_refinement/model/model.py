@@ -1,0 +1,271 @@
+"""A crystal model in torch: parameters that are called for the state of every atom."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.atoms.grouping import Grouping, group_atoms
+from multicopy_refinement.atoms.groups import OccupancyGroups
+from multicopy_refinement.atoms.rules import SharingRule, apply_sharing_rules
+from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.errors import MulticopyError, OutputError
+from multicopy_refinement.io.structure import StructureFile, read_structure
+from multicopy_refinement.io.write_structure import AtomValues, write_mmcif, write_pdb
+from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.parameters import MixedTensor, OccupancyTensor, PositiveMixedTensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+#: B factors at or below zero are taken as this, in A^2.
+SMALLEST_B = 0.01
+#: A set whose sum is this close to 1 obeys it.
+OBEYED = 1e-6
+
+
+class Model(nn.Module):
+    """Atoms of a crystal with differentiable occupancies, coordinates and displacements.
+
+    ``xyz()`` ``[n, 3]`` A, ``b_iso()`` ``[n]`` A^2, ``u_aniso()`` ``[n, 6]`` A^2 (zero for
+    isotropic atoms) and ``occupancy()`` ``[n]`` are parameters that are called.
+
+    Parameters
+    ----------
+    dtype_float
+        Type of all parameters.
+    device
+        Where they live.
+    verbose
+        1 logs what was loaded, 2 also every notice.
+
+    Attributes
+    ----------
+    table
+        `AtomTable`, the atoms as read.
+    cell, spacegroup
+        Of the crystal.
+    occupancy_groups
+        `OccupancyGroups`: names, members, sets, and why each group exists.
+    notices
+        What was odd in the file or changed while it was loaded.
+    """
+
+    xyz: MixedTensor
+    b_iso: PositiveMixedTensor
+    u_aniso: MixedTensor
+    occupancy: nn.Module
+    table: AtomTable
+    cell: Cell
+    spacegroup: SpaceGroup
+    occupancy_groups: OccupancyGroups
+    notices: tuple[Notice, ...]
+
+    def __init__(
+        self,
+        dtype_float: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        verbose: int = 0,
+    ) -> None:
+        super().__init__()
+        self.dtype_float = dtype_float
+        self.device = torch.device(device)
+        self.verbose = verbose
+        self._source: StructureFile | None = None
+
+    # ------------------------------------------------------------------ loading
+
+    def load_pdb_from_file(
+        self, path: str | Path, *, sharing_rules: Sequence[SharingRule] | None = None
+    ) -> Model:
+        """Load a coordinate file; the name is that of the first specification of the package."""
+        return self.load(path, sharing_rules=sharing_rules)
+
+    def load(
+        self,
+        path: str | Path,
+        *,
+        sharing_rules: Sequence[SharingRule] | None = None,
+        grouping: Grouping = Grouping.RESIDUE,
+    ) -> Model:
+        """Load PDB or mmCIF, told apart by content, gzipped or not, and return the model.
+
+        Raises
+        ------
+        ModelFileError
+            What makes the file unusable.
+        """
+        source = read_structure(path)
+        self._source = source
+        self.table, self.cell, self.spacegroup = source.table, source.cell, source.spacegroup
+        self.__dict__.pop("pdb", None)
+        result = group_atoms(self.table, grouping)
+        if sharing_rules:
+            result = apply_sharing_rules(result, sharing_rules)
+        self.occupancy_groups = result.groups
+        b_iso, b_notices = _positive_b(self.table)
+        self.notices = source.notices + result.notices + b_notices
+        self._make_parameters(b_iso)
+        self._log()
+        return self
+
+    def _make_parameters(self, b_iso: FloatArray) -> None:
+        kind = {"dtype": self.dtype_float, "device": self.device}
+        isotropic = torch.as_tensor(~self.table.anisotropic)
+        self.xyz = MixedTensor(torch.as_tensor(self.table.xyz), name="xyz", **kind)
+        self.b_iso = PositiveMixedTensor(torch.as_tensor(b_iso), isotropic, name="b_iso", **kind)
+        self.u_aniso = MixedTensor(
+            torch.as_tensor(self.table.u_aniso), ~isotropic, name="u_aniso", **kind
+        )
+        self.register_buffer("anisotropic", (~isotropic).to(self.device), persistent=False)
+        self.occupancy = self._occupancy_tensor()
+
+    def _occupancy_tensor(self) -> OccupancyTensor:
+        groups = self.occupancy_groups
+        return OccupancyTensor(
+            torch.as_tensor(groups.occupancy[groups.index]),
+            torch.as_tensor(groups.refined[groups.index]),
+            torch.as_tensor(groups.index),
+            groups.set_members(),
+            dtype=self.dtype_float, device=self.device, name="occupancy",
+        )  # fmt: skip
+
+    def _create_occupancy_groups(self) -> tuple[list[list[int]], Tensor]:
+        """Return sharing groups as lists of atoms, and the refinable mask of the atoms."""
+        groups = self.occupancy_groups
+        return ([atoms.tolist() for atoms in groups.members],
+                torch.as_tensor(groups.refined[groups.index]))
+
+    def set_default_masks(self) -> None:
+        """Make all coordinates and every atom's own kind of displacement refinable.
+
+        Occupancy is left alone: its mask comes from the grouping rules.
+        """
+        self.xyz.set_refinable_mask(torch.ones(len(self.table), dtype=torch.bool))
+        self.b_iso.set_refinable_mask(~self.anisotropic)
+        self.u_aniso.set_refinable_mask(self.anisotropic)
+
+    # ------------------------------------------------------------------ description
+
+    @cached_property
+    def pdb(self) -> pd.DataFrame:
+        """The atoms as read, a data frame with one row an atom."""
+        return self.table.to_frame()
+
+    @property
+    def source(self) -> StructureFile:
+        """The file that was loaded."""
+        if self._source is None:
+            raise MulticopyError("the model is empty: load a file first")
+        return self._source
+
+    def extra_repr(self) -> str:
+        """Say what the model holds, for ``repr``."""
+        if self._source is None:
+            return "empty"
+        groups = self.occupancy_groups
+        return (f"{self.source.path.name!r}, atoms={len(self.table)}, groups={len(groups)}, "
+                f"refined groups={int(groups.refined.sum())}, sets={len(groups.sets)}, "
+                f"space group={self.spacegroup.name!r}")
+
+    def _log(self) -> None:
+        if self.verbose > 0:
+            logger.info("%s", self.extra_repr())
+        if self.verbose > 1:
+            for notice in self.notices:
+                logger.warning("%s", notice.message)
+
+    # ------------------------------------------------------------------ constraints
+
+    def enforce_occ_alternative_conformations(self) -> None:
+        """Project the occupancies onto the model's complete sets, ratios kept.
+
+        A model that obeys its sets is left unchanged to the last bit. ``occupancy`` may be any
+        `MixedTensor` of one value an atom.
+        """
+        occupancy = self.occupancy
+        if not isinstance(occupancy, MixedTensor):
+            raise MulticopyError(f"occupancy is a {type(occupancy).__name__}, not a MixedTensor")
+        with torch.no_grad():
+            values = occupancy().detach()
+            projected = self._projected(values)
+            if projected is not None:
+                occupancy.set_values(projected)
+
+    def _projected(self, values: Tensor) -> Tensor | None:
+        """Return the occupancies with every broken set rescaled, or None where all are obeyed."""
+        groups = self.occupancy_groups
+        per_atom = values.double().cpu().numpy()
+        count = np.bincount(groups.index)
+        mean = np.bincount(groups.index, per_atom, minlength=len(groups)) / count
+        member = groups.set_index >= 0
+        total = np.bincount(groups.set_index[member], mean[member], minlength=len(groups.sets))
+        broken = np.abs(total - 1.0) > OBEYED
+        if not broken.any():
+            return None
+        changed = member.copy()
+        changed[member] = broken[groups.set_index[member]]
+        size = np.bincount(groups.set_index[member], minlength=len(groups.sets))
+        which = groups.set_index[changed]
+        share = np.where(total[which] > 0, mean[changed] / np.maximum(total[which], 1e-300),
+                         1.0 / size[which])
+        mean[changed] = share
+        atoms = changed[groups.index]
+        per_atom[atoms] = mean[groups.index][atoms]
+        return torch.as_tensor(per_atom).to(values)
+
+    # ------------------------------------------------------------------ writing
+
+    def write(self, path: str | Path) -> None:
+        """Write the model as PDB (``.pdb``, ``.ent``) or mmCIF (``.cif``, ``.mmcif``) by suffix."""
+        suffix = Path(path).suffix.lower()
+        if suffix in {".pdb", ".ent"}:
+            write_pdb(self.source, self.atom_values(decimals=2), path)
+        elif suffix in {".cif", ".mmcif"}:
+            write_mmcif(self.source, self.atom_values(decimals=4), path)
+        else:
+            raise OutputError(f"{path}: the name must end in .pdb, .ent, .cif or .mmcif")
+
+    def group_occupancies(self) -> FloatArray:
+        """Return the present occupancy of each group, ``[n_groups]``, in float64."""
+        groups = self.occupancy_groups
+        with torch.no_grad():
+            values = self.occupancy().detach().double().cpu().numpy()
+        total = np.bincount(groups.index, values, minlength=len(groups))
+        return np.asarray(total / np.bincount(groups.index, minlength=len(groups)))
+
+    def atom_values(self, *, decimals: int, group_su: FloatArray | None = None) -> AtomValues:
+        """Return what is to be written: occupancies rounded so that sets still sum to 1."""
+        groups = self.occupancy_groups
+        rounded = groups.rounded(self.group_occupancies(), decimals)
+        with torch.no_grad():
+            xyz, b_iso, u_aniso = (
+                t().detach().double().cpu().numpy() for t in (self.xyz, self.b_iso, self.u_aniso)
+            )
+        su = None if group_su is None else group_su[groups.index]
+        return AtomValues(rounded[groups.index], xyz, b_iso, u_aniso, su)
+
+
+def _positive_b(table: AtomTable) -> tuple[FloatArray, tuple[Notice, ...]]:
+    """Return B factors above zero, and a notice for those that were not."""
+    low = ~(table.b_iso > 0)
+    if not low.any():
+        return table.b_iso, ()
+    b_iso = np.where(low, SMALLEST_B, table.b_iso)
+    used = low & ~table.anisotropic
+    if not used.any():  # the B of an anisotropic atom is not used
+        return b_iso, ()
+    labels = table.labels(used)
+    message = f"B factor of {len(labels)} atoms set to {SMALLEST_B} A^2: {listed(list(labels))}"
+    return b_iso, (Notice("b_not_positive", message, labels),)

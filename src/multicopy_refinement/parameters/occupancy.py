@@ -1,0 +1,401 @@
+"""Occupancies with one stored parameter for each group of atoms."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from multicopy_refinement.errors import OccupancyError
+from multicopy_refinement.parameters.groups import (
+    AltlocGroups,
+    SetMembers,
+    SharingGroups,
+    expansion_from_groups,
+    members_from_lists,
+)
+from multicopy_refinement.parameters.mixed import MixedTensor, as_float_tensor
+from multicopy_refinement.parameters.transforms import Sigmoid, Transform, UnitClamp
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: How far held members of a set may be from what they must sum to.
+SUM_TOLERANCE = 1e-5
+#: Logits beyond this are taken as this inside a set, so that no sum of sigmoids underflows.
+LOGIT_LIMIT = 30.0
+
+
+class OccupancyTensor(MixedTensor):
+    r"""Occupancies of atoms, stored once for each sharing group.
+
+    An atom's value is that of its group, ``q_atom = q[expansion_mask]``. A group outside any set
+    has :math:`q_i = \sigma(l_i)`. In a complete set the refinable members share what its held
+    members leave,
+
+    .. math:: q_i = (1 - \sum_{held} q_k)\, \sigma(l_i) / \sum_{j\,free} \sigma(l_j),
+
+    so that the sum is 1 at every evaluation.
+
+    Parameters
+    ----------
+    initial_values
+        Occupancy of each atom, ``[n_atoms]``, in [0, 1]; a group takes the mean of its atoms.
+    refinable_mask
+        Bool, ``[n_atoms]``; a group is refinable when any of its atoms is.
+    sharing_groups
+        Lists of atom indices, or the collapsed index of each atom as an integer tensor.
+    altloc_groups
+        Sets of conformations, each a list of atom indices, or `SetMembers`.
+    requires_grad, dtype, device, name
+        As for `MixedTensor`.
+    use_sigmoid
+        False stores occupancies themselves, held to [0, 1], in place of logits.
+
+    Raises
+    ------
+    ValueError
+        What breaks a rule; the message names the index, the value and the rule.
+
+    Examples
+    --------
+    >>> import torch
+    >>> q = OccupancyTensor(
+    ...     torch.tensor([1.0, 0.6, 0.6, 0.4, 0.4]),
+    ...     sharing_groups=[[1, 2], [3, 4]], altloc_groups=[[[1, 2], [3, 4]]],
+    ... )
+    >>> q.collapsed_shape, q.expansion_mask.tolist()
+    ((3,), [2, 0, 0, 1, 1])
+    >>> q.set_group_occupancy(0, 0.7)
+    >>> round(q.get_group_occupancy(1), 4)
+    0.3
+    """
+
+    expansion_mask: Tensor
+    _set_group: Tensor
+    _set_index: Tensor
+    _free_place: Tensor
+    _free_set: Tensor
+    _held_group: Tensor
+    _held_set: Tensor
+
+    def __init__(
+        self,
+        initial_values: Tensor,
+        refinable_mask: Tensor | None = None,
+        sharing_groups: SharingGroups | None = None,
+        altloc_groups: AltlocGroups | SetMembers | None = None,
+        *,
+        requires_grad: bool = True,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        name: str | None = None,
+        use_sigmoid: bool = True,
+    ) -> None:
+        values = as_float_tensor(initial_values, dtype, device)
+        _check_range(values, name or type(self).__name__)
+        expansion = expansion_from_groups(sharing_groups, len(values)).to(values.device)
+        mask = _per_atom_mask(refinable_mask, values)
+        # plain attributes: they may be set before nn.Module is initialised, and the transform must
+        self.use_sigmoid = use_sigmoid
+        self.transform: Transform = Sigmoid() if use_sigmoid else UnitClamp()
+        super().__init__(
+            group_means(values, expansion),
+            group_any(mask, expansion),
+            requires_grad=requires_grad,
+            name=name,
+        )
+        self.register_buffer("expansion_mask", expansion)
+        members = altloc_groups
+        if not isinstance(members, SetMembers):
+            members = members_from_lists(members or [], expansion)
+        self.register_buffer("_set_group", members.group.to(values.device))
+        self.register_buffer("_set_index", members.set_index.to(values.device))
+        self.n_sets = members.n_sets
+        for table in ("_free_place", "_free_set", "_held_group", "_held_set"):
+            self.register_buffer(table, torch.empty(0, dtype=torch.long), persistent=False)
+        self._check_sets(self._held, self.refinable_mask)
+        self._tabulate_sets()
+
+    @classmethod
+    def from_residue_groups(
+        cls, initial_values: Tensor, pdb_dataframe: pd.DataFrame, **kwargs: Any
+    ) -> OccupancyTensor:
+        """Return a tensor grouped by the default ``residue`` rules.
+
+        Parameters
+        ----------
+        initial_values
+            Occupancy of each atom, ``[n_atoms]``.
+        pdb_dataframe
+            One row an atom, with the columns of ``Model.pdb``.
+        kwargs
+            Passed to the constructor; ``refinable_mask``, ``sharing_groups`` and
+            ``altloc_groups`` overrule what the rules give.
+        """
+        # grouping belongs to the layer above; it is called from here for the reader's convenience
+        from multicopy_refinement.atoms.grouping import group_by_residue  # noqa: PLC0415
+        from multicopy_refinement.atoms.table import AtomTable  # noqa: PLC0415
+
+        table = AtomTable.from_frame(pdb_dataframe)
+        occupancy = torch.as_tensor(initial_values).detach().double().cpu().numpy()
+        groups = group_by_residue(table.with_occupancy(occupancy)).groups
+        options: dict[str, Any] = {
+            "refinable_mask": torch.as_tensor(groups.refined[groups.index]),
+            "sharing_groups": torch.as_tensor(groups.index),
+            "altloc_groups": groups.set_members(),
+        }
+        return cls(initial_values, **{**options, **kwargs})
+
+    # ------------------------------------------------------------------ evaluation
+
+    def _constrain(self, free: Tensor) -> Tensor:
+        """Share, in each set, what its held members leave among the refinable ones."""
+        if self.n_sets == 0:
+            return free
+        raw = self.refinable_params[self._free_place]
+        limited = raw.clamp(-LOGIT_LIMIT, LOGIT_LIMIT) if self.use_sigmoid else raw.clamp_min(1e-12)
+        weight = self.transform.forward(limited)
+        nothing = weight.new_zeros(self.n_sets)
+        total = nothing.index_add(0, self._free_set, weight)
+        held = nothing.index_add(0, self._held_set, self._fixed_part()[self._held_group])
+        left = (1.0 - held).clamp_min(0.0)
+        return free.index_copy(0, self._free_place, (weight / total[self._free_set])
+                               * left[self._free_set])
+
+    def _expand_values(self, collapsed: Tensor) -> Tensor:
+        """Return the occupancy of each atom, ``[n_atoms]``."""
+        return collapsed[self.expansion_mask]
+
+    def _collapse_values(self, values: Tensor) -> Tensor:
+        """Return the mean occupancy of each group, ``[n_collapsed]``; exact for uniform groups."""
+        return group_means(values, self.expansion_mask)
+
+    # ------------------------------------------------------------------ description
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(n_atoms,)``, the shape of what ``forward()`` returns."""
+        return (len(self.expansion_mask),)
+
+    @property
+    def collapsed_shape(self) -> tuple[int, ...]:
+        """``(n_collapsed,)``, the number of stored values."""
+        return tuple(self.fixed_values.shape)
+
+    def collapsed_values(self) -> Tensor:
+        """Return the occupancy of each group, ``[n_collapsed]``, differentiable."""
+        return self._stored_values()
+
+    def extra_repr(self) -> str:
+        """Say what the tensor is, for ``repr``."""
+        return f"{super().extra_repr()}, groups={self.collapsed_shape[0]}, sets={self.n_sets}"
+
+    def get_group_occupancy(self, group_idx: int) -> float:
+        """Return the occupancy of a group."""
+        self._check_group(group_idx)
+        with torch.no_grad():
+            return float(self._stored_values()[group_idx])
+
+    # ------------------------------------------------------------------ changes
+
+    def set_group_occupancy(self, group_idx: int, value: float) -> None:
+        """Assign the occupancy of a group; the refinable rest of its set is scaled to fit.
+
+        Raises
+        ------
+        ValueError
+            A value outside [0, 1], or one that the held members of the set do not allow.
+        """
+        self._check_group(group_idx)
+        where = f"{self._label()}: group {group_idx}"
+        if not 0.0 <= value <= 1.0:
+            raise OccupancyError(f"{where}: value {value} must lie in [0, 1]")
+        with torch.no_grad():
+            values = self._stored_values().clone()
+            values[group_idx] = value
+            partners = self._partners(group_idx)
+            if len(partners):
+                _scale_partners(values, group_idx, partners, self.refinable_mask, where)
+            self._store(values, self.refinable_mask)
+
+    def move_inside(self, distance: float = 0.01) -> list[int]:
+        """Move refinable groups at 0 or 1 inside by ``distance`` and return their indices.
+
+        Sigmoids are flat at 0 and 1: a gradient optimiser in logits leaves such a start slowly
+        or not at all. In a set the other members make room, ratios kept.
+        """
+        with torch.no_grad():
+            values = self._stored_values()
+            outside = self.refinable_mask & ((values < distance) | (values > 1 - distance))
+            moved = [int(i) for i in torch.nonzero(outside)[:, 0]]
+            if moved:
+                inside = torch.where(outside, values.clamp(distance, 1 - distance), values)
+                self._store(inside, self.refinable_mask)
+        return moved
+
+    def clamp(
+        self, min_value: float | None = None, max_value: float | None = None
+    ) -> OccupancyTensor:
+        """Return a copy with all occupancies in [min_value, max_value], sets still summing to 1.
+
+        Raises
+        ------
+        ValueError
+            Bounds outside [0, 1] or crossed, or that no set of this size can obey.
+        """
+        low = 0.0 if min_value is None else min_value
+        high = 1.0 if max_value is None else max_value
+        if not 0.0 <= low <= high <= 1.0:
+            raise OccupancyError(f"{self._label()}: clamp needs 0 <= min <= max <= 1, "
+                                 f"not {low} and {high}")
+        clamped = copy.deepcopy(self)
+        with torch.no_grad():
+            before = self._stored_values()
+            values = before.clamp(low, high)
+            for number in range(self.n_sets):
+                members = self._set_group[self._set_index == number]
+                values[members] = _clamped_set(before[members], low, high, number)
+            clamped._store(values, self.refinable_mask)
+        return clamped
+
+    # ------------------------------------------------------------------ storage
+
+    def _check_values(self, values: Tensor) -> None:
+        _check_range(values, self._label())
+
+    def _check_group(self, group_idx: int) -> None:
+        if not 0 <= group_idx < self.collapsed_shape[0]:
+            raise OccupancyError(f"{self._label()}: group index {group_idx} is out of range "
+                                 f"0..{self.collapsed_shape[0] - 1}")
+
+    def _stored_mask(self, mask: Tensor) -> Tensor:
+        """Take a mask of atoms, or of groups where their number differs from that of atoms."""
+        given = torch.as_tensor(mask, device=self.fixed_values.device)
+        if tuple(given.shape) == self.shape:
+            return group_any(given.bool(), self.expansion_mask)
+        return super()._stored_mask(given)
+
+    def _partners(self, group: int) -> Tensor:
+        mine = self._set_index[self._set_group == group]
+        if len(mine) == 0:
+            return self._set_group[:0]
+        members = self._set_group[self._set_index == mine[0]]
+        return members[members != group]
+
+    def _store(self, values: Tensor, mask: Tensor) -> None:
+        self._check_sets(values, mask)
+        super()._store(values, mask)
+        self._tabulate_sets()
+
+    def _check_sets(self, values: Tensor, mask: Tensor) -> None:
+        """Refuse held members that leave no way for their set to sum to 1."""
+        if self.n_sets == 0:
+            return
+        free = mask[self._set_group]
+        nothing = values.new_zeros(self.n_sets)
+        held = nothing.index_add(0, self._set_index[~free], values[self._set_group[~free]])
+        has_free = torch.zeros(self.n_sets, dtype=torch.bool, device=values.device)
+        has_free[self._set_index[free]] = True
+        bad = (held > 1 + SUM_TOLERANCE) | (~has_free & ((held - 1).abs() > SUM_TOLERANCE))
+        if bool(bad.any()):
+            number = int(torch.nonzero(bad)[0, 0])
+            groups = self._set_group[(self._set_index == number) & ~free].tolist()
+            raise OccupancyError(
+                f"{self._label()}: set {number}: its fixed members (groups {groups}) sum to "
+                f"{float(held[number]):.6g}; with {'a' if has_free[number] else 'no'} refinable "
+                f"member they must sum to {'at most 1' if has_free[number] else '1'}"
+            )
+
+    def _tabulate_sets(self) -> None:
+        """Note where the refinable and the held members of the sets are stored."""
+        free = self.refinable_mask[self._set_group]
+        place = torch.cumsum(self.refinable_mask.long(), 0) - 1
+        self._free_place = place[self._set_group[free]]
+        self._free_set = self._set_index[free]
+        self._held_group = self._set_group[~free]
+        self._held_set = self._set_index[~free]
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        self.n_sets = int(self._set_index.max()) + 1 if len(self._set_index) else 0
+        self._tabulate_sets()
+
+
+def group_means(values: Tensor, index: Tensor) -> Tensor:
+    """Return the mean of the values of each group, bit for bit where they are all the same."""
+    n_groups = int(index.max()) + 1 if len(index) else 0
+    low = values.new_zeros(n_groups).scatter_reduce(0, index, values, "amin", include_self=False)
+    high = values.new_zeros(n_groups).scatter_reduce(0, index, values, "amax", include_self=False)
+    total = values.new_zeros(n_groups).index_add(0, index, values)
+    count = torch.bincount(index, minlength=n_groups).to(values.dtype)
+    return torch.where(low == high, low, total / count)
+
+
+def group_any(mask: Tensor, index: Tensor) -> Tensor:
+    """Return, for each group, whether the mask holds for any of its atoms."""
+    n_groups = int(index.max()) + 1 if len(index) else 0
+    found = torch.zeros(n_groups, dtype=torch.bool, device=mask.device)
+    found[index[mask]] = True
+    return found
+
+
+def _check_range(values: Tensor, label: str) -> None:
+    if values.ndim != 1:
+        raise OccupancyError(f"{label}: occupancies must be one-dimensional, one for each atom, "
+                             f"not of shape {tuple(values.shape)}")
+    # written so that it holds for nan, too
+    bad = torch.nonzero(~((values >= 0) & (values <= 1)))
+    if len(bad):
+        index = int(bad[0])
+        raise OccupancyError(f"{label}: value {float(values[index])} at index {index} must be "
+                             "finite and lie in [0, 1]")
+
+
+def _per_atom_mask(mask: Tensor | None, values: Tensor) -> Tensor:
+    if mask is None:
+        return torch.ones(len(values), dtype=torch.bool, device=values.device)
+    given = torch.as_tensor(mask, device=values.device).bool()
+    if given.shape != values.shape:
+        raise OccupancyError(f"refinable_mask must have shape {tuple(values.shape)}, one for each "
+                             f"atom, not {tuple(given.shape)}")
+    return given
+
+
+def _scale_partners(
+    values: Tensor, group: int, partners: Tensor, refinable: Tensor, where: str
+) -> None:
+    """Scale the refinable partners of a group so that the set sums to 1, ratios kept."""
+    free = partners[refinable[partners]]
+    held = float(values[partners[~refinable[partners]]].sum())
+    left = 1.0 - float(values[group]) - held
+    if left < -SUM_TOLERANCE or (len(free) == 0 and left > SUM_TOLERANCE):
+        raise OccupancyError(f"{where}: value {float(values[group]):.6g} cannot be: the fixed "
+                             f"members of its set hold {held:.6g}, and the set must sum to 1")
+    if len(free) == 0:
+        return
+    present = values[free]
+    total = float(present.sum())
+    share = present / total if total > 0 else torch.full_like(present, 1.0 / len(free))
+    values[free] = (share * max(left, 0.0)).clamp(0.0, 1.0)
+
+
+def _clamped_set(values: Tensor, low: float, high: float, number: int) -> Tensor:
+    """Return the point of the set's simplex within the bounds that keeps ratios where it can."""
+    n = len(values)
+    if low * n > 1 + SUM_TOLERANCE or high * n < 1 - SUM_TOLERANCE:
+        raise OccupancyError(f"set {number}: {n} occupancies in [{low}, {high}] cannot sum to 1")
+    down, up = 0.0, float(1.0 / values[values > 0].min()) if bool((values > 0).any()) else 1.0
+    base = values.clamp_min(1e-12).double()
+    up = max(up, 1.0 / float(base.min()))
+    for _ in range(100):  # bisection on the factor: the clamped sum grows with it
+        factor = 0.5 * (down + up)
+        if float((base * factor).clamp(low, high).sum()) < 1.0:
+            down = factor
+        else:
+            up = factor
+    return (base * up).clamp(low, high).to(values.dtype)

@@ -1,0 +1,103 @@
+"""Observed amplitudes as a frozen table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.notices import Notice
+
+
+@dataclass(frozen=True)
+class DataLabels:
+    """Where the data came from: columns, and the value that marks the free set (or None)."""
+
+    observations: tuple[str, ...]
+    free_label: str | None
+    free_value: int | None
+    choice: str
+
+
+@dataclass(frozen=True, eq=False)
+class ReflectionData:
+    """Unique observed reflections in the reciprocal asymmetric unit.
+
+    Attributes
+    ----------
+    hkl
+        Miller indices, int ``[n, 3]``.
+    f_obs, sigma
+        Amplitudes and their standard uncertainties on the scale of the file, ``[n]``.
+    free
+        Bool ``[n]``, the test set.
+    flags
+        Free flags as in the file, ``[n]``, -1 where there is none.
+    cell, spacegroup
+        Of the data.
+    labels
+        `DataLabels`.
+    unobserved_hkl, unobserved_flags
+        Reflections that the file lists without an amplitude, and their flags.
+    notices
+        What was dropped, merged or chosen.
+    """
+
+    hkl: IntArray
+    f_obs: FloatArray
+    sigma: FloatArray
+    free: BoolArray
+    flags: IntArray
+    cell: Cell
+    spacegroup: SpaceGroup
+    labels: DataLabels
+    unobserved_hkl: IntArray
+    unobserved_flags: IntArray
+    notices: tuple[Notice, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.f_obs)
+
+    @property
+    def work(self) -> BoolArray:
+        """Bool ``[n]``, all but the test set."""
+        return ~self.free
+
+    @cached_property
+    def s_squared(self) -> FloatArray:
+        """1/d^2 in 1/A^2, ``[n]``."""
+        return self.cell.inverse_d_squared(self.hkl)
+
+    @cached_property
+    def epsilon(self) -> FloatArray:
+        """Multiplicity factors, ``[n]``."""
+        return self.spacegroup.epsilon(self.hkl)
+
+    @cached_property
+    def centric(self) -> BoolArray:
+        """Which reflections are centric, ``[n]``."""
+        return self.spacegroup.centric(self.hkl)
+
+    @property
+    def d_min(self) -> float:
+        """High-resolution limit in A."""
+        return float(1 / np.sqrt(self.s_squared.max()))
+
+    @property
+    def d_max(self) -> float:
+        """Low-resolution limit in A."""
+        return float(1 / np.sqrt(self.s_squared.min()))
+
+    def on_crystal(self, cell: Cell, spacegroup: SpaceGroup) -> ReflectionData:
+        """Return the data with another cell and space group (those of the model)."""
+        return replace(self, cell=cell, spacegroup=spacegroup)
+
+    def select(self, keep: BoolArray) -> ReflectionData:
+        """Return the reflections of a mask."""
+        return replace(
+            self, hkl=self.hkl[keep], f_obs=self.f_obs[keep], sigma=self.sigma[keep],
+            free=self.free[keep], flags=self.flags[keep],
+        )  # fmt: skip

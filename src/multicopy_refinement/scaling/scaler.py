@@ -1,0 +1,152 @@
+"""Overall scale, anisotropic B and bulk solvent by least squares on amplitudes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
+from multicopy_refinement.crystal import SpaceGroup
+
+#: Starts of the search: k_sol (e/A^3) and B_sol (A^2).
+_STARTS = ((0.35, 46.0), (0.25, 80.0), (0.5, 30.0), (0.0, 46.0))
+#: Bounds of k_sol and B_sol; below this part of solvent the term is left out.
+_K_BOUNDS, _B_BOUNDS = (0.0, 1.2), (5.0, 400.0)
+SMALLEST_SOLVENT = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """F_model(h) = k exp(-h'B h/4) (F_calc + k_sol exp(-B_sol s^2/4) F_mask).
+
+    Attributes
+    ----------
+    k
+        Overall scale from electrons to the data.
+    b_cryst
+        B in the basis of the Miller indices (dimensionless exponent h'Bh), elements
+        11 22 33 12 13 23; obeys the crystal's point group.
+    k_sol, b_sol
+        e/A^3 and A^2.
+    """
+
+    k: float
+    b_cryst: FloatArray
+    k_sol: float
+    b_sol: float
+
+    def overall(self, hkl: IntArray) -> FloatArray:
+        """Return k exp(-h'Bh/4), ``[n]``."""
+        return np.asarray(self.k * np.exp(-(quadratic_terms(hkl) @ self.b_cryst) / 4))
+
+    def solvent(self, s_squared: FloatArray) -> FloatArray:
+        """Return k_sol exp(-B_sol s^2/4), ``[n]``."""
+        return np.asarray(self.k_sol * np.exp(-self.b_sol * s_squared / 4))
+
+
+def quadratic_terms(hkl: IntArray) -> FloatArray:
+    """Return the factors of B11 B22 B33 B12 B13 B23 in h'Bh, ``[n, 6]``."""
+    h, k, m = np.asarray(hkl, dtype=np.float64).T
+    return np.stack([h * h, k * k, m * m, 2 * h * k, 2 * h * m, 2 * k * m], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Weighted squares of |F_model| - F_obs in (ln k, b along the allowed tensors, solvent)."""
+
+    f_calc: ComplexArray
+    f_mask: ComplexArray
+    f_obs: FloatArray
+    root_weight: FloatArray
+    s_squared: FloatArray
+    quadratic: FloatArray
+    with_solvent: bool
+
+    def model(self, p: FloatArray) -> tuple[FloatArray, ComplexArray, FloatArray]:
+        n_b = self.quadratic.shape[1]
+        overall = np.exp(p[0] - self.quadratic @ p[1 : 1 + n_b] / 4)
+        total, solvent = self.f_calc, np.zeros(0)
+        if self.with_solvent:
+            solvent = np.exp(-p[-1] * self.s_squared / 4)
+            total = self.f_calc + p[-2] * solvent * self.f_mask
+        return overall, total, solvent
+
+    def residual(self, p: FloatArray) -> FloatArray:
+        overall, total, _ = self.model(p)
+        return np.asarray((overall * np.abs(total) - self.f_obs) * self.root_weight)
+
+    def jacobian(self, p: FloatArray) -> FloatArray:
+        overall, total, solvent = self.model(p)
+        size = np.abs(total)
+        columns = [overall * size, *(-(overall * size)[:, None] * self.quadratic / 4).T]
+        if self.with_solvent:
+            along = (total.conj() * self.f_mask).real / np.maximum(size, 1e-12)
+            d_k = overall * along * solvent
+            columns += [d_k, -d_k * p[-2] * self.s_squared / 4]
+        return np.stack(columns, axis=1) * self.root_weight[:, None]
+
+
+def fit_scale(
+    f_calc: ComplexArray, f_mask: ComplexArray, f_obs: FloatArray, hkl: IntArray,
+    s_squared: FloatArray, group: SpaceGroup, use: BoolArray, solvent_fraction: float,
+    variance: FloatArray | None = None, start: Scale | None = None,
+) -> Scale:  # fmt: skip
+    """Return the scale that minimises sum (|F_model| - F_obs)^2/v over the reflections of ``use``.
+
+    Parameters
+    ----------
+    f_calc, f_mask
+        Complex ``[n]``.
+    f_obs
+        ``[n]``.
+    hkl, s_squared
+        ``[n, 3]`` and 1/d^2 in 1/A^2.
+    group
+        Whose point group the anisotropic B obeys.
+    use
+        Bool ``[n]``: the work set, so that R-free stays free.
+    solvent_fraction
+        Of the mask; below 2% there is no solvent term.
+    variance
+        v of each reflection, ``[n]``: that of the likelihood, so that scale and target agree on
+        what a reflection is worth; 1 when left out.
+    start
+        A scale to start from in place of the search.
+    """
+    basis = group.adp_basis
+    weight = np.ones(int(use.sum())) if variance is None else variance[use].min() / variance[use]
+    problem = _Problem(
+        f_calc[use], f_mask[use], f_obs[use], np.sqrt(weight), s_squared[use],
+        quadratic_terms(hkl[use]) @ basis.T, solvent_fraction >= SMALLEST_SOLVENT,
+    )  # fmt: skip
+    best = min((_fit(problem, p) for p in _starts(problem, basis, start)), key=lambda r: r[0])[1]
+    n_b = len(basis)
+    k_sol, b_sol = (best[-2], best[-1]) if problem.with_solvent else (0.0, _STARTS[0][1])
+    return Scale(float(np.exp(best[0])), best[1 : 1 + n_b] @ basis, float(k_sol), float(b_sol))
+
+
+def _starts(problem: _Problem, basis: FloatArray, start: Scale | None) -> list[FloatArray]:
+    zero = np.zeros(len(basis))
+    if start is not None:
+        solvent = [start.k_sol, start.b_sol] if problem.with_solvent else []
+        return [np.array([np.log(start.k), *(basis @ start.b_cryst), *solvent])]
+    starts = []
+    for k_sol, b_sol in _STARTS if problem.with_solvent else ((0.0, 46.0),):
+        solvent = [k_sol, b_sol] if problem.with_solvent else []
+        size = np.abs(problem.model(np.array([0.0, *zero, *solvent]))[1])
+        weighted = size * problem.root_weight**2
+        k = max(float(problem.f_obs @ weighted / max(size @ weighted, 1e-300)), 1e-12)
+        starts.append(np.array([np.log(k), *zero, *solvent]))
+    return starts
+
+
+def _fit(problem: _Problem, p: FloatArray) -> tuple[float, FloatArray]:
+    low, high = np.full(len(p), -np.inf), np.full(len(p), np.inf)
+    if problem.with_solvent:
+        low[-2:], high[-2:] = (_K_BOUNDS[0], _B_BOUNDS[0]), (_K_BOUNDS[1], _B_BOUNDS[1])
+        p = np.clip(p, low + 1e-6, high - 1e-6)
+    found = least_squares(problem.residual, p, jac=problem.jacobian, bounds=(low, high),
+                          x_scale="jac", ftol=1e-9, xtol=1e-9, gtol=1e-9, max_nfev=100)
+    return float(found.cost), found.x

@@ -1,0 +1,91 @@
+"""What the scattering engines need to know of a model's atoms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.scattering.form_factors import form_factors
+
+if TYPE_CHECKING:
+    from multicopy_refinement.model import Model
+
+#: B = 8 pi^2 U
+EIGHT_PI_SQUARED = 78.95683520871486
+
+
+@dataclass(frozen=True, eq=False)
+class ScatteringAtoms:
+    """Differentiable state of the atoms, with the crystal that they are in.
+
+    Attributes
+    ----------
+    xyz
+        Cartesian, A, ``[n, 3]``.
+    occupancy
+        ``[n]``.
+    u
+        Displacement tensors in A^2, ``[n, 6]`` in the order 11 22 33 12 13 23.
+    b_iso
+        A^2, ``[n]``; used where ``anisotropic`` is False.
+    anisotropic
+        Bool ``[n]``.
+    a, b
+        Form-factor coefficients of each atom, ``[n, 5]``.
+    """
+
+    xyz: Tensor
+    occupancy: Tensor
+    u: Tensor
+    b_iso: Tensor
+    anisotropic: Tensor
+    a: Tensor
+    b: Tensor
+    cell: Cell
+    spacegroup: SpaceGroup
+
+    def __len__(self) -> int:
+        return len(self.occupancy)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether anything asks for gradients."""
+        return torch.is_grad_enabled() and any(
+            t.requires_grad for t in (self.xyz, self.occupancy, self.u, self.b_iso)
+        )
+
+    def select(self, atoms: Tensor) -> ScatteringAtoms:
+        """Return the atoms of an index or mask."""
+        picked = {k: getattr(self, k)[atoms]
+                  for k in ("xyz", "occupancy", "u", "b_iso", "anisotropic", "a", "b")}
+        return replace(self, **picked)
+
+    def smallest_b(self) -> float:
+        """Return the smallest B, or 8 pi^2 times the smallest principal U, in A^2."""
+        lowest = [torch.inf]
+        with torch.no_grad():
+            if bool((~self.anisotropic).any()):
+                lowest.append(float(self.b_iso[~self.anisotropic].min()))
+            if bool(self.anisotropic.any()):
+                principal = torch.linalg.eigvalsh(symmetric_matrices(self.u[self.anisotropic]))
+                lowest.append(EIGHT_PI_SQUARED * float(principal.min()))
+        return min(lowest)
+
+
+def atoms_of(model: Model) -> ScatteringAtoms:
+    """Return the present state of a model."""
+    factors = form_factors(model.table.element)
+    xyz = model.xyz()
+    a, b = (torch.as_tensor(t[factors.element]).to(xyz) for t in (factors.a, factors.b))
+    return ScatteringAtoms(xyz, model.occupancy(), model.u_aniso(), model.b_iso(),
+                           model.anisotropic, a, b, model.cell, model.spacegroup)
+
+
+def symmetric_matrices(elements: Tensor) -> Tensor:
+    """Return ``[n, 3, 3]`` matrices of elements 11 22 33 12 13 23, ``[n, 6]``."""
+    order = torch.tensor([0, 3, 4, 3, 1, 5, 4, 5, 2], device=elements.device)
+    return elements[:, order].reshape(-1, 3, 3)

@@ -1,0 +1,236 @@
+"""Structure factors by splatting the density of the asymmetric unit on a grid, and FFT."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.crystal.grid import grid_size
+from multicopy_refinement.scattering.atoms import (
+    EIGHT_PI_SQUARED,
+    ScatteringAtoms,
+    symmetric_matrices,
+)
+
+#: Grid spacing is d_min / (2 RATE).
+RATE = 1.5
+#: An atom reaches to where its density falls below this fraction of the map's highest peak.
+CUTOFF = 1e-5
+#: Grid points of atoms treated at once.
+_POINTS = 2_000_000
+
+
+@dataclass(frozen=True)
+class SplatPlan:
+    """Grid, blur and reach for a model at a resolution.
+
+    Attributes
+    ----------
+    size
+        Grid points along a, b, c.
+    blur
+        B in A^2 added to every atom and divided out of F: without it sharp atoms alias.
+    cutoff
+        See `CUTOFF`.
+    """
+
+    size: tuple[int, int, int]
+    blur: float
+    cutoff: float = CUTOFF
+
+
+def plan_splat(
+    atoms: ScatteringAtoms, d_min: float, *, rate: float = RATE, cutoff: float = CUTOFF
+) -> SplatPlan:
+    """Return the plan for a resolution in A.
+
+    The blur max(0, 8 pi^2 spacing^2 / 1.1 - B_min) is that of REFMAC, as gemmi documents it.
+    """
+    spacing = d_min / (2 * rate)
+    blur = float(max(0.0, EIGHT_PI_SQUARED * spacing**2 / 1.1 - atoms.smallest_b()))
+    return SplatPlan(grid_size(atoms.cell, atoms.spacegroup, spacing), blur, cutoff)
+
+
+def splat_structure_factors(
+    atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan | None = None
+) -> Tensor:
+    """Return F of `direct_sum` by density and FFT, complex ``[n]``, differentiable.
+
+    With F_asu the transform of the asymmetric unit, F(h) = sum_(R,t) F_asu(R'h) exp(2 pi i h.t).
+    """
+    s_squared = atoms.cell.inverse_d_squared(hkl)
+    if plan is None:
+        plan = plan_splat(atoms, float(1 / np.sqrt(s_squared.max())))
+    transform = torch.fft.rfftn(density(atoms, plan))
+    return _gather(transform, atoms, hkl, s_squared, plan)
+
+
+def density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
+    """Return the blurred density of the asymmetric unit's atoms in e/A^3, of the plan's size."""
+    volume = math.prod(plan.size)
+    grid = torch.zeros(volume, dtype=atoms.xyz.dtype, device=atoms.xyz.device)
+    for kind in (False, True):
+        chosen = atoms.anisotropic == kind
+        if not bool(chosen.any()):
+            continue
+        part = atoms.select(chosen)
+        radii = reach(part, plan)
+        for block, half_widths in _blocks(radii, part, plan):
+            piece = part.select(block)
+            arguments = (piece, radii[block], half_widths, plan, kind)
+            if atoms.differentiable:
+                place, values = checkpoint(_splat_block, *arguments, use_reentrant=False)
+            else:
+                place, values = _splat_block(*arguments)
+            grid = grid.index_add(0, place.reshape(-1), values.reshape(-1))
+    return grid.reshape(plan.size)
+
+
+def reach(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
+    """Return the radius in A at which each atom is cut off, ``[n]``, for occupancy 1."""
+    with torch.no_grad():
+        if len(atoms) == 0:
+            return atoms.b_iso.new_zeros(0)
+        if bool(atoms.anisotropic[0]):
+            principal = torch.linalg.eigvalsh(symmetric_matrices(atoms.u)).clamp_min(1e-6)
+            b = EIGHT_PI_SQUARED * principal.double()
+        else:
+            b = atoms.b_iso.double()[:, None].expand(-1, 3)
+        total = b[:, None, :] + atoms.b.double()[:, :, None] + plan.blur
+        peak = atoms.a.double() * ((4 * math.pi / total) ** 0.5).prod(dim=2)
+        widest = total.amax(dim=2)
+        limit = plan.cutoff * peak.sum(1).max()
+        radius = torch.arange(0.25, 40.0, 0.05, dtype=torch.float64, device=peak.device)
+        out = torch.empty(len(atoms), dtype=atoms.b_iso.dtype, device=peak.device)
+        for rows in torch.arange(len(atoms), device=peak.device).split(4096):
+            fall = torch.exp(-4 * math.pi**2 * radius**2 / widest[rows, :, None])
+            far = (peak[rows, :, None].abs() * fall).sum(1) > limit
+            out[rows] = radius[far.sum(1).clamp_max(len(radius) - 1)].to(out.dtype)
+        return out
+
+
+def _blocks(
+    radii: Tensor, atoms: ScatteringAtoms, plan: SplatPlan
+) -> Iterator[tuple[Tensor, tuple[int, int, int]]]:
+    """Give blocks of atoms of like reach, and the half-widths of their boxes in grid points."""
+    order = torch.argsort(radii)
+    steps = atoms.cell.reciprocal_lengths * np.array(plan.size)
+    sorted_radii = radii[order].double().cpu().numpy()
+    start = 0
+    while start < len(order):
+        # the box of the last atom of a block serves all of them
+        stop = start + 1
+        points = float(np.prod(2 * sorted_radii[start] * steps + 3))
+        stop = min(len(order), start + max(1, int(_POINTS / points)))
+        stop = start + int(np.searchsorted(sorted_radii[start:stop], 1.15 * sorted_radii[start],
+                                           side="right"))
+        half = np.ceil(sorted_radii[stop - 1] * steps + 0.5).astype(int)
+        yield order[start:stop], (int(half[0]), int(half[1]), int(half[2]))
+        start = stop
+
+
+def _splat_block(
+    atoms: ScatteringAtoms, radii: Tensor, half: tuple[int, int, int], plan: SplatPlan,
+    anisotropic: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return grid places and densities of a block of atoms, both ``[n, points]``."""
+    kind = {"dtype": atoms.xyz.dtype, "device": atoms.xyz.device}
+    size = torch.tensor(plan.size, device=atoms.xyz.device)
+    orthogonalization = torch.as_tensor(atoms.cell.orthogonalization, **kind)
+    fractional = atoms.xyz @ torch.as_tensor(atoms.cell.fractionalization, **kind).T
+    nearest = torch.round(fractional.detach() * size)
+    centre = (nearest / size - fractional) @ orthogonalization.T
+    offsets = _offsets(half, atoms, plan, float(radii.max())).to(atoms.xyz.device)
+    steps = (offsets.to(atoms.xyz.dtype) / size) @ orthogonalization.T
+    r_squared = _quadratic(centre, steps)
+    inside = r_squared < (radii**2)[:, None]
+    if anisotropic:
+        values = _anisotropic_density(atoms, centre, steps, plan.blur)
+    else:
+        values = _isotropic_density(atoms, r_squared, plan.blur)
+    values = torch.where(inside, values * atoms.occupancy[:, None], 0.0)
+    axes = [torch.remainder(nearest[:, i, None].long() + offsets[:, i], plan.size[i])
+            for i in range(3)]
+    return (axes[0] * plan.size[1] + axes[1]) * plan.size[2] + axes[2], values
+
+
+def _offsets(
+    half: tuple[int, int, int], atoms: ScatteringAtoms, plan: SplatPlan, radius: float
+) -> Tensor:
+    """Return integer offsets ``[points, 3]`` of a box, those left out that no atom can reach."""
+    ranges = [torch.arange(-h, h + 1) for h in half]
+    box = torch.cartesian_prod(*ranges)
+    step = torch.as_tensor(atoms.cell.orthogonalization / np.array(plan.size)).T
+    distance = (box.double() @ step).norm(dim=1)
+    diagonal = 0.5 * float(step.norm(dim=1).sum())  # an atom is at most this far from its point
+    return box[distance < radius + diagonal]
+
+
+def _quadratic(centre: Tensor, steps: Tensor) -> Tensor:
+    """Return |centre + step|^2 for all pairs, ``[n, points]``."""
+    return (
+        (centre**2).sum(1)[:, None] + 2 * centre @ steps.T + (steps**2).sum(1)
+    ).clamp_min(0.0)
+
+
+def _isotropic_density(atoms: ScatteringAtoms, r_squared: Tensor, blur: float) -> Tensor:
+    """Return sum_i a_i (4 pi/B_i)^(3/2) exp(-4 pi^2 r^2/B_i), B_i = B + b_i + blur."""
+    total = atoms.b_iso[:, None] + atoms.b + blur
+    height = atoms.a * (4 * math.pi / total) ** 1.5
+    rate = -4 * math.pi**2 / total
+    values = height[:, 0, None] * torch.exp(rate[:, 0, None] * r_squared)
+    for i in range(1, atoms.a.shape[1]):
+        values = values + height[:, i, None] * torch.exp(rate[:, i, None] * r_squared)
+    return values
+
+
+def _anisotropic_density(
+    atoms: ScatteringAtoms, centre: Tensor, steps: Tensor, blur: float
+) -> Tensor:
+    """Return sum_i a_i exp(-x'U_i^-1 x/2) / sqrt((2 pi)^3 det U_i), U_i = U + (b_i+blur)/8 pi^2."""
+    matrices = symmetric_matrices(atoms.u)
+    identity = torch.eye(3, dtype=matrices.dtype, device=matrices.device)
+    products = torch.stack([steps[:, i] * steps[:, j] for i in range(3) for j in range(3)])
+    values = torch.zeros((len(atoms), len(steps)), dtype=matrices.dtype, device=matrices.device)
+    for i in range(atoms.a.shape[1]):
+        widened = matrices + ((atoms.b[:, i] + blur) / EIGHT_PI_SQUARED)[:, None, None] * identity
+        inverse = torch.linalg.inv(widened)
+        height = atoms.a[:, i] / torch.sqrt((2 * math.pi) ** 3 * torch.linalg.det(widened))
+        tilted = (inverse @ centre[:, :, None])[:, :, 0]
+        exponent = (
+            inverse.reshape(-1, 9) @ products
+            + 2 * tilted @ steps.T
+            + (tilted * centre).sum(1)[:, None]
+        )
+        values = values + height[:, None] * torch.exp(-0.5 * exponent)
+    return values
+
+
+def _gather(
+    transform: Tensor, atoms: ScatteringAtoms, hkl: IntArray, s_squared: FloatArray,
+    plan: SplatPlan,
+) -> Tensor:  # fmt: skip
+    """Return F of the whole cell from the half transform of the asymmetric unit's density."""
+    flat = transform.reshape(-1)
+    group = atoms.spacegroup
+    total = flat.new_zeros(len(hkl))
+    for rotation, translation in zip(group.rotations, group.translations, strict=True):
+        rotated = hkl @ rotation
+        friedel = rotated[:, 2] < 0  # the half transform holds l >= 0 only
+        stored = np.where(friedel[:, None], -rotated, rotated) % np.array(plan.size)
+        half = plan.size[2] // 2 + 1
+        place = (stored[:, 0] * plan.size[1] + stored[:, 1]) * half + stored[:, 2]
+        picked = flat[torch.as_tensor(place, device=flat.device)]
+        # torch transforms with exp(-2 pi i), crystallography with exp(+2 pi i)
+        turned = torch.where(torch.as_tensor(friedel, device=flat.device), picked, picked.conj())
+        phase = torch.as_tensor(np.exp(2j * np.pi * (hkl @ translation)))
+        total = total + turned * phase.to(flat)
+    scale = atoms.cell.volume / math.prod(plan.size) * np.exp(plan.blur * s_squared / 4)
+    return total * torch.as_tensor(scale * group.centring_factor(hkl)).to(atoms.xyz)
