@@ -49,6 +49,8 @@ class Experiment(nn.Module):
         Its reflections.
     target
         Maximum likelihood or least squares.
+    f_calc
+        F of the model's atoms at the data's reflections, where it is known already.
 
     Raises
     ------
@@ -62,7 +64,12 @@ class Experiment(nn.Module):
     f_mask: ComplexArray
 
     def __init__(
-        self, model: Model, data: ReflectionData, *, target: TargetKind = TargetKind.ML
+        self,
+        model: Model,
+        data: ReflectionData,
+        *,
+        target: TargetKind = TargetKind.ML,
+        f_calc: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.notices = check_same_crystal(model, data)
@@ -70,7 +77,7 @@ class Experiment(nn.Module):
         self.data = data.on_crystal(model.cell, model.spacegroup)
         self.target_kind = target
         self._scale: Scale | None = None
-        self.renew()
+        self.renew(f_calc)
 
     @property
     def f_obs(self) -> Tensor:
@@ -90,8 +97,7 @@ class Experiment(nn.Module):
     def held_parts(self) -> tuple[FloatArray, ComplexArray]:
         """Return k exp(-h'Bh/4), and the solvent's part beside F_calc."""
         data = self.data
-        return (self.scale.overall(data.hkl),
-                self.scale.solvent(data.s_squared) * self.f_mask)
+        return (self.scale.overall(data.hkl), self.scale.solvent(data.s_squared) * self.f_mask)
 
     def log_likelihood(self, f_model: Tensor | None = None) -> Tensor:
         """Return the log-likelihood of the work set, a scalar, differentiable."""
@@ -167,15 +173,26 @@ def check_same_crystal(model: Model, data: ReflectionData) -> list[Notice]:
         raise InputError(f"the cells of model and data differ by {100 * difference:.1f}%: {cells}")
     notices = []
     if difference > CELL_NOTICE:
-        notices.append(Notice("cell_differs", f"the cells of model and data differ by "
-                              f"{100 * difference:.2f}%; the model's is used: {cells}"))
+        notices.append(
+            Notice(
+                "cell_differs",
+                f"the cells of model and data differ by "
+                f"{100 * difference:.2f}%; the model's is used: {cells}",
+            )
+        )
     mine, theirs = model.spacegroup, data.spacegroup
     if mine.name != theirs.name:
         if not np.array_equal(_sorted(mine.rotations), _sorted(theirs.rotations)):
-            raise InputError("model and data have different symmetry: space group "
-                             f"{mine.name} and {theirs.name}")
-        notices.append(Notice("spacegroup_differs", f"space group {theirs.name} of the data is not "
-                              f"{mine.name} of the model, which is used"))
+            raise InputError(
+                f"model and data have different symmetry: space group {mine.name} and {theirs.name}"
+            )
+        notices.append(
+            Notice(
+                "spacegroup_differs",
+                f"space group {theirs.name} of the data is not "
+                f"{mine.name} of the model, which is used",
+            )
+        )
     return notices
 
 

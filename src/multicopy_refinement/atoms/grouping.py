@@ -74,9 +74,18 @@ def group_by_residue(table: AtomTable) -> GroupingResult:
     order = number_in_order(group)  # groups are numbered as they appear in the file
     old = np.empty(len(rule), dtype=np.int64)
     old[order] = group
-    return normalise_sets(OccupancyGroups(
-        table, order, file_occupancy[old], used[old], _refined(used, set_index)[old], rule[old],
-        number_sets(set_index[old])), notices)
+    return normalise_sets(
+        OccupancyGroups(
+            table,
+            order,
+            file_occupancy[old],
+            used[old],
+            _refined(used, set_index)[old],
+            rule[old],
+            number_sets(set_index[old]),
+        ),
+        notices,
+    )
 
 
 def group_by_copy(table: AtomTable) -> GroupingResult:
@@ -90,12 +99,28 @@ def group_by_copy(table: AtomTable) -> GroupingResult:
     uneven = np.abs(table.occupancy - mean[copy]) > SAME_OCCUPANCY / 2 + RESOLUTION / 2
     if uneven.any():
         labels = table.labels(uneven)
-        notices.append(Notice("uneven_copy", f"{len(labels)} atoms take the weight of their copy "
-                              f"instead of their own occupancy: {listed(list(labels))}", labels))
+        notices.append(
+            Notice(
+                "uneven_copy",
+                f"{len(labels)} atoms take the weight of their copy "
+                f"instead of their own occupancy: {listed(list(labels))}",
+                labels,
+            )
+        )
     set_index = np.full(n_copies, 0 if n_copies > 1 else -1)
     rule = np.full(n_copies, int(Why.COPY))
-    return normalise_sets(OccupancyGroups(table, copy, _means(written, copy, everything, n_copies), mean,
-                                   _refined(mean, set_index), rule, set_index), notices)
+    return normalise_sets(
+        OccupancyGroups(
+            table,
+            copy,
+            _means(written, copy, everything, n_copies),
+            mean,
+            _refined(mean, set_index),
+            rule,
+            set_index,
+        ),
+        notices,
+    )
 
 
 def clamp_occupancies(table: AtomTable) -> tuple[AtomTable, list[Notice]]:
@@ -107,10 +132,17 @@ def clamp_occupancies(table: AtomTable) -> tuple[AtomTable, list[Notice]]:
     ):
         if outside.any():
             labels = table.labels(outside)
-            texts = [f"{label} ({value:.2f})" for label, value
-                     in zip(labels, table.occupancy[outside], strict=True)]
-            notices.append(Notice(code, f"occupancy set to {bound} for {len(labels)} atoms: "
-                                  f"{listed(texts, 30)}", labels))
+            texts = [
+                f"{label} ({value:.2f})"
+                for label, value in zip(labels, table.occupancy[outside], strict=True)
+            ]
+            notices.append(
+                Notice(
+                    code,
+                    f"occupancy set to {bound} for {len(labels)} atoms: {listed(texts, 30)}",
+                    labels,
+                )
+            )
     if notices:
         table = table.with_occupancy(np.clip(table.occupancy, 0.0, 1.0))
     return table, notices
@@ -134,12 +166,14 @@ def number_in_order(key: IntArray) -> IntArray:
     _, first, inverse = np.unique(key[change], return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
-    return rank[inverse][run]
+    return np.asarray(rank[inverse][run])
 
 
 def number_residues(table: AtomTable) -> IntArray:
     """Return the number of each atom's residue: model, chain, number and insertion code."""
-    columns = [table.model, table.chain.view(np.int64), table.resseq, table.icode.view(np.int8)]
+    columns: list[np.ndarray] = [
+        table.model, table.chain.view(np.int64), table.resseq, table.icode.view(np.int8),
+    ]  # fmt: skip
     number = np.zeros(len(table), dtype=np.int64)
     for column in columns:
         part = number_in_order(column.astype(np.int64))
@@ -230,7 +264,9 @@ def cluster_values(units: IntArray) -> IntArray:
 
 def _complete_sets(residue_of_part: IntArray, blank: BoolArray, n_groups: int) -> IntArray:
     """Return the set of each group: the residue where it has two or more altloc parts."""
-    altlocs = np.bincount(residue_of_part[~blank], minlength=int(residue_of_part.max(initial=0)) + 1)
+    altlocs = np.bincount(
+        residue_of_part[~blank], minlength=int(residue_of_part.max(initial=0)) + 1
+    )
     member = ~blank & (altlocs[residue_of_part] >= 2)
     set_index = np.full(n_groups, -1)
     set_index[: len(blank)][member] = residue_of_part[member]
@@ -252,8 +288,9 @@ def normalise_sets(groups: OccupancyGroups, notices: list[Notice]) -> GroupingRe
     total = np.bincount(set_index, file)
     count = np.bincount(set_index)
     empty = total == 0
-    share = np.where(empty[set_index], 1.0 / count[set_index],
-                     file / np.where(empty, 1.0, total)[set_index])
+    share = np.where(
+        empty[set_index], 1.0 / count[set_index], file / np.where(empty, 1.0, total)[set_index]
+    )
     exact = np.abs(total - 1) < 1e-9
     occupancy = groups.occupancy.copy()
     occupancy[member] = np.where(exact[set_index], file, share)
@@ -261,11 +298,18 @@ def normalise_sets(groups: OccupancyGroups, notices: list[Notice]) -> GroupingRe
     off = np.flatnonzero(~exact)
     if len(off):
         texts = [f"{scaled.sets[i].name} ({total[i]:.2f})" for i in off]
-        atoms = np.flatnonzero(~exact[scaled.set_index[scaled.index]]
-                               & (scaled.set_index[scaled.index] >= 0))
-        notices = [*notices, Notice(
-            "set_sum", f"occupancies of {len(off)} sets scaled to sum to 1, ratios kept: "
-            f"{listed(texts, 30)}", groups.table.labels(atoms))]
+        atoms = np.flatnonzero(
+            ~exact[scaled.set_index[scaled.index]] & (scaled.set_index[scaled.index] >= 0)
+        )
+        notices = [
+            *notices,
+            Notice(
+                "set_sum",
+                f"occupancies of {len(off)} sets scaled to sum to 1, ratios kept: "
+                f"{listed(texts, 30)}",
+                groups.table.labels(atoms),
+            ),
+        ]
     return GroupingResult(scaled, tuple(notices))
 
 
@@ -281,10 +325,15 @@ def _notice_uneven(
         atoms = np.flatnonzero((part == part[first]) & deciding)
         values = table.occupancy[atoms]
         labels = table.labels(atoms)
-        notices.append(Notice(
-            "uneven_part", f"{table.residue_label(first)}:{table.altloc[first].decode()}: "
-            f"occupancies from {values.min():.2f} to {values.max():.2f} in one conformer; its "
-            f"atoms share their mean {values.mean():.3f}", labels))
+        notices.append(
+            Notice(
+                "uneven_part",
+                f"{table.residue_label(first)}:{table.altloc[first].decode()}: "
+                f"occupancies from {values.min():.2f} to {values.max():.2f} in one conformer; its "
+                f"atoms share their mean {values.mean():.3f}",
+                labels,
+            )
+        )
     return notices
 
 
@@ -296,8 +345,14 @@ def _notice_followers(
     if not off.any():
         return []
     labels = table.labels(off)
-    return [Notice("hydrogen_occupancy", f"{len(labels)} hydrogens take the occupancy of the atom "
-                   f"that they are bound to: {listed(list(labels))}", labels)]
+    return [
+        Notice(
+            "hydrogen_occupancy",
+            f"{len(labels)} hydrogens take the occupancy of the atom "
+            f"that they are bound to: {listed(list(labels))}",
+            labels,
+        )
+    ]
 
 
 def _notice_shared(
@@ -312,5 +367,11 @@ def _notice_shared(
     if not changed.any():
         return []
     labels = table.labels(changed)
-    return [Notice("shared_value", f"{len(labels)} atoms take the mean of their group, which is "
-                   f"within 0.01 of their own occupancy: {listed(list(labels))}", labels)]
+    return [
+        Notice(
+            "shared_value",
+            f"{len(labels)} atoms take the mean of their group, which is "
+            f"within 0.01 of their own occupancy: {listed(list(labels))}",
+            labels,
+        )
+    ]

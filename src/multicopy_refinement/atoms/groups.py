@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.table import AtomTable
-
-if TYPE_CHECKING:
-    from multicopy_refinement.parameters import SetMembers
 
 
 class Why(IntEnum):
@@ -166,18 +162,9 @@ class OccupancyGroups:
             exact = values[members] * scale
             down = np.floor(exact + 1e-6)
             missing = round(group_set.total * scale - down.sum())
+            if not 0 <= missing <= len(members):
+                continue  # the set is broken: its values are rounded like any others
             gain = np.argsort(-(exact - down), kind="stable")[:missing]
             down[gain] += 1
             units[members] = down
-        return units / scale
-
-    def set_members(self) -> SetMembers:
-        """Return the sets in the form that `OccupancyTensor` takes."""
-        import torch
-
-        from multicopy_refinement.parameters import SetMembers
-
-        group = np.flatnonzero(self.set_index >= 0)
-        set_index = self.set_index[group]
-        n_sets = int(set_index.max()) + 1 if len(set_index) else 0
-        return SetMembers(torch.as_tensor(group), torch.as_tensor(set_index), n_sets)
+        return np.asarray(units / scale)

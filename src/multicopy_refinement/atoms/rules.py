@@ -11,6 +11,7 @@ import numpy as np
 from multicopy_refinement._typing import BoolArray, IntArray
 from multicopy_refinement.atoms.grouping import (
     FULL_TOLERANCE,
+    SAME_OCCUPANCY,
     GroupingResult,
     normalise_sets,
     number_in_order,
@@ -18,6 +19,7 @@ from multicopy_refinement.atoms.grouping import (
 )
 from multicopy_refinement.atoms.groups import OccupancyGroups, Why
 from multicopy_refinement.errors import OccupancyError
+from multicopy_refinement.notices import Notice, listed
 
 #: ``{"residues": [(number, chain), ...], "share": True}``
 SharingRule = Mapping[str, Any]
@@ -38,11 +40,32 @@ def apply_sharing_rules(result: GroupingResult, rules: Sequence[SharingRule]) ->
         if unknown or "residues" not in rule:
             raise OccupancyError(f"{where}: needs 'residues' and 'share', not {sorted(rule)}")
         if rule.get("share", True):
-            groups = _share(groups, _selected(groups, rule["residues"], where), where)
+            joined = _share(groups, _selected(groups, rule["residues"], where), where)
+            notices += _notice_changed(groups, joined, where)
+            groups = joined
     return normalise_sets(groups, notices)
 
 
-def _selected(groups: OccupancyGroups, residues: Sequence[tuple[int, str]], where: str) -> BoolArray:
+def _notice_changed(before: OccupancyGroups, after: OccupancyGroups, where: str) -> list[Notice]:
+    """Name the atoms that take another occupancy because they share it now."""
+    change = after.occupancy[after.index] - before.occupancy[before.index]
+    changed = np.abs(change) > SAME_OCCUPANCY / 2
+    if not changed.any():
+        return []
+    labels = after.table.labels(changed)
+    return [
+        Notice(
+            "shared_by_rule",
+            f"{where}: {len(labels)} atoms take the mean of the groups "
+            f"that the rule joins: {listed(list(labels))}",
+            labels,
+        )
+    ]
+
+
+def _selected(
+    groups: OccupancyGroups, residues: Sequence[tuple[int, str]], where: str
+) -> BoolArray:
     """Return the atoms of residues given as (number, chain)."""
     table = groups.table
     selected = np.zeros(len(table), dtype=bool)
@@ -89,10 +112,13 @@ def _joined_means(groups: OccupancyGroups, order: IntArray) -> tuple[np.ndarray,
 
 def _check_sets(groups: OccupancyGroups, target: IntArray, where: str) -> None:
     """Refuse to join a member of a set with a group of another kind of set."""
-    members = {i: tuple(sorted({int(target[g]) for g in s.groups}))
-               for i, s in enumerate(groups.sets)}
+    members = {
+        i: tuple(sorted({int(target[g]) for g in s.groups})) for i, s in enumerate(groups.sets)
+    }
     for group, to in enumerate(target.tolist()):
         mine, other = (members.get(int(groups.set_index[g])) for g in (group, to))
         if mine != other:
             names = f"{groups.name(group)} and {groups.name(to)}"
-            raise OccupancyError(f"{where}: {names} cannot share: their sets have different members")
+            raise OccupancyError(
+                f"{where}: {names} cannot share: their sets have different members"
+            )

@@ -93,8 +93,10 @@ class AtomTable:
         """Return chain/number/name of an atom's residue, for example ``A/10/ARG``."""
         model = f"{self.model[atom]}/" if self.several_models else ""
         icode = self.icode[atom].decode()
-        return (f"{model}{self.chain[atom].decode()}/{self.resseq[atom]}{icode}/"
-                f"{self.resname[atom].decode()}")
+        return (
+            f"{model}{self.chain[atom].decode()}/{self.resseq[atom]}{icode}/"
+            f"{self.resname[atom].decode()}"
+        )
 
     def label(self, atom: int) -> str:
         """Return the name of an atom, for example ``A/10/ARG/CB:B``."""

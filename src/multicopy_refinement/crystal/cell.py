@@ -54,7 +54,7 @@ class Cell:
     @cached_property
     def reciprocal_lengths(self) -> FloatArray:
         """a*, b*, c* in 1/A."""
-        return np.linalg.norm(self.fractionalization, axis=1)
+        return np.asarray(np.linalg.norm(self.fractionalization, axis=1))
 
     def inverse_d_squared(self, hkl: IntArray) -> FloatArray:
         """Return s^2 = 1/d^2 (1/A^2) of Miller indices ``[n, 3]``."""

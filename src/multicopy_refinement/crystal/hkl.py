@@ -12,8 +12,8 @@ from multicopy_refinement.crystal.symmetry import SpaceGroup
 
 def unique_reflections(cell: Cell, group: SpaceGroup, d_min: float) -> IntArray:
     """Return all unique non-absent reflections to d_min (A), int ``[n, 3]``, without (000)."""
-    hkl = gemmi.make_miller_array(cell.gemmi, group.gemmi, d_min, 0.0, True)
-    hkl = np.asarray(hkl, dtype=np.int64)
+    array = gemmi.make_miller_array(cell.gemmi, group.gemmi, d_min * (1 - 1e-9), 0.0, True)
+    hkl: IntArray = np.asarray(array, dtype=np.int64)
     return hkl[np.any(hkl != 0, axis=1)]
 
 

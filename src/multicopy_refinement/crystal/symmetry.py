@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -33,8 +34,8 @@ class SpaceGroup:
         return found
 
     @cached_property
-    def operations(self) -> gemmi.GroupOps:
-        """The operations as a gemmi object."""
+    def operations(self) -> Any:
+        """The operations as a ``gemmi.GroupOps``."""
         return self.gemmi.operations()
 
     @cached_property
@@ -60,7 +61,7 @@ class SpaceGroup:
     def centring_factor(self, hkl: IntArray) -> FloatArray:
         """Return sum over centrings of exp(2 pi i h.c): their number, or 0 for absences."""
         phase = 2 * np.pi * np.asarray(hkl) @ self.centrings.T
-        return np.rint(np.cos(phase).sum(axis=1))
+        return np.asarray(np.rint(np.cos(phase).sum(axis=1)), dtype=np.float64)
 
     def epsilon(self, hkl: IntArray) -> FloatArray:
         """Return the multiplicity factor epsilon of each reflection, centring left out."""

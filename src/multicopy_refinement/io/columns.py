@@ -66,12 +66,15 @@ def _candidates(
     columns: Sequence[tuple[str, str]], quantity: Quantity, types: tuple[str, str], *, pair: bool
 ) -> list[ObservedColumns]:
     values = [
-        (name, columns[i + 1][0]) for i, (name, kind) in enumerate(columns[:-1])
+        (name, columns[i + 1][0])
+        for i, (name, kind) in enumerate(columns[:-1])
         if kind == types[0] and columns[i + 1][1] == types[1] and not _CALCULATED.match(name)
     ]
     if pair:
-        return [ObservedColumns(quantity, (*values[i], *values[i + 1]))
-                for i in range(0, len(values) - 1, 2)]
+        return [
+            ObservedColumns(quantity, (*values[i], *values[i + 1]))
+            for i in range(0, len(values) - 1, 2)
+        ]
     values.sort(key=lambda labels: _usual(labels[0]))
     return [ObservedColumns(quantity, labels) for labels in values]
 
@@ -87,8 +90,18 @@ def _as_asked(columns: Sequence[tuple[str, str]], labels: Sequence[str]) -> Obse
         if label not in types:
             raise ReflectionFileError(f"no column {label!r}; columns: {', '.join(types)}")
     if len(labels) not in (2, 4):
-        raise ReflectionFileError("--labels takes a value and its sigma (F,SIGF) or two such "
-                                  f"pairs for Friedel mates, not {len(labels)} names")
+        raise ReflectionFileError(
+            "--labels takes a value and its sigma (F,SIGF) or two such "
+            f"pairs for Friedel mates, not {len(labels)} names"
+        )
+    wanted = ("FJGK", "QLM") * 2
+    for label, kinds in zip(labels, wanted, strict=False):
+        if types[label] not in kinds:
+            what = "amplitudes or intensities" if kinds == "FJGK" else "sigmas"
+            raise ReflectionFileError(
+                f"--labels: column {label!r} has type {types[label]} and "
+                f"cannot hold {what} (types {', '.join(kinds)})"
+            )
     intensity = types[labels[0]] in {"J", "K"}
     quantity = Quantity.INTENSITY if intensity else Quantity.AMPLITUDE
     return ObservedColumns(quantity, tuple(labels))

@@ -89,21 +89,28 @@ def _read(
     chosen, others = find_columns(table.columns, labels)
     if others:
         names = "; ".join(",".join(o.labels) for o in others)
-        notices.append(Notice("columns_chosen", f"{','.join(chosen.labels)} are used; also there: "
-                              f"{names} (--labels to choose)"))
+        notices.append(
+            Notice(
+                "columns_chosen",
+                f"{','.join(chosen.labels)} are used; also there: {names} (--labels to choose)",
+            )
+        )
     flag_columns = {name: table.column(name) for name, kind in table.columns if kind == "I"}
     choice = choose_free_set(flag_columns, *free)
     value, sigma = _observations(table, chosen)
     flags = np.full(len(value), np.nan) if choice.label is None else flag_columns[choice.label]
-    rows, more = unique_observations(Observations(table.hkl, value, sigma, flags), cell, group,
-                                     d_min=d_min)
+    rows, more = unique_observations(
+        Observations(table.hkl, value, sigma, flags), cell, group, d_min=d_min
+    )
     notices += more
     observed, missing, more = drop_unusable(rows, chosen.quantity)
     notices += more
     if len(observed.hkl) == 0:
-        raise ReflectionFileError(f"no reflections left of {len(value)} rows"
-                                  + (f" within {d_min} A" if d_min else "")
-                                  + f" ({','.join(chosen.labels)})")
+        raise ReflectionFileError(
+            f"no reflections left of {len(value)} rows"
+            + (f" within {d_min} A" if d_min else "")
+            + f" ({','.join(chosen.labels)})"
+        )
     if chosen.quantity is Quantity.INTENSITY:
         f_obs, sigma = french_wilson(observed, cell, group)
         observed = Observations(observed.hkl, f_obs, sigma, observed.flags)
@@ -116,17 +123,28 @@ def _assemble(
 ) -> ReflectionData:  # fmt: skip
     free = np.zeros(len(observed.hkl), dtype=bool)
     if choice.value is None:
-        notices.append(Notice("no_free_set", f"no free set ({choice.why}): R-free cannot be given, "
-                              "and sigmaA comes from the work set"))
+        notices.append(
+            Notice(
+                "no_free_set",
+                f"no free set ({choice.why}): R-free cannot be given, "
+                "and sigmaA comes from the work set",
+            )
+        )
     else:
         free = observed.flags == choice.value
         unflagged = int((~np.isfinite(observed.flags)).sum())
         if unflagged:
-            notices.append(Notice("no_free_flag", f"{unflagged} observed reflections have no free "
-                                  "flag and are put in the work set"))
+            notices.append(
+                Notice(
+                    "no_free_flag",
+                    f"{unflagged} observed reflections have no free "
+                    "flag and are put in the work set",
+                )
+            )
     if free.all():
         raise ReflectionFileError("no reflections left in the work set: all are free")
-    labels = DataLabels(chosen.labels, choice.label, choice.value, choice.why)
+    amplitudes = chosen.quantity is Quantity.AMPLITUDE
+    labels = DataLabels(chosen.labels, amplitudes, choice.label, choice.value, choice.why)
     return ReflectionData(
         observed.hkl, observed.value, observed.sigma, free, _integer_flags(observed.flags), cell,
         group, labels, missing.hkl, _integer_flags(missing.flags), tuple(notices),
@@ -153,9 +171,14 @@ def _crystal(
         lacking = "unit cell" if cell is None else "space group"
         raise ReflectionFileError(f"no {lacking} in the file")
     if table.cell is None or table.spacegroup is None:
-        notices.append(Notice("data_crystal", "the reflection file has no "
-                              f"{'unit cell' if table.cell is None else 'space group'}; the "
-                              "model's is used"))
+        notices.append(
+            Notice(
+                "data_crystal",
+                "the reflection file has no "
+                f"{'unit cell' if table.cell is None else 'space group'}; the "
+                "model's is used",
+            )
+        )
     return cell, group, notices
 
 
@@ -164,6 +187,8 @@ def _crystal(
 
 def _read_table(path: str | Path) -> _Table:
     content = read_bytes(path, ReflectionFileError)
+    if not content.strip():
+        raise ReflectionFileError(f"{path}: the file is empty")
     if content[:4] == b"MTZ ":
         return _table(_parse_mtz(path, content))
     if b"_refln" in content and b"data_" in content:
@@ -178,7 +203,8 @@ def _parse_mtz(path: str | Path, content: bytes) -> gemmi.Mtz:
         try:
             return gemmi.read_mtz_file(plain.name)
         except (RuntimeError, ValueError) as fault:
-            raise ReflectionFileError(f"{path}: damaged MTZ file: {_one_line(fault)}") from None
+            reason = _one_line(fault).replace(plain.name, "").rstrip(": ")
+            raise ReflectionFileError(f"{path}: damaged MTZ file: {reason}") from None
 
 
 def _parse_cif(path: str | Path, content: bytes) -> gemmi.Mtz:

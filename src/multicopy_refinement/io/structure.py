@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import gemmi
 import numpy as np
@@ -14,12 +15,14 @@ from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import ModelFileError
-from multicopy_refinement.io.text import fixed_columns, parse_unique, read_bytes
+from multicopy_refinement.io.text import fixed_columns, integers, parse_unique, read_bytes
 from multicopy_refinement.notices import Notice, listed
 
 _PDB_RECORD = re.compile(rb"^(ATOM  |HETATM|CRYST1|HEADER|REMARK|MODEL )", re.MULTILINE)
 _CIF_BLOCK = re.compile(rb"^\s*data_\S*", re.MULTILINE | re.IGNORECASE)
 _OCCUPANCY_COLUMNS = (54, 60)
+#: Structure, its flat form, place of each atom in the file, occupancies as text.
+_Parsed: TypeAlias = tuple[gemmi.Structure, gemmi.FlatStructure, IntArray, np.ndarray]
 
 
 class StructureFormat(StrEnum):
@@ -76,22 +79,30 @@ def read_structure(path: str | Path) -> StructureFile:
     content = read_bytes(path, ModelFileError)
     form = _recognise(path, content)
     if form is StructureFormat.PDB:
-        structure, order, texts = _read_pdb(path, content)
+        structure, flat, order, texts = _read_pdb(path, content)
     else:
-        structure, order, texts = _read_mmcif(path, content)
-    flat = gemmi.FlatStructure(structure)
+        structure, flat, order, texts = _read_mmcif(path, content)
     if len(flat) == 0 or len(texts) == 0:
         raise ModelFileError(f"{path}: no atoms in the file")
     cell, group = _crystal(path, structure)
-    table = _table(flat, structure, order)
+    anisotropic = b"ANISOU" in content or b"_atom_site_anisotrop" in content
+    table = _table(flat, structure, order, anisotropic=anisotropic)
     _check_atoms(path, table)
     occupancy, notices = _occupancies(path, texts, table)
-    return StructureFile(Path(path), form, table.with_occupancy(occupancy), cell, group,
-                         tuple(notices), content, order)
+    return StructureFile(
+        Path(path),
+        form,
+        table.with_occupancy(occupancy),
+        cell,
+        group,
+        tuple(notices),
+        content,
+        order,
+    )
 
 
 def _recognise(path: str | Path, content: bytes) -> StructureFormat:
-    if not content.strip():
+    if not content or content.isspace():
         raise ModelFileError(f"{path}: the file is empty")
     head = content[:200_000]
     if _CIF_BLOCK.search(head) and b"_" in head:
@@ -114,28 +125,56 @@ def pdb_atom_lines(content: bytes) -> tuple[IntArray, IntArray, np.ndarray]:
     end = end - ((end > start) & (buffer[np.maximum(end - 1, 0)] == 13))
     keep = end - start >= 3
     start, end = start[keep], end[keep]
-    word = fixed_columns(buffer, start, end, 0, 6)
-    word = np.char.upper(word) if (buffer[start] >= 97).any() else word
-    stop = np.flatnonzero((word == b"END   ") | (word == b"END"))
+    record = _first_letters(buffer, start, end)
+    stop = np.flatnonzero((record == _RECORDS["END "]) | (record == _RECORDS["END"]))
     if len(stop):
-        start, end, word = start[: stop[0]], end[: stop[0]], word[: stop[0]]
-    atoms = (word == b"ATOM  ") | (word == b"ATOM") | (word == b"HETATM")
+        start, end, record = start[: stop[0]], end[: stop[0]], record[: stop[0]]
+    atoms = (record == _RECORDS["ATOM"]) | (record == _RECORDS["HETA"])
     return start[atoms], end[atoms], buffer
 
 
-def _read_pdb(path: str | Path, content: bytes) -> tuple[gemmi.Structure, IntArray, np.ndarray]:
+def _first_letters(buffer: np.ndarray, start: IntArray, end: IntArray) -> np.ndarray:
+    """Return the first four letters of each line, in capitals, as one integer each."""
+    letters = fixed_columns(buffer, start, end, 0, 4).view(np.uint32)
+    return letters & 0xDFDFDFDF  # turns small letters into capitals, and blanks into 0
+
+
+_RECORDS = {
+    name: int(np.frombuffer(name.ljust(4).encode(), dtype=np.uint32)[0]) & 0xDFDFDFDF
+    for name in ("ATOM", "HETA", "END", "END ")
+}
+
+
+def _read_pdb(path: str | Path, content: bytes) -> _Parsed:
     start, end, buffer = pdb_atom_lines(content)
     structure = _parse_pdb(path, content)
-    serials = gemmi.FlatStructure(structure).serials
-    n = len(start)
-    order = np.arange(n)
-    if len(serials) != n or np.any(np.diff(serials) <= 0):
+    flat = gemmi.FlatStructure(structure)
+    if len(start) == 0:
+        raise ModelFileError(f"{path}: no atoms in the file")
+    order = np.arange(len(start))
+    written = integers(fixed_columns(buffer, start, end, 6, 11))
+    if written is None or not _same_order(flat.serials, written):
         # gemmi gathers the atoms of a residue: number the lines to learn where each came from
         serials = gemmi.FlatStructure(_parse_pdb(path, _renumbered(content, start, end))).serials
         order = np.asarray(serials, dtype=np.int64)
-        if len(order) != n or not np.array_equal(np.sort(order), np.arange(n)):
-            raise ModelFileError(f"{path}: {n} atom lines, of which {len(order)} could be read")
-    return structure, order, fixed_columns(buffer, start, end, *_OCCUPANCY_COLUMNS)
+        if len(order) != len(start) or not np.array_equal(np.sort(order), np.arange(len(order))):
+            raise ModelFileError(
+                f"{path}: {len(start)} atom lines, of which {len(order)} could be read"
+            )
+    return structure, flat, order, fixed_columns(buffer, start, end, *_OCCUPANCY_COLUMNS)
+
+
+def _same_order(serials: np.ndarray, written: np.ndarray) -> bool:
+    """Return whether serials as gemmi orders the atoms show that it kept the order of the file."""
+    if len(serials) != len(written) or not np.array_equal(serials, written):
+        return False
+    # equal numbers prove nothing where they repeat, but for a count that starts again at 99,999
+    falls = np.count_nonzero(np.diff(written) <= 0)
+    return bool(falls == 0 or falls <= len(written) // 90_000 or _distinct(written))
+
+
+def _distinct(numbers: np.ndarray) -> bool:
+    return len(np.unique(numbers)) == len(numbers)
 
 
 def _parse_pdb(path: str | Path, content: bytes) -> gemmi.Structure:
@@ -170,7 +209,7 @@ def _hybrid36(number: int) -> str:
 # ---------------------------------------------------------------------- mmCIF
 
 
-def _read_mmcif(path: str | Path, content: bytes) -> tuple[gemmi.Structure, IntArray, np.ndarray]:
+def _read_mmcif(path: str | Path, content: bytes) -> _Parsed:
     block = model_block(path, content)
     sites = block.find_mmcif_category("_atom_site.")
     tags = list(sites.tags)
@@ -181,17 +220,26 @@ def _read_mmcif(path: str | Path, content: bytes) -> tuple[gemmi.Structure, IntA
         texts = np.array(list(block.find_values("_atom_site.occupancy")), dtype=object)
     else:
         texts = np.full(len(sites), "?", dtype=object)
-    serials = gemmi.FlatStructure(structure).serials
+    flat = gemmi.FlatStructure(structure)
     order = np.arange(len(sites))
-    if len(serials) != len(sites) or np.any(np.diff(serials) <= 0):
-        column = block.find_values("_atom_site.id")
+    column = block.find_values("_atom_site.id")
+    written = parse_unique(np.array(list(column), dtype=object))[0]
+    if not _same_order(flat.serials, written):
         for row in range(len(sites)):
             column[row] = str(row)
         order = np.asarray(gemmi.FlatStructure(_parse_mmcif(path, block)).serials, dtype=np.int64)
         if not np.array_equal(np.sort(order), np.arange(len(sites))):
-            raise ModelFileError(f"{path}: {len(sites)} rows in _atom_site, of which {len(order)} "
-                                 "could be read")
-    return structure, order, texts
+            raise ModelFileError(
+                f"{path}: {len(sites)} rows in _atom_site, of which {len(order)} could be read; "
+                f"missing: {_missing_tags(tags)}"
+            )
+    return structure, flat, order, texts
+
+
+def _missing_tags(tags: list[str]) -> str:
+    """Return the columns that a reader of mmCIF needs and that are not there."""
+    needed = ("label_atom_id", "label_comp_id", "label_asym_id", "auth_seq_id", "Cartn_z")
+    return ", ".join(t for t in needed if f"_atom_site.{t}" not in tags) or "no column"
 
 
 def model_block(path: str | Path, content: bytes) -> gemmi.cif.Block:
@@ -206,7 +254,8 @@ def model_block(path: str | Path, content: bytes) -> gemmi.cif.Block:
     small = any(len(b.find_values("_atom_site_fract_x")) > 0 for b in document)
     raise ModelFileError(
         f"{path}: a small-molecule CIF (fractional coordinates); convert it to mmCIF first"
-        if small else f"{path}: no atoms in the file (no _atom_site category)"
+        if small
+        else f"{path}: no atoms in the file (no _atom_site category)"
     )
 
 
@@ -222,21 +271,23 @@ def _parse_mmcif(path: str | Path, block: gemmi.cif.Block) -> gemmi.Structure:
 
 def _crystal(path: str | Path, structure: gemmi.Structure) -> tuple[Cell, SpaceGroup]:
     if not structure.cell.is_crystal():
-        raise ModelFileError(f"{path}: no unit cell (CRYST1 record or _cell category)")
-    group = structure.find_spacegroup()
+        raise ModelFileError(f"{path}: no unit cell; add a CRYST1 record or a _cell category")
+    group: gemmi.SpaceGroup | None = structure.find_spacegroup()
     if group is None:
         name = structure.spacegroup_hm
         known = f"space group {name!r} is not known" if name else "no space group"
-        raise ModelFileError(f"{path}: {known} (CRYST1 record or _symmetry category)")
+        raise ModelFileError(f"{path}: {known}; put one into CRYST1 or _symmetry")
     return Cell(*structure.cell.parameters), SpaceGroup(group.xhm())
 
 
-def _table(flat: gemmi.FlatStructure, structure: gemmi.Structure, order: IntArray) -> AtomTable:
+def _table(
+    flat: gemmi.FlatStructure, structure: gemmi.Structure, order: IntArray, *, anisotropic: bool
+) -> AtomTable:
     to_file = np.empty(len(order), dtype=np.int64)
     to_file[order] = np.arange(len(order))
     same = bool((order == np.arange(len(order))).all())
 
-    def column(values: np.ndarray, dtype: str) -> np.ndarray:
+    def column(values: Any, dtype: str) -> Any:
         array = np.array(values) if same else np.array(values)[to_file]
         if dtype.startswith("S"):
             return np.ascontiguousarray(array).view(dtype).reshape(len(order))
@@ -252,23 +303,25 @@ def _table(flat: gemmi.FlatStructure, structure: gemmi.Structure, order: IntArra
         resname=column(flat.residue_names, "S8"),
         name=column(flat.atom_names, "S8"),
         altloc=column(flat.altlocs, "int8").view("S1"),
-        element=column(flat.element_names, "S2"),
+        element=_capitals(column(flat.element_names, "S2")),
         charge=column(flat.charge, "int8"),
         xyz=column(flat.pos, "float64"),
         occupancy=column(flat.occ, "float64"),
         b_iso=np.round(column(flat.b_iso, "float64"), 5),  # gemmi holds single precision
-        u_aniso=_anisotropic(structure, order),
+        u_aniso=_anisotropic(structure, order) if anisotropic else np.zeros((len(order), 6)),
     )
+
+
+def _capitals(texts: np.ndarray) -> np.ndarray:
+    letters = np.ascontiguousarray(texts).view(np.uint8)
+    small = (letters >= ord("a")) & (letters <= ord("z"))
+    return (letters - np.where(small, np.uint8(32), np.uint8(0))).view(texts.dtype)
 
 
 def _anisotropic(structure: gemmi.Structure, order: IntArray) -> FloatArray:
     u_aniso = np.zeros((len(order), 6))
-    first = next(iter(structure[0].all()))
-    has_any = first.atom.aniso.nonzero() or any(c.atom.aniso.nonzero() for m in structure
-                                                for c in m.all())
-    if has_any:
-        rows = [c.atom.aniso.elements_pdb() for m in structure for c in m.all()]
-        u_aniso[order] = np.round(np.array(rows, dtype=np.float64), 7)
+    rows = [site.atom.aniso.elements_pdb() for model in structure for site in model.all()]
+    u_aniso[order] = np.round(np.array(rows, dtype=np.float64), 7)
     return u_aniso
 
 
@@ -290,7 +343,8 @@ def _occupancies(
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad) == 0:
         return values, []
-    missing, wrong = [], []
+    missing: list[tuple[int, str]] = []
+    wrong: list[tuple[int, str]] = []
     for atom in bad.tolist():
         raw = texts[atom]
         text = (raw.decode("latin-1") if isinstance(raw, bytes) else raw).strip()
@@ -298,13 +352,20 @@ def _occupancies(
     if wrong:
         atom, text = wrong[0]
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise ModelFileError(f"{path}: occupancy {text!r} of atom {table.label(atom)} is not a "
-                             f"number{more}; write one from 0 to 1")
+        raise ModelFileError(
+            f"{path}: occupancy {text!r} of atom {table.label(atom)} is not a "
+            f"number{more}; write one from 0 to 1"
+        )
     atoms = [atom for atom, _ in missing]
     values[atoms] = 1.0
     labels = table.labels(atoms)
-    return values, [Notice("occupancy_missing", f"{len(labels)} atoms have no occupancy; 1.00 is "
-                           f"taken: {listed(list(labels))}", labels)]
+    return values, [
+        Notice(
+            "occupancy_missing",
+            f"{len(labels)} atoms have no occupancy; 1.00 is taken: {listed(list(labels))}",
+            labels,
+        )
+    ]
 
 
 def _one_line(fault: Exception) -> str:

@@ -45,14 +45,33 @@ def parse_number(text: str) -> float | None:
     return float(text.split("(")[0])
 
 
-def fixed_columns(buffer: np.ndarray, start: IntArray, end: IntArray, first: int, last: int) -> (
-    np.ndarray
-):  # fmt: skip
+def fixed_columns(
+    buffer: np.ndarray, start: IntArray, end: IntArray, first: int, last: int
+) -> np.ndarray:
     """Return columns first..last (0-based, half-open) of lines as ``S`` strings, blank-padded."""
+    width = last - first
+    if len(start) and int((end - start).min()) >= last:
+        # every byte begins a string of this width: picking is one gather, without index tables
+        windows = np.ndarray((len(buffer) - width + 1,), f"S{width}", buffer, strides=(1,))
+        return np.asarray(windows[start + first])
     place = start[:, None] + np.arange(first, last)
     inside = place < end[:, None]
     columns = np.where(inside, buffer[np.minimum(place, len(buffer) - 1)], np.uint8(32))
-    return np.ascontiguousarray(columns).view(f"S{last - first}")[:, 0]
+    return np.ascontiguousarray(columns).view(f"S{width}")[:, 0]
+
+
+def integers(texts: np.ndarray) -> IntArray | None:
+    """Return right-justified decimal ``S`` strings as integers, or None where one is not.
+
+    >>> integers(np.array([b"   12", b" 1034"])).tolist()
+    [12, 1034]
+    """
+    digits = texts.view(np.uint8).reshape(len(texts), -1).astype(np.int64) - 48
+    blank = digits == 32 - 48
+    if ((digits < 0) | (digits > 9))[~blank].any() or blank[:, -1].any():
+        return None
+    digits[blank] = 0
+    return digits @ 10 ** np.arange(digits.shape[1])[::-1]
 
 
 def parse_unique(texts: np.ndarray) -> tuple[FloatArray, np.ndarray]:

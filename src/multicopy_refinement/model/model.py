@@ -22,7 +22,12 @@ from multicopy_refinement.errors import MulticopyError, OutputError
 from multicopy_refinement.io.structure import StructureFile, read_structure
 from multicopy_refinement.io.write_structure import AtomValues, write_mmcif, write_pdb
 from multicopy_refinement.notices import Notice, listed
-from multicopy_refinement.parameters import MixedTensor, OccupancyTensor, PositiveMixedTensor
+from multicopy_refinement.parameters import (
+    MixedTensor,
+    OccupancyTensor,
+    PositiveMixedTensor,
+    members_from_index,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +74,7 @@ class Model(nn.Module):
     table: AtomTable
     cell: Cell
     spacegroup: SpaceGroup
+    anisotropic: Tensor
     occupancy_groups: OccupancyGroups
     notices: tuple[Notice, ...]
 
@@ -121,12 +127,20 @@ class Model(nn.Module):
         return self
 
     def _make_parameters(self, b_iso: FloatArray) -> None:
-        kind = {"dtype": self.dtype_float, "device": self.device}
+        dtype, device = self.dtype_float, self.device
         isotropic = torch.as_tensor(~self.table.anisotropic)
-        self.xyz = MixedTensor(torch.as_tensor(self.table.xyz), name="xyz", **kind)
-        self.b_iso = PositiveMixedTensor(torch.as_tensor(b_iso), isotropic, name="b_iso", **kind)
+        self.xyz = MixedTensor(
+            torch.as_tensor(self.table.xyz), name="xyz", dtype=dtype, device=device
+        )
+        self.b_iso = PositiveMixedTensor(
+            torch.as_tensor(b_iso), isotropic, name="b_iso", dtype=dtype, device=device
+        )
         self.u_aniso = MixedTensor(
-            torch.as_tensor(self.table.u_aniso), ~isotropic, name="u_aniso", **kind
+            torch.as_tensor(self.table.u_aniso),
+            ~isotropic,
+            name="u_aniso",
+            dtype=dtype,
+            device=device,
         )
         self.register_buffer("anisotropic", (~isotropic).to(self.device), persistent=False)
         self.occupancy = self._occupancy_tensor()
@@ -137,15 +151,17 @@ class Model(nn.Module):
             torch.as_tensor(groups.occupancy[groups.index]),
             torch.as_tensor(groups.refined[groups.index]),
             torch.as_tensor(groups.index),
-            groups.set_members(),
+            members_from_index(groups.set_index),
             dtype=self.dtype_float, device=self.device, name="occupancy",
         )  # fmt: skip
 
     def _create_occupancy_groups(self) -> tuple[list[list[int]], Tensor]:
         """Return sharing groups as lists of atoms, and the refinable mask of the atoms."""
         groups = self.occupancy_groups
-        return ([atoms.tolist() for atoms in groups.members],
-                torch.as_tensor(groups.refined[groups.index]))
+        return (
+            [atoms.tolist() for atoms in groups.members],
+            torch.as_tensor(groups.refined[groups.index]),
+        )
 
     def set_default_masks(self) -> None:
         """Make all coordinates and every atom's own kind of displacement refinable.
@@ -175,9 +191,11 @@ class Model(nn.Module):
         if self._source is None:
             return "empty"
         groups = self.occupancy_groups
-        return (f"{self.source.path.name!r}, atoms={len(self.table)}, groups={len(groups)}, "
-                f"refined groups={int(groups.refined.sum())}, sets={len(groups.sets)}, "
-                f"space group={self.spacegroup.name!r}")
+        return (
+            f"{self.source.path.name!r}, atoms={len(self.table)}, groups={len(groups)}, "
+            f"refined groups={int(groups.refined.sum())}, sets={len(groups.sets)}, "
+            f"space group={self.spacegroup.name!r}"
+        )
 
     def _log(self) -> None:
         if self.verbose > 0:
@@ -218,8 +236,9 @@ class Model(nn.Module):
         changed[member] = broken[groups.set_index[member]]
         size = np.bincount(groups.set_index[member], minlength=len(groups.sets))
         which = groups.set_index[changed]
-        share = np.where(total[which] > 0, mean[changed] / np.maximum(total[which], 1e-300),
-                         1.0 / size[which])
+        share = np.where(
+            total[which] > 0, mean[changed] / np.maximum(total[which], 1e-300), 1.0 / size[which]
+        )
         mean[changed] = share
         atoms = changed[groups.index]
         per_atom[atoms] = mean[groups.index][atoms]
@@ -244,6 +263,13 @@ class Model(nn.Module):
             values = self.occupancy().detach().double().cpu().numpy()
         total = np.bincount(groups.index, values, minlength=len(groups))
         return np.asarray(total / np.bincount(groups.index, minlength=len(groups)))
+
+    def assign_group_occupancies(self, values: FloatArray) -> None:
+        """Assign the occupancy of each group, ``[n_groups]``."""
+        if not isinstance(self.occupancy, MixedTensor):
+            raise MulticopyError("occupancy is not a MixedTensor: it cannot be assigned")
+        per_atom = np.clip(values, 0.0, 1.0)[self.occupancy_groups.index]
+        self.occupancy.set_values(torch.as_tensor(per_atom))
 
     def atom_values(self, *, decimals: int, group_su: FloatArray | None = None) -> AtomValues:
         """Return what is to be written: occupancies rounded so that sets still sum to 1."""

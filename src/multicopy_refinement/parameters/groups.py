@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from multicopy_refinement._typing import IntArray
 from multicopy_refinement.errors import ConformationError, OccupancyError
 
 #: A list of groups, each a list of atom indices, or the collapsed index of each atom.
-SharingGroups = Sequence[Sequence[int]] | Tensor
+SharingGroups = Sequence[Sequence[int]] | Tensor | NDArray[np.integer]
 #: A list of sets; a set is a list of conformations; a conformation is a list of atom indices.
 AltlocGroups = Sequence[Sequence[Sequence[int]]]
 
@@ -35,6 +38,13 @@ class SetMembers:
     n_sets: int
 
 
+def members_from_index(set_index: IntArray) -> SetMembers:
+    """Return the members of sets given as the set of each collapsed index, -1 for none."""
+    group = np.flatnonzero(set_index >= 0)
+    sets = torch.as_tensor(set_index[group])
+    return SetMembers(torch.as_tensor(group), sets, int(set_index.max(initial=-1)) + 1)
+
+
 def expansion_from_groups(groups: SharingGroups | None, n_atoms: int) -> Tensor:
     """Return the collapsed index of each atom, long ``[n_atoms]``, contiguous from 0.
 
@@ -45,6 +55,8 @@ def expansion_from_groups(groups: SharingGroups | None, n_atoms: int) -> Tensor:
     """
     if groups is None:
         return torch.arange(n_atoms)
+    if isinstance(groups, np.ndarray):
+        groups = torch.as_tensor(groups)
     if isinstance(groups, Tensor):
         return _checked_index(groups, n_atoms)
     return _index_from_lists(groups, n_atoms)
@@ -52,9 +64,11 @@ def expansion_from_groups(groups: SharingGroups | None, n_atoms: int) -> Tensor:
 
 def _checked_index(index: Tensor, n_atoms: int) -> Tensor:
     if index.ndim != 1 or len(index) != n_atoms or index.is_floating_point():
-        raise OccupancyError(f"sharing_groups: an index tensor must hold {n_atoms} integers, "
-                             f"one for each atom; this one has shape {tuple(index.shape)} "
-                             f"and type {index.dtype}")
+        raise OccupancyError(
+            f"sharing_groups: an index tensor must hold {n_atoms} integers, "
+            f"one for each atom; this one has shape {tuple(index.shape)} "
+            f"and type {index.dtype}"
+        )
     index = index.long()
     if n_atoms == 0:
         return index
@@ -63,8 +77,10 @@ def _checked_index(index: Tensor, n_atoms: int) -> Tensor:
         raise OccupancyError(f"sharing_groups: index {int(index[atom])} of atom {atom} is negative")
     seen = torch.bincount(index)
     if bool((seen == 0).any()):
-        raise OccupancyError(f"sharing_groups: index {int(torch.argmin(seen))} is used by no atom; "
-                             f"indices must run from 0 to {len(seen) - 1} without gaps")
+        raise OccupancyError(
+            f"sharing_groups: index {int(torch.argmin(seen))} is used by no atom; "
+            f"indices must run from 0 to {len(seen) - 1} without gaps"
+        )
     return index
 
 
@@ -76,8 +92,10 @@ def _index_from_lists(groups: Sequence[Sequence[int]], n_atoms: int) -> Tensor:
         for atom in group:
             check_atom(int(atom), n_atoms, f"sharing_groups: group {number}")
             if index[atom] >= 0:
-                raise OccupancyError(f"sharing_groups: atom {atom} is in groups "
-                                     f"{int(index[atom])} and {number}; it may be in one only")
+                raise OccupancyError(
+                    f"sharing_groups: atom {atom} is in groups "
+                    f"{int(index[atom])} and {number}; it may be in one only"
+                )
             index[atom] = number
     alone = index < 0
     index[alone] = len(groups) + torch.arange(int(alone.sum()))
@@ -91,20 +109,25 @@ def members_from_lists(sets: AltlocGroups, expansion: Tensor) -> SetMembers:
     owner: dict[int, tuple[int, int]] = {}
     for number, conformations in enumerate(sets):
         if len(conformations) < 2:
-            raise OccupancyError(f"altloc_groups: set {number} has {len(conformations)} "
-                                 "conformation; it needs two or more")
+            raise OccupancyError(
+                f"altloc_groups: set {number} has {len(conformations)} "
+                "conformation; it needs two or more"
+            )
         for place, atoms in enumerate(conformations):
             where = f"altloc_groups: set {number}, conformation {place}"
             collapsed = _common_index(atoms, expansion, where)
             if collapsed in owner:
                 other = owner[collapsed]
-                raise OccupancyError(f"{where}: atom {atoms[0]} (collapsed index {collapsed}) is "
-                                     f"in conformation {other[1]} of set {other[0]} already")
+                raise OccupancyError(
+                    f"{where}: atom {atoms[0]} (collapsed index {collapsed}) is "
+                    f"in conformation {other[1]} of set {other[0]} already"
+                )
             owner[collapsed] = (number, place)
             group.append(collapsed)
             set_index.append(number)
-    return SetMembers(torch.tensor(group, dtype=torch.long),
-                      torch.tensor(set_index, dtype=torch.long), len(sets))
+    return SetMembers(
+        torch.tensor(group, dtype=torch.long), torch.tensor(set_index, dtype=torch.long), len(sets)
+    )
 
 
 def _common_index(atoms: Sequence[int], expansion: Tensor, where: str) -> int:
@@ -114,8 +137,10 @@ def _common_index(atoms: Sequence[int], expansion: Tensor, where: str) -> int:
         check_atom(int(atom), len(expansion), where)
     collapsed = {int(expansion[atom]) for atom in atoms}
     if len(collapsed) > 1:
-        raise ConformationError(f"{where}: its atoms {list(atoms)} must share one collapsed index, "
-                                f"but have {sorted(collapsed)}")
+        raise ConformationError(
+            f"{where}: its atoms {list(atoms)} must share one collapsed index, "
+            f"but have {sorted(collapsed)}"
+        )
     return collapsed.pop()
 
 

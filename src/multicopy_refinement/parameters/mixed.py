@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,8 @@ class MixedTensor(nn.Module):
 
     def _fixed_part(self) -> Tensor:
         """Return held values exactly, and the transform of raw values assigned since."""
+        if isinstance(self.transform, Identity):
+            return self.fixed_values
         return torch.where(
             self.fixed_values == self._held_raw,
             self._held,
@@ -145,8 +147,9 @@ class MixedTensor(nn.Module):
         """Assign all values (of the shape that ``forward()`` returns); the mask stays."""
         new = values.detach().to(self.fixed_values)
         if tuple(new.shape) != self.shape:
-            raise OccupancyError(f"{self._label()}: values must have shape {self.shape}, "
-                                 f"not {tuple(new.shape)}")
+            raise OccupancyError(
+                f"{self._label()}: values must have shape {self.shape}, not {tuple(new.shape)}"
+            )
         self._check_values(new)
         self._store(self._collapse_values(new), self.refinable_mask)
 
@@ -160,19 +163,25 @@ class MixedTensor(nn.Module):
         return self.name or type(self).__name__
 
     def _check_values(self, values: Tensor) -> None:
+        if bool(torch.isfinite(values.sum())):  # one pass; a sum that overflows is looked at below
+            return
         bad = torch.nonzero(~torch.isfinite(values).reshape(-1))
         if len(bad):
             index = int(bad[0])
-            raise OccupancyError(f"{self._label()}: value {float(values.reshape(-1)[index])} at "
-                                 f"index {index} is not finite")
+            raise OccupancyError(
+                f"{self._label()}: value {float(values.reshape(-1)[index])} at "
+                f"index {index} is not finite"
+            )
 
     def _full_mask(self, mask: Tensor | None, values: Tensor) -> Tensor:
         if mask is None:
             return torch.ones(values.shape, dtype=torch.bool, device=values.device)
         full = torch.as_tensor(mask, device=values.device).bool()
         if full.shape != values.shape[: full.ndim] or full.ndim == 0:
-            raise OccupancyError(f"{self._label()}: a mask must have shape {tuple(values.shape)}, "
-                                 f"not {tuple(full.shape)}")
+            raise OccupancyError(
+                f"{self._label()}: a mask must have shape {tuple(values.shape)}, "
+                f"not {tuple(full.shape)}"
+            )
         tail = (1,) * (values.ndim - full.ndim)
         return full.reshape(full.shape + tail).expand(values.shape).contiguous()
 
@@ -181,21 +190,23 @@ class MixedTensor(nn.Module):
 
     def _register(self, values: Tensor, mask: Tensor) -> None:
         raw = self.transform.inverse(values)
-        self.register_buffer("fixed_values", raw.clone())
+        self.register_buffer("fixed_values", raw)
         self.register_buffer("refinable_mask", mask)
         # what is held exactly, and the raw value that stands for it: while fixed_values still
         # equals the latter, the former is what comes back
-        self.register_buffer("_held", values.clone())
-        self.register_buffer("_held_raw", raw.clone())
+        same = isinstance(self.transform, Identity)
+        self.register_buffer("_held", values.new_empty(0) if same else values.clone())
+        self.register_buffer("_held_raw", values.new_empty(0) if same else raw.clone())
         self.register_buffer("_assembly", _assembly(mask), persistent=False)
-        self.refinable_params = nn.Parameter(raw[mask].clone(), requires_grad=self._requires_grad)
+        self.refinable_params = nn.Parameter(_picked(raw, mask), requires_grad=self._requires_grad)
 
     def _store(self, values: Tensor, mask: Tensor) -> None:
         with torch.no_grad():
             raw = self.transform.inverse(values)
             self.fixed_values = raw.clone()
-            self._held = values.clone()
-            self._held_raw = raw.clone()
+            if not isinstance(self.transform, Identity):
+                self._held = values.clone()
+                self._held_raw = raw.clone()
             if torch.equal(mask, self.refinable_mask):  # optimisers keep their parameter
                 self.refinable_params.copy_(raw[mask])
                 return
@@ -233,12 +244,21 @@ def as_float_tensor(
     tensor = torch.as_tensor(values, device=device)
     if dtype is None:
         dtype = tensor.dtype if tensor.is_floating_point() else torch.get_default_dtype()
-    return tensor.detach().to(dtype).clone()
+    return tensor.detach().to(dtype, copy=True)
+
+
+def _picked(raw: Tensor, mask: Tensor) -> Tensor:
+    """Return a copy of the elements of a mask, flat."""
+    return raw.reshape(-1).clone() if bool(mask.all()) else raw[mask]
 
 
 def _assembly(mask: Tensor) -> Tensor:
     """Return, for each element, its place in the joined list [all fixed slots, refinable]."""
     flat = mask.reshape(-1)
     place = torch.arange(flat.numel(), device=mask.device)
+    if not bool(flat.any()):
+        return place
+    if bool(flat.all()):
+        return place + flat.numel()
     refinable = flat.numel() + torch.cumsum(flat.long(), 0) - 1
-    return cast(Tensor, torch.where(flat, refinable, place))
+    return torch.where(flat, refinable, place)

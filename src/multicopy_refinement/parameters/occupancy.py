@@ -14,6 +14,7 @@ from multicopy_refinement.parameters.groups import (
     SetMembers,
     SharingGroups,
     expansion_from_groups,
+    members_from_index,
     members_from_lists,
 )
 from multicopy_refinement.parameters.mixed import MixedTensor, as_float_tensor
@@ -136,8 +137,8 @@ class OccupancyTensor(MixedTensor):
             ``altloc_groups`` overrule what the rules give.
         """
         # grouping belongs to the layer above; it is called from here for the reader's convenience
-        from multicopy_refinement.atoms.grouping import group_by_residue  # noqa: PLC0415
-        from multicopy_refinement.atoms.table import AtomTable  # noqa: PLC0415
+        from multicopy_refinement.atoms.grouping import group_by_residue
+        from multicopy_refinement.atoms.table import AtomTable
 
         table = AtomTable.from_frame(pdb_dataframe)
         occupancy = torch.as_tensor(initial_values).detach().double().cpu().numpy()
@@ -145,8 +146,12 @@ class OccupancyTensor(MixedTensor):
         options: dict[str, Any] = {
             "refinable_mask": torch.as_tensor(groups.refined[groups.index]),
             "sharing_groups": torch.as_tensor(groups.index),
-            "altloc_groups": groups.set_members(),
+            "altloc_groups": members_from_index(groups.set_index),
         }
+        if "sharing_groups" in kwargs:  # other indices: name the members by their atoms
+            options["altloc_groups"] = [
+                [groups.members[g].tolist() for g in one.groups] for one in groups.sets
+            ]
         return cls(initial_values, **{**options, **kwargs})
 
     # ------------------------------------------------------------------ evaluation
@@ -162,8 +167,9 @@ class OccupancyTensor(MixedTensor):
         total = nothing.index_add(0, self._free_set, weight)
         held = nothing.index_add(0, self._held_set, self._fixed_part()[self._held_group])
         left = (1.0 - held).clamp_min(0.0)
-        return free.index_copy(0, self._free_place, (weight / total[self._free_set])
-                               * left[self._free_set])
+        return free.index_copy(
+            0, self._free_place, (weight / total[self._free_set]) * left[self._free_set]
+        )
 
     def _expand_values(self, collapsed: Tensor) -> Tensor:
         """Return the occupancy of each atom, ``[n_atoms]``."""
@@ -230,11 +236,11 @@ class OccupancyTensor(MixedTensor):
         with torch.no_grad():
             values = self._stored_values()
             outside = self.refinable_mask & ((values < distance) | (values > 1 - distance))
-            moved = [int(i) for i in torch.nonzero(outside)[:, 0]]
-            if moved:
+            if bool(outside.any()):
                 inside = torch.where(outside, values.clamp(distance, 1 - distance), values)
                 self._store(inside, self.refinable_mask)
-        return moved
+            moved = outside & (self._stored_values() != values)
+        return [int(i) for i in torch.nonzero(moved)[:, 0]]
 
     def clamp(
         self, min_value: float | None = None, max_value: float | None = None
@@ -249,8 +255,9 @@ class OccupancyTensor(MixedTensor):
         low = 0.0 if min_value is None else min_value
         high = 1.0 if max_value is None else max_value
         if not 0.0 <= low <= high <= 1.0:
-            raise OccupancyError(f"{self._label()}: clamp needs 0 <= min <= max <= 1, "
-                                 f"not {low} and {high}")
+            raise OccupancyError(
+                f"{self._label()}: clamp needs 0 <= min <= max <= 1, not {low} and {high}"
+            )
         clamped = copy.deepcopy(self)
         with torch.no_grad():
             before = self._stored_values()
@@ -268,8 +275,10 @@ class OccupancyTensor(MixedTensor):
 
     def _check_group(self, group_idx: int) -> None:
         if not 0 <= group_idx < self.collapsed_shape[0]:
-            raise OccupancyError(f"{self._label()}: group index {group_idx} is out of range "
-                                 f"0..{self.collapsed_shape[0] - 1}")
+            raise OccupancyError(
+                f"{self._label()}: group index {group_idx} is out of range "
+                f"0..{self.collapsed_shape[0] - 1}"
+            )
 
     def _stored_mask(self, mask: Tensor) -> Tensor:
         """Take a mask of atoms, or of groups where their number differs from that of atoms."""
@@ -346,14 +355,18 @@ def group_any(mask: Tensor, index: Tensor) -> Tensor:
 
 def _check_range(values: Tensor, label: str) -> None:
     if values.ndim != 1:
-        raise OccupancyError(f"{label}: occupancies must be one-dimensional, one for each atom, "
-                             f"not of shape {tuple(values.shape)}")
+        raise OccupancyError(
+            f"{label}: occupancies must be one-dimensional, one for each atom, "
+            f"not of shape {tuple(values.shape)}"
+        )
     # written so that it holds for nan, too
     bad = torch.nonzero(~((values >= 0) & (values <= 1)))
     if len(bad):
         index = int(bad[0])
-        raise OccupancyError(f"{label}: value {float(values[index])} at index {index} must be "
-                             "finite and lie in [0, 1]")
+        raise OccupancyError(
+            f"{label}: value {float(values[index])} at index {index} must be "
+            "finite and lie in [0, 1]"
+        )
 
 
 def _per_atom_mask(mask: Tensor | None, values: Tensor) -> Tensor:
@@ -361,8 +374,10 @@ def _per_atom_mask(mask: Tensor | None, values: Tensor) -> Tensor:
         return torch.ones(len(values), dtype=torch.bool, device=values.device)
     given = torch.as_tensor(mask, device=values.device).bool()
     if given.shape != values.shape:
-        raise OccupancyError(f"refinable_mask must have shape {tuple(values.shape)}, one for each "
-                             f"atom, not {tuple(given.shape)}")
+        raise OccupancyError(
+            f"refinable_mask must have shape {tuple(values.shape)}, one for each "
+            f"atom, not {tuple(given.shape)}"
+        )
     return given
 
 
@@ -374,8 +389,10 @@ def _scale_partners(
     held = float(values[partners[~refinable[partners]]].sum())
     left = 1.0 - float(values[group]) - held
     if left < -SUM_TOLERANCE or (len(free) == 0 and left > SUM_TOLERANCE):
-        raise OccupancyError(f"{where}: value {float(values[group]):.6g} cannot be: the fixed "
-                             f"members of its set hold {held:.6g}, and the set must sum to 1")
+        raise OccupancyError(
+            f"{where}: value {float(values[group]):.6g} cannot be: the fixed "
+            f"members of its set hold {held:.6g}, and the set must sum to 1"
+        )
     if len(free) == 0:
         return
     present = values[free]

@@ -32,5 +32,7 @@ class PositiveMixedTensor(MixedTensor):
         bad = torch.nonzero(values.reshape(-1) <= 0)
         if len(bad):
             index = int(bad[0])
-            raise OccupancyError(f"{self._label()}: value {float(values.reshape(-1)[index])} at "
-                                 f"index {index} must be above 0")
+            raise OccupancyError(
+                f"{self._label()}: value {float(values.reshape(-1)[index])} at "
+                f"index {index} must be above 0"
+            )

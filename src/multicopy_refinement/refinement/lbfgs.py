@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.parameters import OccupancyTensor, SetMembers
+from multicopy_refinement.parameters import OccupancyTensor, members_from_index
 from multicopy_refinement.refinement.problem import OccupancyProblem
 
 #: Starts at 0 or 1 are moved inside by this, where the sigmoid is not flat.
@@ -50,12 +49,9 @@ def maximise(
 
 
 def _parameters(problem: OccupancyProblem, start: FloatArray) -> OccupancyTensor:
-    members = np.flatnonzero(problem.set_index >= 0)
-    sets = problem.set_index[members]
     occupancy = OccupancyTensor(
         torch.as_tensor(start, dtype=torch.float64),
-        altloc_groups=SetMembers(torch.as_tensor(members), torch.as_tensor(sets),
-                                 int(sets.max(initial=-1)) + 1),
+        altloc_groups=members_from_index(problem.set_index),
     )
     occupancy.move_inside(START_MARGIN)
     return occupancy

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.grouping import number_sets
-from multicopy_refinement.experiment import Experiment, Statistics
+from multicopy_refinement.experiment import Experiment, Statistics, check_same_crystal
 from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice
-from multicopy_refinement.parameters import MixedTensor
-from multicopy_refinement.refinement.lbfgs import maximise
-from multicopy_refinement.refinement.options import RefineOptions
-from multicopy_refinement.refinement.problem import occupancy_problem
-from multicopy_refinement.refinement.solution import Solution, Status
+from multicopy_refinement.refinement import gauss_newton, lbfgs
+from multicopy_refinement.refinement.b_groups import assign_b, b_shift_limits
+from multicopy_refinement.refinement.gauss_newton import BShifts
+from multicopy_refinement.refinement.options import Parameter, RefineOptions, Solver
+from multicopy_refinement.refinement.problem import OccupancyProblem, occupancy_problem
+from multicopy_refinement.refinement.solution import GroupResults, Solution, State, Status
+from multicopy_refinement.refinement.uncertainty import evidence, uncertainty
+from multicopy_refinement.refinement.verdicts import (
+    determined_states,
+    group_results,
+    undetermined_notice,
+)
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.basis import GroupBasis, group_basis
+from multicopy_refinement.targets import TargetKind
+
+#: B shifts have converged when none moves by more than this in a macrocycle, in A^2.
+B_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ def refine(
     Parameters
     ----------
     model
-        A loaded model; coordinates and displacements are held.
+        A loaded model; coordinates are held, and displacements unless B shifts are asked for.
     data
         Its reflections.
     options
@@ -58,6 +69,7 @@ def refine(
     Solution
         Not converging is a status of it, not an error.
     """
+    check_same_crystal(model, data)
     run = _Run(model, data, options or RefineOptions(), progress or (lambda _: None))
     return run.solution()
 
@@ -70,83 +82,170 @@ class _Run:
         progress: Callable[[Progress], None],
     ) -> None:  # fmt: skip
         self.model, self.options, self.progress = model, options, progress
-        self.seconds: dict[str, float] = {}
-        started = time.perf_counter()
-        self.experiment = Experiment(model, data, target=options.target)
-        self.seconds["scale"] = time.perf_counter() - started
         self.groups = model.occupancy_groups
         self.refined = np.flatnonzero(self.groups.refined)
         self.set_index: IntArray = number_sets(self.groups.set_index[self.refined])
         self.start = model.group_occupancies()
+        self.occupancy: FloatArray = self.start[self.refined]
+        self.b_shifts: BShifts | None = None
+        if Parameter.B_GROUP in options.parameters:
+            self.b_shifts = b_shift_limits(model, self.refined, options.b_prior)
+        self.b_shift = None if self.b_shifts is None else self.b_shifts.start
+        clock = _Clock()
+        self.basis = group_basis(model, data.hkl, self.refined)
+        self._report("basis", 0)
+        self.s_squared = model.cell.inverse_d_squared(data.hkl)
+        basis_seconds = clock.lap()
+        self.experiment = Experiment(model, data, target=options.target, f_calc=self._f_calc())
+        self._report("scale", 0)
+        self.seconds = {"basis": basis_seconds, "scale": clock.lap()}
 
     def solution(self) -> Solution:
         """Refine and return what came of it."""
-        started = time.perf_counter()
-        self._report("scale", 0)
+        clock = _Clock()
+        results = GroupResults.nothing(len(self.groups))
+        states: tuple[State, ...] = ()
         if len(self.refined):
             initial, final, status = self._macrocycles()
+            if self.options.solver is Solver.GAUSS_NEWTON and self.options.uncertainties:
+                results, states = self._uncertainties()
         else:
             initial = final = self.experiment.statistics()
             status = Status(True, "nothing to refine: all occupancies are 1", 0)
-        self.seconds["refine"] = time.perf_counter() - started
+        self.seconds["refine"] = clock.lap()
         occupancy = self.start.copy()
-        occupancy[self.refined] = self.occupancy if len(self.refined) else []
+        occupancy[self.refined] = self.occupancy
         return Solution(
-            groups=self.groups, occupancy=occupancy, su=np.full(len(occupancy), np.nan),
-            initial=initial, final=final, status=status, notices=self._notices(),
+            groups=self.groups, occupancy=occupancy, results=results, states=states,
+            initial=initial, final=final, status=status, notices=self._notices(results),
             seconds=self.seconds, experiment=self.experiment, options=self.options,
         )  # fmt: skip
 
-    def _macrocycles(self) -> tuple[Statistics, Statistics, Status]:
-        basis = group_basis(self.model, self.experiment.data.hkl, self.refined)
-        self._report("basis", 0)
-        start = self.start[self.refined]
-        self._renew(basis, start)
-        before = self.experiment(self._f_calc(basis, start)).detach()
-        status = self._iterate(basis, start)
-        after = self.experiment(self._f_calc(basis, self.occupancy)).detach()
-        initial, final = self.experiment.statistics(before), self.experiment.statistics(after)
-        if final.log_likelihood < initial.log_likelihood:
-            self.occupancy = start
-            self._assign(start)
-            self._renew(basis, start)
-            same = self.experiment.statistics(self.experiment(self._f_calc(basis, start)))
-            reason = "the start could not be improved; it is kept"
-            return same, same, Status(status.converged, reason, status.cycles)
-        return initial, final, status
+    # ------------------------------------------------------------------ macrocycles
 
-    def _iterate(self, basis: GroupBasis, start: FloatArray) -> Status:
-        self.occupancy = start
+    def _macrocycles(self) -> tuple[Statistics, Statistics, Status]:
+        start, b_start = self.occupancy, self.b_shift
+        first = self.experiment.statistics(self._f_model(start, b_start))
+        status = self._iterate()
+        final = self.experiment.statistics(self._f_model(self.occupancy, self.b_shift))
+        # the start under the scale and the errors of the end: likelihoods that can be compared
+        again = self.experiment.statistics(self._f_model(start, b_start))
+        initial = replace(
+            first,
+            log_likelihood=again.log_likelihood,
+            log_likelihood_free=again.log_likelihood_free,
+        )
+        if final.log_likelihood >= initial.log_likelihood:
+            return initial, final, status
+        self._take(start, b_start)
+        self.experiment.renew(self._f_calc())
+        same = self.experiment.statistics(self._f_model(start, b_start))
+        reason = "the start could not be improved; it is kept"
+        return same, same, Status(status.converged, reason, status.cycles)
+
+    def _iterate(self) -> Status:
         total = self.options.max_cycles
         for cycle in range(1, total + 1):
-            problem = occupancy_problem(self.experiment, basis, self.set_index)
-            found, _ = maximise(problem, self.occupancy, max_iterations=self.options.max_iterations)
-            change = float(np.abs(found - self.occupancy).max())
-            self.occupancy = found
-            self._assign(found)
-            self._renew(basis, found)
+            occupancy, b_shift = self._solve(self._problem())
+            change = float(np.abs(occupancy - self.occupancy).max())
+            b_change = 0.0
+            if b_shift is not None and self.b_shift is not None:
+                b_change = float(np.abs(b_shift - self.b_shift).max())
+            self._take(occupancy, b_shift)
+            self.experiment.renew(self._f_calc())
             self._report("occupancies", cycle, change)
-            if change < self.options.tolerance:
-                reason = f"no occupancy changed by more than {self.options.tolerance:g}"
-                return Status(True, reason, cycle)
-        return Status(False, f"an occupancy still changed by {change:.4f} in the last of "
-                      f"{total} cycles", total)
+            if change < self.options.tolerance and b_change < B_TOLERANCE:
+                return Status(True, self._reason(), cycle)
+        moved = f"an occupancy still changed by {change:.4f}"
+        return Status(False, f"{moved} in the last of {total} cycles", total)
 
-    def _f_calc(self, basis: GroupBasis, occupancy: FloatArray) -> torch.Tensor:
-        return torch.as_tensor(basis.f_calc(occupancy))
+    def _reason(self) -> str:
+        text = f"no occupancy changed by more than {self.options.tolerance:g}"
+        if self.b_shifts is not None:
+            text += f" and no B by more than {B_TOLERANCE:g} A^2"
+        return f"{text} in the last cycle"
 
-    def _renew(self, basis: GroupBasis, occupancy: FloatArray) -> None:
-        self.experiment.renew(self._f_calc(basis, occupancy))
+    def _solve(self, problem: OccupancyProblem) -> tuple[FloatArray, FloatArray | None]:
+        if self.options.solver is Solver.LBFGS:
+            found, _ = lbfgs.maximise(
+                problem, self.occupancy, max_iterations=self.options.max_iterations
+            )
+            return found, None
+        shifts = self.b_shifts
+        if shifts is not None and self.b_shift is not None:
+            shifts = BShifts(self.b_shift, shifts.lowest, shifts.prior_sigma)
+        point = gauss_newton.maximise(problem, self.occupancy, shifts).point
+        return point.occupancy, point.b_shift
 
-    def _assign(self, refined: FloatArray) -> None:
-        occupancy = self.start.copy()
-        occupancy[self.refined] = refined
-        tensor = self.model.occupancy
-        assert isinstance(tensor, MixedTensor)
-        tensor.set_values(torch.as_tensor(occupancy[self.groups.index]).clamp(0.0, 1.0))
+    def _uncertainties(self) -> tuple[GroupResults, tuple[State, ...]]:
+        problem = self._problem()
+        factor = 1.0
+        if self.options.target is TargetKind.LS:
+            factor = problem.reduced_chi_square(self.occupancy, self.b_shift)
+        found = uncertainty(problem, self.occupancy, self.b_shift, self.b_shifts, factor=factor)
+        gains = evidence(problem, self.occupancy, self.b_shift, found.information)
+        results = group_results(
+            self.groups, self.refined, self.occupancy, found, gains, self.b_shift
+        )
+        states = determined_states(self.groups, self.refined, self.occupancy, problem, found)
+        return results, states
 
-    def _notices(self) -> tuple[Notice, ...]:
-        return tuple(self.experiment.notices) + self.experiment.errors.notices
+    # ------------------------------------------------------------------ state
+
+    def _problem(self) -> OccupancyProblem:
+        return occupancy_problem(self.experiment, self.basis, self.set_index)
+
+    def _f_calc(self) -> torch.Tensor:
+        return torch.as_tensor(
+            basis_f_calc(self.basis, self.s_squared, self.occupancy, self.b_shift)
+        )
+
+    def _f_model(self, occupancy: FloatArray, b_shift: FloatArray | None) -> torch.Tensor:
+        """Return F_model under the present mask, scale and errors."""
+        f_calc = basis_f_calc(self.basis, self.s_squared, occupancy, b_shift)
+        with torch.no_grad():
+            return self.experiment.forward(torch.as_tensor(f_calc))
+
+    def _take(self, occupancy: FloatArray, b_shift: FloatArray | None) -> None:
+        """Make occupancies and B shifts those of the run and of the model."""
+        self.occupancy, self.b_shift = occupancy, b_shift
+        full = self.start.copy()
+        full[self.refined] = occupancy
+        self.model.assign_group_occupancies(full)
+        if b_shift is not None:
+            assign_b(self.model, self.refined, b_shift)
+
+    def _notices(self, results: GroupResults) -> tuple[Notice, ...]:
+        return (
+            tuple(self.experiment.notices)
+            + self.experiment.errors.notices
+            + undetermined_notice(self.groups, results)
+        )
 
     def _report(self, step: str, done: int, change: float | None = None) -> None:
         self.progress(Progress(step, done, self.options.max_cycles, change))
+
+
+class _Clock:
+    """Wall time between laps."""
+
+    def __init__(self) -> None:
+        self.last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Return the seconds since the last lap."""
+        now = time.perf_counter()
+        passed, self.last = now - self.last, now
+        return passed
+
+
+def basis_f_calc(
+    basis: GroupBasis, s_squared: FloatArray, occupancy: FloatArray, b_shift: FloatArray | None
+) -> np.ndarray:
+    """Return F_calc of the basis with B shifts of its groups."""
+    if b_shift is None:
+        return basis.f_calc(occupancy)
+    f = basis.fixed.copy()
+    for q, b, column in zip(occupancy, b_shift, basis.matrix, strict=True):
+        f += q * np.exp(-b * s_squared / 4) * column
+    return f

@@ -1,56 +1,196 @@
-"""Occupancies as the only unknowns: what a solver sees."""
+"""Occupancies, and B shifts of groups, as the only unknowns: what a solver sees."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.experiment import Experiment
 from multicopy_refinement.scattering.basis import GroupBasis
-from multicopy_refinement.targets import Target
+from multicopy_refinement.targets import Derivatives, Target
+
+#: Reflections whose columns are made at once.
+_BLOCK = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class NormalEquations:
+    """Quadratic model of the log-likelihood around a point: L + g'd - d'Hd/2.
+
+    Attributes
+    ----------
+    value
+        L of the work set.
+    gradient
+        g = J' dlog p/dF.
+    information
+        H = J' W J with the expected information W of each reflection.
+    """
+
+    value: float
+    gradient: FloatArray
+    information: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
 class OccupancyProblem:
-    """Maximise sum log p(|F_model(q)|) over the work set.
+    """Maximise sum log p(|F_model(q, b)|) over the work set.
 
-    F_model(q) = A + sum_g q_g K_g with the scale k exp(-h'Bh/4) in both A (held atoms and
-    solvent) and K. Occupancies of a set sum to 1; all lie in [0, 1].
+    F_model = k(h) (A(h) + sum_g q_g exp(-b_g s^2/4) G_g(h)) with A the held atoms and the solvent,
+    and b_g = 0 unless B shifts are refined.
 
     Attributes
     ----------
     held
         A, complex ``[n]``.
+    overall
+        k, ``[n]``.
     matrix
-        K as real numbers, real parts above imaginary parts, float64 ``[2 n, n_groups]``.
+        G, complex64 ``[n_groups, n]``.
+    s_squared
+        1/d^2 in 1/A^2, ``[n]``.
     target
         Log-likelihood of each reflection.
     work
         Bool ``[n]``.
     set_index
-        Set of each group or -1, ``[n_groups]``, contiguous from 0.
+        Complete set of each group or -1, ``[n_groups]``, contiguous from 0.
     """
 
-    held: Tensor
-    matrix: Tensor
+    held: ComplexArray
+    overall: FloatArray
+    matrix: NDArray[np.complex64]
+    s_squared: FloatArray
     target: Target
-    work: Tensor
+    work: BoolArray
     set_index: IntArray
 
-    def f_model(self, occupancy: Tensor) -> Tensor:
-        """Return F_model, complex ``[n]``, differentiable."""
-        real, imaginary = (self.matrix @ occupancy).reshape(2, -1)
-        return self.held + torch.complex(real, imaginary)
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return len(self.matrix)
+
+    @cached_property
+    def constraints(self) -> tuple[FloatArray, FloatArray]:
+        """Matrix A and right side b of the sums A q = b."""
+        n_sets = int(self.set_index.max(initial=-1)) + 1
+        rows = np.zeros((n_sets, self.n_groups))
+        member = np.flatnonzero(self.set_index >= 0)
+        rows[self.set_index[member], member] = 1.0
+        return rows, np.ones(n_sets)
+
+    # ------------------------------------------------------------------ arrays
+
+    def f_model(self, occupancy: FloatArray, b_shift: FloatArray | None = None) -> ComplexArray:
+        """Return F_model, complex ``[n]``."""
+        f = self.held.copy()
+        for rows in self._blocks():
+            real, imaginary = self._columns(rows, b_shift)
+            f[rows] += occupancy @ real + 1j * (occupancy @ imaginary)
+        return self.overall * f
+
+    def change(
+        self, members: IntArray, occupancy: FloatArray, b_shift: FloatArray | None = None
+    ) -> ComplexArray:
+        """Return what changes of a few groups' occupancies add to F_model, complex ``[n]``."""
+        part = self.matrix[members]
+        if b_shift is not None:
+            part = part * np.exp(-b_shift[members, None] * self.s_squared / 4)
+        return np.asarray(self.overall * (occupancy @ part.real + 1j * (occupancy @ part.imag)))
+
+    def value(self, occupancy: FloatArray, b_shift: FloatArray | None = None) -> float:
+        """Return the log-likelihood of the work set."""
+        return self.value_at(self.f_model(occupancy, b_shift))
+
+    def value_at(self, f_model: ComplexArray) -> float:
+        """Return the log-likelihood of the work set for an F_model."""
+        return float(self.target.derivatives(np.abs(f_model)).value[self.work].sum())
+
+    def reduced_chi_square(self, occupancy: FloatArray, b_shift: FloatArray | None = None) -> float:
+        """Return sum slope^2/information over the degrees of freedom of the work set."""
+        found = self.target.derivatives(np.abs(self.f_model(occupancy, b_shift)))
+        squares = (found.slope**2 / found.information)[self.work].sum()
+        n_parameters = self.n_groups - len(self.constraints[1])
+        return float(squares / max(int(self.work.sum()) - n_parameters, 1))
+
+    def normal_equations(
+        self, occupancy: FloatArray, b_shift: FloatArray | None = None, *, scale: bool = False
+    ) -> NormalEquations:
+        """Return value, gradient and information in (q, b if given, ln k and overall B if asked).
+
+        dF/dq_g = k Re(conj(F) G_g)/|F|, dF/db_g = -(s^2/4) q_g dF/dq_g, dF/dln k = F,
+        dF/dB = -(s^2/4) F.
+        """
+        f = self.f_model(occupancy, b_shift)
+        derivatives = self.target.derivatives(np.abs(f))
+        n = self.n_groups * (1 if b_shift is None else 2) + (2 if scale else 0)
+        gradient, information = np.zeros(n), np.zeros((n, n))
+        for rows in self._blocks():
+            used = self.work[rows]
+            jacobian = self._jacobian(rows, f, occupancy, b_shift, scale=scale)[:, used]
+            gradient += jacobian @ derivatives.slope[rows][used]
+            weighted = jacobian * np.sqrt(derivatives.information[rows][used])
+            information += weighted @ weighted.T
+        return NormalEquations(_work_sum(derivatives, self.work), gradient, information)
+
+    def _jacobian(
+        self, rows: slice, f: ComplexArray, occupancy: FloatArray, b_shift: FloatArray | None,
+        *, scale: bool,
+    ) -> FloatArray:  # fmt: skip
+        """Return dF/d(parameters) for a block of reflections, ``[n_parameters, n_block]``."""
+        real, imaginary = self._columns(rows, b_shift)
+        size = np.maximum(np.abs(f[rows]), 1e-300)
+        along = self.overall[rows] / size
+        parts = [real * (along * f[rows].real) + imaginary * (along * f[rows].imag)]
+        slope = -self.s_squared[rows] / 4
+        if b_shift is not None:
+            parts.append(parts[0] * occupancy[:, None] * slope)
+        if scale:
+            parts.append(np.stack([size, size * slope]))
+        return np.concatenate(parts)
+
+    def _columns(self, rows: slice, b_shift: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+        block = self.matrix[:, rows]
+        real, imaginary = block.real.astype(np.float64), block.imag.astype(np.float64)
+        if b_shift is None:
+            return real, imaginary
+        fall = np.exp(-b_shift[:, None] * self.s_squared[rows] / 4)
+        return real * fall, imaginary * fall
+
+    def _blocks(self) -> Iterator[slice]:
+        for start in range(0, len(self.held), _BLOCK):
+            yield slice(start, min(start + _BLOCK, len(self.held)))
+
+    # ------------------------------------------------------------------ torch
+
+    @cached_property
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """K A, k G as real above imaginary parts ``[2 n, n_groups]``, and the work set."""
+        parts = [part * self.overall for part in (self.matrix.real, self.matrix.imag)]
+        matrix = np.ascontiguousarray(np.concatenate(parts, axis=1).T)
+        return (
+            torch.as_tensor(self.overall * self.held),
+            torch.as_tensor(matrix),
+            torch.as_tensor(self.work),
+        )
 
     def log_likelihood(self, occupancy: Tensor) -> Tensor:
-        """Return the log-likelihood of the work set, a scalar, differentiable."""
-        f = self.f_model(occupancy)
-        # the modulus of a complex number has no gradient at 0; no reflection is exactly there
-        return self.target.log_likelihood(f.abs())[self.work].sum()
+        """Return the log-likelihood of the work set as a differentiable scalar."""
+        held, matrix, work = self._tensors
+        real, imaginary = (matrix @ occupancy).reshape(2, -1)
+        f = held + torch.complex(real, imaginary)
+        return self.target.log_likelihood(f.abs())[work].sum()
+
+
+def _work_sum(derivatives: Derivatives, work: BoolArray) -> float:
+    return float(derivatives.value[work].sum())
 
 
 def occupancy_problem(
@@ -58,13 +198,7 @@ def occupancy_problem(
 ) -> OccupancyProblem:
     """Return the problem of the present scale and error model."""
     overall, solvent = experiment.held_parts()
-    held: ComplexArray = overall * (basis.fixed + solvent)
     return OccupancyProblem(
-        torch.as_tensor(held), torch.as_tensor(_scaled(basis, overall)), experiment.target,
-        torch.as_tensor(experiment.data.work), set_index,
+        basis.fixed + solvent, overall, basis.matrix, experiment.data.s_squared, experiment.target,
+        experiment.data.work, set_index,
     )  # fmt: skip
-
-
-def _scaled(basis: GroupBasis, overall: FloatArray) -> FloatArray:
-    parts = [part * overall for part in (basis.matrix.real, basis.matrix.imag)]
-    return np.ascontiguousarray(np.concatenate(parts, axis=1).T)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.atoms.groups import OccupancyGroups
@@ -15,6 +18,16 @@ if TYPE_CHECKING:
     from multicopy_refinement.refinement.options import RefineOptions
 
 
+class Flag(StrEnum):
+    """What to know of a group's occupancy."""
+
+    UNDETERMINED = "undetermined"
+    AT_BOUND = "at_bound"
+    INDISTINGUISHABLE_FROM_0 = "indistinguishable_from_0"
+    INDISTINGUISHABLE_FROM_1 = "indistinguishable_from_1"
+    CORRELATED_WITH_B = "correlated_with_b"
+
+
 @dataclass(frozen=True)
 class Status:
     """How the refinement ended, in words."""
@@ -22,6 +35,58 @@ class Status:
     converged: bool
     reason: str
     cycles: int
+
+
+@dataclass(frozen=True)
+class State:
+    """A combination of a set's members that the data determine where its members are not.
+
+    Attributes
+    ----------
+    name
+        For example ``A/10/ARG:A+B``.
+    groups
+        Indices of the members.
+    occupancy, su
+        Of their sum.
+    """
+
+    name: str
+    groups: tuple[int, ...]
+    occupancy: float
+    su: float
+
+
+@dataclass(frozen=True, eq=False)
+class GroupResults:
+    """What was found for each group; nan where nothing was, all ``[n_groups]``.
+
+    Attributes
+    ----------
+    su
+        Standard uncertainty of the occupancy.
+    delta_b, delta_b_su
+        B shift in A^2.
+    b_correlation
+        Of occupancy and B shift.
+    delta_log_likelihood
+        Gain over the group's absence, its set renormalised.
+    flags
+        `Flag` values of each group.
+    """
+
+    su: FloatArray
+    delta_b: FloatArray
+    delta_b_su: FloatArray
+    b_correlation: FloatArray
+    delta_log_likelihood: FloatArray
+    flags: tuple[tuple[Flag, ...], ...]
+
+    @classmethod
+    def nothing(cls, n: int) -> GroupResults:
+        """Return the results of groups of which nothing is known."""
+        blank = np.full(n, np.nan)
+        return cls(blank, blank, blank, blank, blank, ((),) * n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +99,13 @@ class Solution:
         The occupancy groups.
     occupancy
         Of each group, ``[n_groups]``.
-    su
-        Standard uncertainty of each, nan where there is none, ``[n_groups]``.
+    results
+        `GroupResults`: uncertainties, B shifts, evidence and flags.
+    states
+        Determined combinations of members that are not determined alone.
     initial, final
-        Agreement before and after. Both log-likelihoods are evaluated with the error model of the
-        end, so that they can be compared; the R factors have each its own scale.
+        Agreement before and after. Both log-likelihoods are evaluated with the scale and the error
+        model of the end, so that they can be compared; the R factors have each its own scale.
     status
         How it ended.
     notices
@@ -53,7 +120,8 @@ class Solution:
 
     groups: OccupancyGroups
     occupancy: FloatArray
-    su: FloatArray
+    results: GroupResults
+    states: tuple[State, ...]
     initial: Statistics
     final: Statistics
     status: Status
@@ -62,9 +130,16 @@ class Solution:
     experiment: Experiment
     options: RefineOptions
 
+    @property
+    def su(self) -> FloatArray:
+        """Standard uncertainty of each occupancy, nan where there is none, ``[n_groups]``."""
+        return self.results.su
+
     def __repr__(self) -> str:
         free = (self.initial.r_free, self.final.r_free)
         r_free = "" if None in free else f", R-free {free[0]:.4f} -> {free[1]:.4f}"
-        return (f"Solution({int(self.groups.refined.sum())} groups refined, R-work "
-                f"{self.initial.r_work:.4f} -> {self.final.r_work:.4f}{r_free}, "
-                f"{self.status.reason})")
+        return (
+            f"Solution({int(self.groups.refined.sum())} groups refined, R-work "
+            f"{self.initial.r_work:.4f} -> {self.final.r_work:.4f}{r_free}, "
+            f"{self.status.reason})"
+        )

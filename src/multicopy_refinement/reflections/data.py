@@ -17,6 +17,7 @@ class DataLabels:
     """Where the data came from: columns, and the value that marks the free set (or None)."""
 
     observations: tuple[str, ...]
+    amplitudes: bool
     free_label: str | None
     free_value: int | None
     choice: str

@@ -46,8 +46,10 @@ def choose_free_set(
     if label is not None and label not in columns:
         known = ", ".join(columns) or "none"
         raise ReflectionFileError(f"no free-flag column {label!r}; integer columns: {known}")
-    names = [label] if label is not None else sorted(
-        columns, key=lambda name: not _FREE_NAME.search(name)
+    names = (
+        [label]
+        if label is not None
+        else sorted(columns, key=lambda name: not _FREE_NAME.search(name))
     )
     for name in names:
         flags = columns[name][np.isfinite(columns[name])]
@@ -59,10 +61,13 @@ def choose_free_set(
         if found is not None:
             return FreeChoice(name, found[0], found[1])
     if value is not None:
-        raise ReflectionFileError(f"no reflection has free flag {value} in {names or 'any column'}")
+        raise ReflectionFileError(
+            f"no reflection has free flag {value} in {', '.join(names) or 'any column'}"
+        )
     if label is not None:
-        raise ReflectionFileError(f"the values of {label!r} do not tell a free set; give "
-                                  "--free-value")
+        raise ReflectionFileError(
+            f"the values of {label!r} do not tell a free set; give --free-value"
+        )
     return FreeChoice(None, None, "no column with two or more values that could mark a free set")
 
 
@@ -75,10 +80,13 @@ def _free_value(flags: FloatArray) -> tuple[int, str] | None:
         rarer = int(np.argmin(fractions))
         if fractions[rarer] > LARGEST_FREE_FRACTION:
             return None
-        return int(values[rarer]), (f"the rarer of two values, {100 * fractions[rarer]:.1f}% "
-                                    "of the reflections")
+        return int(values[rarer]), (
+            f"the rarer of two values, {100 * fractions[rarer]:.1f}% of the reflections"
+        )
     zero = np.flatnonzero(values == 0)
     if len(zero) and fractions[zero[0]] <= LARGEST_FREE_FRACTION:
-        return 0, (f"0 of {len(values)} values ({int(values[0])} to {int(values[-1])}), "
-                   f"{100 * fractions[zero[0]]:.1f}% of the reflections")
+        return 0, (
+            f"0 of {len(values)} values ({int(values[0])} to {int(values[-1])}), "
+            f"{100 * fractions[zero[0]]:.1f}% of the reflections"
+        )
     return None

@@ -55,8 +55,22 @@ def unique_observations(
     merged = _merge_duplicates(rows)
     if len(merged.hkl) < len(rows.hkl):
         count = len(rows.hkl) - len(merged.hkl)
-        notices.append(Notice("reflections_merged", f"{count} rows are equivalents of others "
-                              "(symmetry or Friedel mates); their weighted means are used"))
+        notices.append(
+            Notice(
+                "reflections_merged",
+                f"{count} rows are equivalents of others "
+                "(symmetry or Friedel mates); their weighted means are used",
+            )
+        )
+        conflicts = _conflicting(rows.flags, rows.hkl)
+        if conflicts:
+            notices.append(
+                Notice(
+                    "free_flags_differ",
+                    f"{conflicts} reflections have equivalents "
+                    "with other free flags; the first in the file is used",
+                )
+            )
     return merged, notices
 
 
@@ -68,15 +82,17 @@ def drop_unusable(rows: Observations, what: str) -> tuple[Observations, Observat
     no_sigma = ~missing & ~nothing & (rows.sigma <= 0)
     negative = ~missing & ~no_sigma & (rows.value < 0) & (what == "amplitude")
     for mask, text, code in (
-        (nothing, "reflections with value and sigma of 0 are taken as not observed",
-         "reflections_zero"),
+        (
+            nothing,
+            "reflections with value and sigma of 0 are taken as not observed",
+            "reflections_zero",
+        ),
         (no_sigma, "reflections have no positive sigma and are not used", "sigma_not_positive"),
         (negative, "reflections have a negative amplitude and are not used", "amplitude_negative"),
     ):
         if mask.any():
             names = _names(rows.hkl[mask])
-            notices.append(Notice(code, f"{int(mask.sum())} {text}: {listed(names)}",
-                                  tuple(names)))
+            notices.append(Notice(code, f"{int(mask.sum())} {text}: {listed(names)}", tuple(names)))
     bad = missing | nothing | no_sigma | negative
     return rows.select(~bad), rows.select(bad), notices
 
@@ -109,8 +125,13 @@ def _drop(rows: Observations, mask: BoolArray, what: str, notices: list[Notice])
     if not mask.any():
         return rows
     names = _names(rows.hkl[mask])
-    notices.append(Notice("reflections_dropped", f"{what} dropped ({int(mask.sum())}): "
-                          f"{listed(names)}", tuple(names)))
+    notices.append(
+        Notice(
+            "reflections_dropped",
+            f"{what} dropped ({int(mask.sum())}): {listed(names)}",
+            tuple(names),
+        )
+    )
     return rows.select(~mask)
 
 
@@ -126,14 +147,37 @@ def _merge_duplicates(rows: Observations) -> Observations:
     mean = np.bincount(inverse, weight * np.where(usable, rows.value, 0.0))
     known = total > 0
     safe = np.where(known, total, 1.0)
-    merged = Observations(rows.hkl[first], np.where(known, mean / safe, np.nan),
-                          np.where(known, 1 / np.sqrt(safe), np.nan), rows.flags[first])
+    merged = Observations(
+        rows.hkl[first],
+        np.where(known, mean / safe, np.nan),
+        np.where(known, 1 / np.sqrt(safe), np.nan),
+        _first_known(rows.flags, inverse),
+    )
     single = np.bincount(inverse) == 1  # rows without a mate stay as they are
-    merged = replace(merged, value=np.where(single, rows.value[first], merged.value),
-                     sigma=np.where(single, rows.sigma[first], merged.sigma))
+    merged = replace(
+        merged,
+        value=np.where(single, rows.value[first], merged.value),
+        sigma=np.where(single, rows.sigma[first], merged.sigma),
+    )
     order = np.argsort(first)
-    return Observations(merged.hkl[order], merged.value[order], merged.sigma[order],
-                        merged.flags[order])
+    return Observations(
+        merged.hkl[order], merged.value[order], merged.sigma[order], merged.flags[order]
+    )
+
+
+def _first_known(flags: FloatArray, number: IntArray) -> FloatArray:
+    """Return the first flag that is not nan of the rows of each number."""
+    merged = np.full(int(number.max()) + 1, np.nan)
+    known = np.flatnonzero(np.isfinite(flags))[::-1]
+    merged[number[known]] = flags[known]  # the last assignment, of the first row, stays
+    return merged
+
+
+def _conflicting(flags: FloatArray, hkl: IntArray) -> int:
+    """Return the number of unique reflections whose rows have different flags."""
+    known = np.isfinite(flags)
+    pairs = np.unique(np.column_stack([hkl[known], flags[known].astype(np.int64)]), axis=0)
+    return len(pairs) - len(np.unique(pairs[:, :3], axis=0))
 
 
 def _names(hkl: IntArray) -> list[str]:

@@ -116,7 +116,7 @@ def fit_scale(
         A scale to start from in place of the search.
     """
     basis = group.adp_basis
-    weight = np.ones(int(use.sum())) if variance is None else variance[use].min() / variance[use]
+    weight = np.ones(int(use.sum())) if variance is None else np.min(variance[use]) / variance[use]
     problem = _Problem(
         f_calc[use], f_mask[use], f_obs[use], np.sqrt(weight), s_squared[use],
         quadratic_terms(hkl[use]) @ basis.T, solvent_fraction >= SMALLEST_SOLVENT,
@@ -137,7 +137,7 @@ def _starts(problem: _Problem, basis: FloatArray, start: Scale | None) -> list[F
         solvent = [k_sol, b_sol] if problem.with_solvent else []
         size = np.abs(problem.model(np.array([0.0, *zero, *solvent]))[1])
         weighted = size * problem.root_weight**2
-        k = max(float(problem.f_obs @ weighted / max(size @ weighted, 1e-300)), 1e-12)
+        k = max(float(problem.f_obs @ weighted / max(float(size @ weighted), 1e-300)), 1e-12)
         starts.append(np.array([np.log(k), *zero, *solvent]))
     return starts
 
@@ -147,6 +147,15 @@ def _fit(problem: _Problem, p: FloatArray) -> tuple[float, FloatArray]:
     if problem.with_solvent:
         low[-2:], high[-2:] = (_K_BOUNDS[0], _B_BOUNDS[0]), (_K_BOUNDS[1], _B_BOUNDS[1])
         p = np.clip(p, low + 1e-6, high - 1e-6)
-    found = least_squares(problem.residual, p, jac=problem.jacobian, bounds=(low, high),
-                          x_scale="jac", ftol=1e-9, xtol=1e-9, gtol=1e-9, max_nfev=100)
+    found = least_squares(
+        problem.residual,
+        p,
+        jac=problem.jacobian,
+        bounds=(low, high),
+        x_scale="jac",
+        ftol=1e-9,
+        xtol=1e-9,
+        gtol=1e-9,
+        max_nfev=100,
+    )
     return float(found.cost), found.x

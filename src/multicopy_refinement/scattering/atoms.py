@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from multicopy_refinement.atoms.groups import OccupancyGroups
+from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.scattering.form_factors import form_factors
 
-if TYPE_CHECKING:
-    from multicopy_refinement.model import Model
-
 #: B = 8 pi^2 U
 EIGHT_PI_SQUARED = 78.95683520871486
+
+
+class AtomicModel(Protocol):
+    """What scattering needs of a model; `multicopy_refinement.Model` is one."""
+
+    table: AtomTable
+    cell: Cell
+    spacegroup: SpaceGroup
+    anisotropic: Tensor
+    occupancy_groups: OccupancyGroups
+
+    @property
+    def xyz(self) -> Callable[[], Tensor]:
+        """Cartesian coordinates in A, ``[n, 3]``."""
+        ...
+
+    @property
+    def b_iso(self) -> Callable[[], Tensor]:
+        """Isotropic B in A^2, ``[n]``."""
+        ...
+
+    @property
+    def u_aniso(self) -> Callable[[], Tensor]:
+        """Anisotropic U in A^2, ``[n, 6]``."""
+        ...
+
+    @property
+    def occupancy(self) -> Callable[[], Tensor]:
+        """Occupancies, ``[n]``."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +90,10 @@ class ScatteringAtoms:
 
     def select(self, atoms: Tensor) -> ScatteringAtoms:
         """Return the atoms of an index or mask."""
-        picked = {k: getattr(self, k)[atoms]
-                  for k in ("xyz", "occupancy", "u", "b_iso", "anisotropic", "a", "b")}
+        picked = {
+            k: getattr(self, k)[atoms]
+            for k in ("xyz", "occupancy", "u", "b_iso", "anisotropic", "a", "b")
+        }
         return replace(self, **picked)
 
     def smallest_b(self) -> float:
@@ -76,13 +108,22 @@ class ScatteringAtoms:
         return min(lowest)
 
 
-def atoms_of(model: Model) -> ScatteringAtoms:
+def atoms_of(model: AtomicModel) -> ScatteringAtoms:
     """Return the present state of a model."""
     factors = form_factors(model.table.element)
     xyz = model.xyz()
     a, b = (torch.as_tensor(t[factors.element]).to(xyz) for t in (factors.a, factors.b))
-    return ScatteringAtoms(xyz, model.occupancy(), model.u_aniso(), model.b_iso(),
-                           model.anisotropic, a, b, model.cell, model.spacegroup)
+    return ScatteringAtoms(
+        xyz,
+        model.occupancy(),
+        model.u_aniso(),
+        model.b_iso(),
+        model.anisotropic,
+        a,
+        b,
+        model.cell,
+        model.spacegroup,
+    )
 
 
 def symmetric_matrices(elements: Tensor) -> Tensor:

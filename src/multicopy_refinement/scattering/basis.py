@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,11 +12,8 @@ from torch import Tensor
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.errors import StaleBasisError
-from multicopy_refinement.scattering.atoms import ScatteringAtoms, atoms_of
+from multicopy_refinement.scattering.atoms import AtomicModel, ScatteringAtoms, atoms_of
 from multicopy_refinement.scattering.splat import plan_splat, splat_structure_factors
-
-if TYPE_CHECKING:
-    from multicopy_refinement.model import Model
 
 #: Steps in s^2 of the tables of f exp(-B s^2/4); linear interpolation errs by less than 1e-6.
 _STEPS = 4096
@@ -55,7 +51,7 @@ class GroupBasis:
         """Return F_calc for occupancies of the groups, ``[n_groups]``."""
         return self.fixed + (occupancy @ self.matrix.real + 1j * (occupancy @ self.matrix.imag))
 
-    def check(self, model: Model) -> None:
+    def check(self, model: AtomicModel) -> None:
         """Refuse a model that is no longer the one of the basis.
 
         Raises
@@ -64,11 +60,13 @@ class GroupBasis:
             Coordinates, displacements, scatterers or held occupancies have changed.
         """
         if fingerprint(model, self.groups, self.hkl) != self.fingerprint:
-            raise StaleBasisError("coordinates, displacements or held occupancies have changed "
-                                  "since the basis was made: make a new one")
+            raise StaleBasisError(
+                "coordinates, displacements or held occupancies have changed "
+                "since the basis was made: make a new one"
+            )
 
 
-def group_basis(model: Model, hkl: IntArray, groups: IntArray | None = None) -> GroupBasis:
+def group_basis(model: AtomicModel, hkl: IntArray, groups: IntArray | None = None) -> GroupBasis:
     """Return the basis of groups (by default the refinable ones) of a model.
 
     G by direct summation, F_fixed by density and FFT.
@@ -83,12 +81,13 @@ def group_basis(model: Model, hkl: IntArray, groups: IntArray | None = None) -> 
         atoms = _double(atoms_of(model))
         held = torch.as_tensor(group_of_atom < 0)
         fixed = _fixed_part(atoms, held, hkl)
-        matrix = _direct_groups(atoms.select(~held), group_of_atom[group_of_atom >= 0],
-                                len(groups), hkl)
+        matrix = _direct_groups(
+            atoms.select(~held), group_of_atom[group_of_atom >= 0], len(groups), hkl
+        )
     return GroupBasis(np.asarray(groups), hkl, fixed, matrix, fingerprint(model, groups, hkl))
 
 
-def fingerprint(model: Model, groups: IntArray, hkl: IntArray) -> str:
+def fingerprint(model: AtomicModel, groups: IntArray, hkl: IntArray) -> str:
     """Return a digest of all that a basis depends on."""
     digest = hashlib.blake2b(digest_size=16)
     with torch.no_grad():
@@ -103,8 +102,6 @@ def fingerprint(model: Model, groups: IntArray, hkl: IntArray) -> str:
 
 
 def _double(atoms: ScatteringAtoms) -> ScatteringAtoms:
-    from dataclasses import replace
-
     def double(tensor: Tensor) -> Tensor:
         return tensor.detach().double().cpu()
 
@@ -157,7 +154,7 @@ def _phase_tables(atoms: ScatteringAtoms, lowest: IntArray, highest: IntArray) -
     images = np.einsum("oij,aj->aoi", group.rotations, fractional) + group.translations
     length = int((highest - lowest).max()) + 1
     index = lowest[:, None] + np.arange(length)
-    return np.exp(2j * np.pi * images[..., None] * index)
+    return np.asarray(np.exp(2j * np.pi * images[..., None] * index))
 
 
 def _amplitude_tables(atoms: ScatteringAtoms, s_squared: Tensor) -> FloatArray:

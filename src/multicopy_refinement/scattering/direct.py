@@ -48,22 +48,22 @@ def direct_sum(atoms: ScatteringAtoms, hkl: IntArray) -> Tensor:
 
 
 def _sum_block(atoms: ScatteringAtoms, hkl: IntArray) -> Tensor:
-    kind = {"dtype": atoms.xyz.dtype, "device": atoms.xyz.device}
-    fractionalization = torch.as_tensor(atoms.cell.fractionalization, **kind)
+    dtype, device = atoms.xyz.dtype, atoms.xyz.device
+    fractionalization = torch.as_tensor(atoms.cell.fractionalization, dtype=dtype, device=device)
     fractional = atoms.xyz @ fractionalization.T
-    s_squared = torch.as_tensor(atoms.cell.inverse_d_squared(hkl), **kind)
+    s_squared = torch.as_tensor(atoms.cell.inverse_d_squared(hkl), dtype=dtype, device=device)
     factors = atoms.a[:, 0] * torch.exp(-atoms.b[:, 0] * s_squared[:, None] / 4)
     for i in range(1, atoms.a.shape[1]):
         factors = factors + atoms.a[:, i] * torch.exp(-atoms.b[:, i] * s_squared[:, None] / 4)
     isotropic = torch.exp(-atoms.b_iso * s_squared[:, None] / 4)
     matrices = symmetric_matrices(atoms.u)
     some_anisotropic = bool(atoms.anisotropic.any())
-    real = torch.zeros((len(hkl), len(atoms)), **kind)
+    real = torch.zeros((len(hkl), len(atoms)), dtype=dtype, device=device)
     imaginary = torch.zeros_like(real)
     group = atoms.spacegroup
     for rotation, translation in zip(group.rotations, group.translations, strict=True):
-        rotated = torch.as_tensor(hkl @ rotation, **kind)
-        shift = torch.as_tensor(np.asarray(hkl @ translation), **kind)
+        rotated = torch.as_tensor(hkl @ rotation, dtype=dtype, device=device)
+        shift = torch.as_tensor(np.asarray(hkl @ translation), dtype=dtype, device=device)
         phase = 2 * math.pi * (rotated @ fractional.T + shift[:, None])
         displacement = isotropic
         if some_anisotropic:
@@ -74,7 +74,7 @@ def _sum_block(atoms: ScatteringAtoms, hkl: IntArray) -> Tensor:
         real = real + displacement * torch.cos(phase)
         imaginary = imaginary + displacement * torch.sin(phase)
     weight = factors * atoms.occupancy
-    centring = torch.as_tensor(group.centring_factor(hkl), **kind)
+    centring = torch.as_tensor(group.centring_factor(hkl), dtype=dtype, device=device)
     return torch.complex((weight * real).sum(1) * centring, (weight * imaginary).sum(1) * centring)
 
 

@@ -9,14 +9,12 @@ import numpy as np
 from torch import Tensor
 
 from multicopy_refinement._typing import IntArray
-from multicopy_refinement.scattering.atoms import atoms_of
+from multicopy_refinement.scattering.atoms import AtomicModel, atoms_of
 from multicopy_refinement.scattering.direct import direct_sum
 from multicopy_refinement.scattering.splat import plan_splat, splat_structure_factors
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-    from multicopy_refinement.model import Model
 
 
 class Method(StrEnum):
@@ -27,7 +25,11 @@ class Method(StrEnum):
 
 
 def structure_factors(
-    model: Model, hkl: ArrayLike, *, d_min: float | None = None, method: str | Method = Method.FFT
+    model: AtomicModel,
+    hkl: ArrayLike,
+    *,
+    d_min: float | None = None,
+    method: str | Method = Method.FFT,
 ) -> Tensor:
     """Return F_calc of a model, without bulk solvent.
 

@@ -39,7 +39,7 @@ class FormFactors:
 def form_factors(elements: NDArray[np.bytes_]) -> FormFactors:
     """Return the form factors of neutral atoms by chemical symbol, ``S2 [n_atoms]``.
 
-    >>> round(float(form_factors(np.array([b"C"])).a.sum()), 3)
+    >>> round(float(form_factors(np.array([b"C"])).a.sum()), 2)
     6.0
     """
     symbols, row = np.unique(elements, return_inverse=True)

@@ -129,8 +129,9 @@ def _blocks(
         stop = start + 1
         points = float(np.prod(2 * sorted_radii[start] * steps + 3))
         stop = min(len(order), start + max(1, int(_POINTS / points)))
-        stop = start + int(np.searchsorted(sorted_radii[start:stop], 1.15 * sorted_radii[start],
-                                           side="right"))
+        stop = start + int(
+            np.searchsorted(sorted_radii[start:stop], 1.15 * sorted_radii[start], side="right")
+        )
         half = np.ceil(sorted_radii[stop - 1] * steps + 0.5).astype(int)
         yield order[start:stop], (int(half[0]), int(half[1]), int(half[2]))
         start = stop
@@ -141,10 +142,12 @@ def _splat_block(
     anisotropic: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return grid places and densities of a block of atoms, both ``[n, points]``."""
-    kind = {"dtype": atoms.xyz.dtype, "device": atoms.xyz.device}
+    dtype, device = atoms.xyz.dtype, atoms.xyz.device
     size = torch.tensor(plan.size, device=atoms.xyz.device)
-    orthogonalization = torch.as_tensor(atoms.cell.orthogonalization, **kind)
-    fractional = atoms.xyz @ torch.as_tensor(atoms.cell.fractionalization, **kind).T
+    orthogonalization = torch.as_tensor(atoms.cell.orthogonalization, dtype=dtype, device=device)
+    fractional = (
+        atoms.xyz @ torch.as_tensor(atoms.cell.fractionalization, dtype=dtype, device=device).T
+    )
     nearest = torch.round(fractional.detach() * size)
     centre = (nearest / size - fractional) @ orthogonalization.T
     offsets = _offsets(half, atoms, plan, float(radii.max())).to(atoms.xyz.device)
@@ -156,8 +159,9 @@ def _splat_block(
     else:
         values = _isotropic_density(atoms, r_squared, plan.blur)
     values = torch.where(inside, values * atoms.occupancy[:, None], 0.0)
-    axes = [torch.remainder(nearest[:, i, None].long() + offsets[:, i], plan.size[i])
-            for i in range(3)]
+    axes = [
+        torch.remainder(nearest[:, i, None].long() + offsets[:, i], plan.size[i]) for i in range(3)
+    ]
     return (axes[0] * plan.size[1] + axes[1]) * plan.size[2] + axes[2], values
 
 
@@ -175,9 +179,7 @@ def _offsets(
 
 def _quadratic(centre: Tensor, steps: Tensor) -> Tensor:
     """Return |centre + step|^2 for all pairs, ``[n, points]``."""
-    return (
-        (centre**2).sum(1)[:, None] + 2 * centre @ steps.T + (steps**2).sum(1)
-    ).clamp_min(0.0)
+    return ((centre**2).sum(1)[:, None] + 2 * centre @ steps.T + (steps**2).sum(1)).clamp_min(0.0)
 
 
 def _isotropic_density(atoms: ScatteringAtoms, r_squared: Tensor, blur: float) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from torch import Tensor
+
+from multicopy_refinement._typing import FloatArray
 
 
 class TargetKind(StrEnum):
@@ -15,9 +18,22 @@ class TargetKind(StrEnum):
     LS = "ls"
 
 
+@dataclass(frozen=True, eq=False)
+class Derivatives:
+    """Of each reflection's log p: value, d/dF, and expected information on F, ``[n]``."""
+
+    value: FloatArray
+    slope: FloatArray
+    information: FloatArray
+
+
 class Target(Protocol):
     """Log-likelihood of each observed amplitude given the model's."""
 
     def log_likelihood(self, f_model: Tensor) -> Tensor:
         """Return log p of each reflection for |F_model| on the data's scale, ``[n]``."""
+        ...
+
+    def derivatives(self, f_model: FloatArray) -> Derivatives:
+        """Return value, slope and expected information at |F_model|."""
         ...

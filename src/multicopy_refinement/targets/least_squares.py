@@ -10,8 +10,9 @@ from torch import Tensor
 
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.reflections.data import ReflectionData
-from multicopy_refinement.targets.sigma_a import PER_SHELL, SMALLEST_FREE_SET
+from multicopy_refinement.targets.base import Derivatives
 from multicopy_refinement.targets.shells import make_shells
+from multicopy_refinement.targets.sigma_a import PER_SHELL, SMALLEST_FREE_SET
 
 
 class LeastSquares:
@@ -25,6 +26,13 @@ class LeastSquares:
         """Return log p of each reflection for |F_model|, ``[n]``."""
         difference = (self.f_obs - f_model) ** 2 / self.variance
         return -0.5 * (difference + torch.log(2 * math.pi * self.variance))
+
+    def derivatives(self, f_model: FloatArray) -> Derivatives:
+        """Return log p, its slope (F_obs - F)/v and the information 1/v."""
+        variance = self.variance.numpy()
+        difference = self.f_obs.numpy() - f_model
+        value = -0.5 * (difference**2 / variance + np.log(2 * math.pi * variance))
+        return Derivatives(value, difference / variance, 1 / variance)
 
 
 def amplitude_variance(data: ReflectionData, f_model: FloatArray) -> FloatArray:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from scipy.special import i0e, i1e
 from torch import Tensor
 
+from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.targets.base import Derivatives
+from multicopy_refinement.targets.information import expected_information
 from multicopy_refinement.targets.sigma_a import ErrorModel
 
 
@@ -34,9 +39,39 @@ class MLAmplitude:
         scaled = self.alpha * f_model
         difference = (self.f_obs - scaled) ** 2 / self.variance
         x = self.f_obs * scaled / self.variance
-        acentric = (math.log(2) + self._log_f - torch.log(self.variance) - difference
-                    + torch.log(torch.special.i0e(2 * x)))
-        centric = (0.5 * torch.log(2 / (math.pi * self.variance)) - 0.5 * difference
-                   + torch.log1p(torch.exp(-2 * x)) - math.log(2))
+        acentric = (
+            math.log(2)
+            + self._log_f
+            - torch.log(self.variance)
+            - difference
+            + torch.log(torch.special.i0e(2 * x))
+        )
+        centric = (
+            0.5 * torch.log(2 / (math.pi * self.variance))
+            - 0.5 * difference
+            + torch.log1p(torch.exp(-2 * x))
+            - math.log(2)
+        )
         return torch.where(self.centric, centric, acentric)
 
+    def derivatives(self, f_model: FloatArray) -> Derivatives:
+        """Return log p, its slope (2 alpha/Sigma)(Fo I1/I0 - alpha F) and the information.
+
+        The slope of centric reflections is (alpha/Sigma)(Fo tanh X - alpha F).
+        """
+        f_obs, centric = self.f_obs.numpy(), self.centric.numpy()
+        alpha, variance = self.alpha.numpy(), self.variance.numpy()
+        scaled = alpha * f_model
+        x = f_obs * scaled / variance
+        bessel = i0e(2 * x)
+        size = np.where(centric, 0.5, 1.0)
+        ratio = np.where(centric, np.tanh(x), i1e(2 * x) / bessel)
+        constant = np.where(
+            centric,
+            0.5 * np.log(2 / (np.pi * variance)) - np.log(2.0),
+            np.log(2.0) + self._log_f.numpy() - np.log(variance),
+        )
+        value = constant - size * (f_obs - scaled) ** 2 / variance
+        value += np.where(centric, np.log1p(np.exp(-2 * x)), np.log(bessel))
+        slope = size * 2 * alpha / variance * (f_obs * ratio - scaled)
+        return Derivatives(value, slope, expected_information(f_model, alpha, variance, centric))

@@ -65,9 +65,14 @@ def estimate_errors(data: ReflectionData, f_model: FloatArray) -> ErrorModel:
     notices: tuple[Notice, ...] = ()
     if int(data.free.sum()) < SMALLEST_FREE_SET:
         estimating = data.work
-        notices = (Notice("sigma_a_from_work", f"the free set has {int(data.free.sum())} "
-                          f"reflections, fewer than {SMALLEST_FREE_SET}: sigmaA is estimated from "
-                          "the work set"),)
+        notices = (
+            Notice(
+                "sigma_a_from_work",
+                f"the free set has {int(data.free.sum())} "
+                f"reflections, fewer than {SMALLEST_FREE_SET}: sigmaA is estimated from "
+                "the work set",
+            ),
+        )
     shells = make_shells(data.s_squared, estimating, per_shell=PER_SHELL)
     alpha, beta = np.empty(len(shells.centre)), np.empty(len(shells.centre))
     for number in range(len(shells.centre)):
@@ -86,13 +91,11 @@ def _variance(
     return np.asarray(epsilon * beta + np.where(centric, 1.0, 2.0) * sigma**2)
 
 
-def _fit_shell(
-    data: ReflectionData, f_model: FloatArray, rows: BoolArray
-) -> tuple[float, float]:
+def _fit_shell(data: ReflectionData, f_model: FloatArray, rows: BoolArray) -> tuple[float, float]:
     """Return the alpha and beta that maximise the likelihood of the reflections of a shell."""
     f_obs, f, sigma = data.f_obs[rows], f_model[rows], data.sigma[rows]
     epsilon, centric = data.epsilon[rows], data.centric[rows]
-    alpha = float(np.clip(f_obs @ f / max(f @ f, 1e-300), 0.01, 10.0))
+    alpha = float(np.clip(f_obs @ f / max(float(f @ f), 1e-300), 0.01, 10.0))
     spread = float(np.mean((f_obs - alpha * f) ** 2 / epsilon))
     power = float(np.mean(f_obs**2 / epsilon))
     smallest = max(1e-6 * power, 1e-12)

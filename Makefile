@@ -1,0 +1,51 @@
+# Everything that people and CI run. Needs Python (3.11 or newer) and make; the rest is installed
+# into .venv at the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types layers study clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+# torch goes first and from its own line: a range would draw the CUDA build on some machines
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install $$(grep '^torch==' constraints.txt)
+	$(PIP) install --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed ## simulate a small crystal, refine it, compare with the truth
+	$(BIN)/multicopy-refine demo --out build/demo --overwrite
+
+test: $(VENV)/.dev ## run the tests
+	$(BIN)/python -m pytest
+
+check: lint types layers test ## all that CI runs
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+layers: $(VENV)/.dev
+	$(BIN)/lint-imports --verbose 2>/dev/null || $(BIN)/lint-imports
+
+format: $(VENV)/.dev ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+study: $(VENV)/.dev ## R factors of all shared data sets before and after, into docs/
+	$(BIN)/python benchmarks/data_sets.py --out docs/data-sets.md
+
+clean: ## remove what make made
+	rm -rf $(VENV) build

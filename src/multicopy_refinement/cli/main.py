@@ -1,0 +1,171 @@
+"""Entry point of ``multicopy-refine``: commands, and faults as one line with an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from multicopy_refinement import __version__
+from multicopy_refinement.cli.choices import Grouping, GroupsFormat, TargetKind
+from multicopy_refinement.errors import InputError, OccupancyError
+
+#: Set to anything, a fault of the program shows its traceback.
+DEBUG = "MULTICOPY_DEBUG"
+
+app = typer.Typer(
+    name="multicopy-refine",
+    help="Refine occupancies in crystal structures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="PDB or mmCIF, gzipped or not.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"multicopy-refine {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Refine occupancies in crystal structures."""
+
+
+@app.command()
+def refine(
+    model: ModelFile,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="MTZ or SF-mmCIF.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("refined"),
+    parameters: Annotated[
+        str, typer.Option(help="What is refined: occupancy[,b_group].")
+    ] = "occupancy",
+    grouping: Annotated[
+        Grouping, typer.Option(help="How atoms are put into groups.")
+    ] = Grouping.RESIDUE,
+    labels: Annotated[
+        str | None, typer.Option(metavar="F,SIGF", help="Columns of the data, if not by type.")
+    ] = None,
+    free_label: Annotated[str | None, typer.Option(help="Column of the free set.")] = None,
+    free_value: Annotated[int | None, typer.Option(help="Its value for free.")] = None,
+    d_min: Annotated[
+        float | None, typer.Option(help="High-resolution limit in A.", min=0.1)
+    ] = None,
+    target: Annotated[
+        TargetKind, typer.Option(help="Maximum likelihood or least squares.")
+    ] = TargetKind.ML,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads; all processors if left out.", min=1)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Use a folder in use.")] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Leave out report.html (not made yet).")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but faults.")] = False,
+) -> None:
+    """Refine the occupancies of MODEL against DATA."""
+    del no_report  # taken so that scripts keep working when there is a report
+    for path in (model, data):
+        if not path.exists():  # said before anything slow is imported
+            raise InputError(f"{path}: no such file")
+    from multicopy_refinement.cli.refine import RefineRequest, run_refine
+
+    run_refine(
+        RefineRequest(
+            model=model, data=data, out=out, parameters=parameters, grouping=grouping,
+            labels=labels, free_label=free_label, free_value=free_value, d_min=d_min,
+            target=target, threads=threads, overwrite=overwrite, quiet=quiet,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def groups(
+    model: ModelFile,
+    grouping: Annotated[
+        Grouping, typer.Option(help="How atoms are put into groups.")
+    ] = Grouping.RESIDUE,
+    output_format: Annotated[
+        GroupsFormat, typer.Option("--format", help="How they are shown.")
+    ] = GroupsFormat.TABLE,
+    output: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
+) -> None:
+    """Show the occupancy groups of MODEL, and why each exists."""
+    from multicopy_refinement.cli.groups import run_groups
+
+    run_groups(model, grouping, output_format, output)
+
+
+@app.command()
+def simulate(
+    model: ModelFile,
+    d_min: Annotated[float, typer.Option(help="Resolution in A.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.mtz", help="File to write.")],
+    seed: Annotated[int, typer.Option(help="Of errors and free flags.", min=0)] = 0,
+    noise: Annotated[float, typer.Option(help="Relative error of amplitudes.")] = 0.03,
+) -> None:
+    """Simulate amplitudes of MODEL, with bulk solvent and errors."""
+    from multicopy_refinement.cli.simulate import run_simulate
+
+    run_simulate(model, d_min, out, seed, noise)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("multicopy-demo"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Use a folder in use.")] = False,
+) -> None:
+    """Simulate a small crystal, refine it and compare with the truth."""
+    from multicopy_refinement.cli.demo import run_demo
+
+    run_demo(out, overwrite=overwrite)
+
+
+def main() -> None:
+    """Run the command line; a fault becomes one line on standard error and an exit status."""
+    sys.exit(_status())
+
+
+def _status() -> int:
+    try:
+        result = app(standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except typer.TyperException as fault:
+        if fault.exit_code == 0 or not str(fault):  # no arguments: the help has been shown
+            return 2
+        return _complain(
+            f"{fault.format_message().replace('Value error, ', '')} (see multicopy-refine --help)",
+            2,
+        )
+    except (InputError, OccupancyError) as fault:
+        return _complain(str(fault), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as fault:
+        if DEBUG in os.environ:
+            raise
+        kind = type(fault).__name__
+        return _complain(f"a fault of the program, {kind}: {fault} (set {DEBUG}=1 for details)", 1)
+
+
+def _complain(message: str, status: int) -> int:
+    typer.echo(f"multicopy-refine: {' '.join(message.split())}", err=True)
+    return status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""``multicopy-refine simulate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from multicopy_refinement.errors import OutputError
+from multicopy_refinement.model import Model
+from multicopy_refinement.simulate import simulate, write_simulated
+
+
+def run_simulate(model_path: Path, d_min: float, out: Path, seed: int, noise: float) -> None:
+    """Simulate data of a model and write them."""
+    if out.exists():
+        raise OutputError(f"{out}: the file is there already; name another with --out")
+    model = Model(dtype_float=torch.float64).load(model_path)
+    data = simulate(model, d_min, seed=seed, noise=noise)
+    write_simulated(data, model, out)
+    console = Console(stderr=True)
+    for notice in model.notices:
+        console.print(f"[yellow]Warning:[/] {notice.message}", highlight=False)
+    console.print(
+        f"{len(data.hkl)} reflections to {d_min} A, noise {noise:g}, seed {seed}: {out}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,105 @@
+"""What a person reads at the end of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.report.record import Group, RunRecord
+
+#: Groups and warnings that are shown; all of them are in the record.
+MOST_GROUPS, MOST_WARNINGS, LONGEST_WARNING = 12, 8, 400
+
+
+def print_summary(console: Console, record: RunRecord, data: ReflectionData, out: Path) -> None:
+    """Print R factors, the largest changes, warnings and where the files are."""
+    _print_data(console, record, data)
+    console.print(_agreement(record))
+    console.print(_changes(record))
+    ended = record.status
+    word = "Converged" if ended.converged else "[bold yellow]Not converged[/]"
+    console.print(
+        f"{word} after {ended.cycles} cycles: {escape(ended.reason)}. "
+        f"{record.seconds.total:.1f} s in all.",
+        highlight=False,
+    )
+    _print_warnings(console, record)
+    console.print(
+        f"Results are in {escape(str(out))}: refined.pdb, refined.cif, refined.mtz, "
+        "result.json, run.log",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _print_data(console: Console, record: RunRecord, data: ReflectionData) -> None:
+    labels = data.labels
+    free = "none" if labels.free_label is None else f"{labels.free_label} = {labels.free_value}"
+    console.print(
+        f"Data: {','.join(labels.observations)}, {record.data.n_work} work and "
+        f"{record.data.n_free} free reflections, {record.data.d_max:.1f} to "
+        f"{record.data.d_min:.2f} A, {record.data.spacegroup}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(
+        f"Free set: {free} ({labels.choice})", highlight=False, markup=False, soft_wrap=True
+    )
+
+
+def _agreement(record: RunRecord) -> Table:
+    table = Table(title="Agreement", title_justify="left")
+    table.add_column("")
+    for name in ("before", "after"):
+        table.add_column(name, justify="right")
+    before, after = record.statistics.initial, record.statistics.final
+    for label, field, digits in (
+        ("R-work", "r_work", 4), ("R-free", "r_free", 4), ("log-likelihood", "log_likelihood", 1),
+        ("log-likelihood, free", "log_likelihood_free", 1),
+    ):  # fmt: skip
+        values = [getattr(side, field) for side in (before, after)]
+        table.add_row(label, *("-" if v is None else f"{v:.{digits}f}" for v in values))
+    return table
+
+
+def _changes(record: RunRecord) -> Table:
+    refined = [group for group in record.groups if group.refined]
+    refined.sort(key=lambda group: -abs(group.occupancy - group.initial))
+    shown = refined[:MOST_GROUPS]
+    title = f"{len(refined)} groups refined of {len(record.groups)}"
+    if len(refined) > len(shown):
+        title += f"; the {len(shown)} largest changes"
+    table = Table(title=title, title_justify="left")
+    table.add_column("group")
+    for name in ("atoms", "before", "after", "su"):
+        table.add_column(name, justify="right")
+    for group in shown:
+        table.add_row(*_row(group))
+    return table
+
+
+def _row(group: Group) -> tuple[str, ...]:
+    su = "-" if group.su is None else f"{group.su:.3f}"
+    return (
+        escape(group.name),
+        str(group.n_atoms),
+        f"{group.initial:.2f}",
+        f"{group.occupancy:.3f}",
+        su,
+    )
+
+
+def _print_warnings(console: Console, record: RunRecord) -> None:
+    for warning in record.warnings[:MOST_WARNINGS]:
+        text = warning.message
+        if len(text) > LONGEST_WARNING:
+            text = text[: LONGEST_WARNING - 1] + "\u2026"
+        console.print(f"[yellow]Warning:[/] {escape(text)}", highlight=False)
+    if len(record.warnings) > MOST_WARNINGS:
+        more = len(record.warnings) - MOST_WARNINGS
+        console.print(f"[yellow]{more} more warnings[/] are in result.json", highlight=False)

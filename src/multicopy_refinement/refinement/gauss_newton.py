@@ -1,0 +1,179 @@
+"""Damped Fisher scoring in occupancy space, with exact sums and bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.refinement.problem import NormalEquations, OccupancyProblem
+from multicopy_refinement.refinement.quadratic import solve_step
+
+#: A combination of occupancies with a larger su than this is not moved: it is the standard
+#: deviation of a value of which nothing is known but that it lies between 0 and 1.
+UNDETERMINED_SU = 12**-0.5
+#: Converged when the quadratic model promises less than this gain in log-likelihood.
+SMALLEST_GAIN = 1e-4
+_FIRST_DAMPING, _MOST_DAMPING = 1e-3, 1e8
+
+
+@dataclass(frozen=True, eq=False)
+class BShifts:
+    """B shifts of groups as further unknowns.
+
+    Attributes
+    ----------
+    start
+        A^2, ``[n_groups]``.
+    lowest
+        Below which a B factor of the group would fall under its floor, A^2, ``[n_groups]``.
+    prior_sigma
+        Of a Gaussian prior around no shift, A^2, ``[n_groups]``.
+    """
+
+    start: FloatArray
+    lowest: FloatArray
+    prior_sigma: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Where a search stands.
+
+    Attributes
+    ----------
+    occupancy
+        ``[n_groups]``.
+    b_shift
+        A^2, ``[n_groups]``, or None.
+    objective
+        Log-likelihood of the work set plus the log prior of the B shifts.
+    """
+
+    occupancy: FloatArray
+    b_shift: FloatArray | None
+    objective: float
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """How a search ended."""
+
+    point: Point
+    steps: int
+    converged: bool
+
+
+def maximise(
+    problem: OccupancyProblem, start: FloatArray, b_shifts: BShifts | None = None, *,
+    max_steps: int = 30,
+) -> Search:  # fmt: skip
+    """Return the most likely occupancies; the log-likelihood never falls on the way.
+
+    Each step solves the quadratic model of the expected information under the sums and bounds,
+    damped (Levenberg) until the likelihood rises. What the data do not determine is held.
+    """
+    scoring = _Scoring(problem, b_shifts)
+    b = None if b_shifts is None else b_shifts.start
+    point = Point(start, b, problem.value(start, b) + scoring.log_prior(b))
+    damping = 0.0
+    for step in range(max_steps):
+        equations = scoring.equations(point)
+        moved, damping = scoring.improve(point, equations, damping)
+        if moved is None:
+            return Search(point, step, True)
+        point = moved
+    return Search(point, max_steps, False)
+
+
+class _Scoring:
+    """The steps of one search."""
+
+    def __init__(self, problem: OccupancyProblem, b_shifts: BShifts | None) -> None:
+        self.problem, self.b_shifts = problem, b_shifts
+        sums, _ = problem.constraints
+        pad = problem.n_groups if b_shifts is not None else 0
+        self.sums = np.pad(sums, ((0, 0), (0, pad)))
+        self._stiffness: FloatArray | None = None
+
+    def log_prior(self, b_shift: FloatArray | None) -> float:
+        if b_shift is None or self.b_shifts is None:
+            return 0.0
+        return float(-0.5 * ((b_shift / self.b_shifts.prior_sigma) ** 2).sum())
+
+    def equations(self, point: Point) -> NormalEquations:
+        """Return the normal equations with the prior, undetermined directions made stiff."""
+        raw = self.problem.normal_equations(point.occupancy, point.b_shift)
+        n = self.problem.n_groups
+        gradient, information = raw.gradient, raw.information
+        if point.b_shift is not None and self.b_shifts is not None:
+            precision = self.b_shifts.prior_sigma**-2
+            gradient[n:] -= precision * point.b_shift
+            information[range(n, 2 * n), range(n, 2 * n)] += precision
+        if self._stiffness is None:
+            self._stiffness = held_directions(information[:n, :n], self.sums[:, :n])
+        directions = self._stiffness
+        stiff = 1e3 * max(float(np.diag(information[:n, :n]).max(initial=0.0)), 1.0)
+        information[:n, :n] += stiff * directions @ directions.T
+        gradient[:n] -= directions @ (directions.T @ gradient[:n])
+        return NormalEquations(raw.value, gradient, information)
+
+    def improve(
+        self, point: Point, equations: NormalEquations, damping: float
+    ) -> tuple[Point | None, float]:
+        """Return a better point, or None where no step promises or brings a gain."""
+        low, high = self._bounds(point)
+        diagonal = np.diag(equations.information)
+        floor = np.maximum(diagonal, 1e-6 * max(float(diagonal.max(initial=0.0)), 1e-300))
+        while damping <= _MOST_DAMPING:
+            damped = equations.information + np.diag(damping * floor + 1e-9 * floor)
+            step = solve_step(damped, equations.gradient, self.sums, low, high)
+            gain = float(equations.gradient @ step - 0.5 * step @ equations.information @ step)
+            if gain < SMALLEST_GAIN:
+                return None, damping
+            moved = self._moved(point, step)
+            if moved.objective > point.objective:
+                return moved, damping / 10 if damping > _FIRST_DAMPING / 2 else 0.0
+            damping = max(10 * damping, _FIRST_DAMPING)
+        return None, damping
+
+    def _bounds(self, point: Point) -> tuple[FloatArray, FloatArray]:
+        low, high = -point.occupancy, 1 - point.occupancy
+        if point.b_shift is None or self.b_shifts is None:
+            return low, high
+        below = np.minimum(self.b_shifts.lowest - point.b_shift, 0.0)
+        return np.concatenate([low, below]), np.concatenate([high, np.full(len(below), 1e3)])
+
+    def _moved(self, point: Point, step: FloatArray) -> Point:
+        n = self.problem.n_groups
+        occupancy = exact_sums(np.clip(point.occupancy + step[:n], 0.0, 1.0), self.problem)
+        b = None if point.b_shift is None else point.b_shift + step[n:]
+        return Point(occupancy, b, self.problem.value(occupancy, b) + self.log_prior(b))
+
+
+def exact_sums(occupancy: FloatArray, problem: OccupancyProblem) -> FloatArray:
+    """Return occupancies whose sets sum to 1 to the last bit but rounding."""
+    member = problem.set_index >= 0
+    total = np.bincount(problem.set_index[member], occupancy[member])
+    exact = occupancy.copy()
+    exact[member] /= total[problem.set_index[member]]
+    return exact
+
+
+def null_space(sums: FloatArray, n: int) -> FloatArray:
+    """Return an orthonormal basis ``[n, m]`` of all d with A d = 0."""
+    if len(sums) == 0:
+        return np.eye(n)
+    q = scipy.linalg.qr(sums.T, mode="full")[0]
+    return np.asarray(q[:, len(sums) :])
+
+
+def held_directions(information: FloatArray, sums: FloatArray) -> FloatArray:
+    """Return orthonormal directions ``[n, m]``, allowed by the sums, that data do not determine."""
+    free = null_space(sums, len(information))
+    if free.shape[1] == 0:
+        return np.zeros((len(information), 0))
+    values, vectors = np.linalg.eigh(free.T @ information @ free)
+    return np.asarray(free @ vectors[:, values < UNDETERMINED_SU**-2])

@@ -1,0 +1,109 @@
+"""What the uncertainties say of each group: flags, states, and a notice of what is undetermined."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.atoms.groups import OccupancyGroups
+from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.refinement.problem import OccupancyProblem
+from multicopy_refinement.refinement.solution import Flag, GroupResults, State
+from multicopy_refinement.refinement.uncertainty import (
+    Uncertainty,
+    at_bound,
+    coincident_members,
+)
+
+#: A value is indistinguishable from a bound when it is nearer to it than this many su.
+NEAR = 2.0
+#: Correlation of occupancy and B shift that is flagged.
+CORRELATED = 0.8
+
+
+def group_results(
+    groups: OccupancyGroups, refined: IntArray, occupancy: FloatArray, found: Uncertainty,
+    gains: FloatArray, b_shift: FloatArray | None,
+) -> GroupResults:  # fmt: skip
+    """Return the results of all groups from those of the refined ones."""
+    blank = np.full(len(groups), np.nan)
+
+    def spread(values: FloatArray | None) -> FloatArray:
+        full = blank.copy()
+        if values is not None:
+            full[refined] = values
+        return full
+
+    su = found.su
+    flags: list[tuple[Flag, ...]] = [()] * len(groups)
+    for i, group in enumerate(refined.tolist()):
+        correlation = 0.0 if found.b_correlation is None else float(found.b_correlation[i])
+        flags[group] = _flags(float(occupancy[i]), float(su[i]), correlation)
+    determined_b = None if found.b_su is None else np.where(np.isfinite(su), found.b_su, np.nan)
+    return GroupResults(
+        spread(su), spread(b_shift), spread(determined_b), spread(found.b_correlation),
+        spread(gains), tuple(flags),
+    )  # fmt: skip
+
+
+def _flags(occupancy: float, su: float, correlation: float) -> tuple[Flag, ...]:
+    flags = []
+    if np.isnan(su):
+        flags.append(Flag.UNDETERMINED)
+    if bool(at_bound(np.array([occupancy]))[0]):
+        flags.append(Flag.AT_BOUND)
+    if occupancy < NEAR * su:
+        flags.append(Flag.INDISTINGUISHABLE_FROM_0)
+    if 1 - occupancy < NEAR * su:
+        flags.append(Flag.INDISTINGUISHABLE_FROM_1)
+    if abs(correlation) > CORRELATED:
+        flags.append(Flag.CORRELATED_WITH_B)
+    return tuple(flags)
+
+
+def determined_states(
+    groups: OccupancyGroups, refined: IntArray, occupancy: FloatArray, problem: OccupancyProblem,
+    found: Uncertainty,
+) -> tuple[State, ...]:  # fmt: skip
+    """Return the sums of members that coincide, for sets in which some do but not all."""
+    states = []
+    for clusters in coincident_members(problem, found):
+        if len(clusters) < 2 or all(len(cluster) == 1 for cluster in clusters):
+            continue
+        for cluster in clusters:
+            combination = np.zeros(len(occupancy))
+            combination[cluster] = 1.0
+            su = found.su_of(combination)
+            if np.isfinite(su):
+                members = tuple(int(refined[i]) for i in cluster)
+                states.append(
+                    State(
+                        _state_name(groups, members), members, float(occupancy[cluster].sum()), su
+                    )
+                )
+    return tuple(states)
+
+
+def _state_name(groups: OccupancyGroups, members: tuple[int, ...]) -> str:
+    first = groups.names[members[0]]
+    letters = [groups.names[g].rpartition(":")[2] for g in members]
+    return f"{first.rpartition(':')[0]}:{'+'.join(letters)}"
+
+
+def undetermined_notice(groups: OccupancyGroups, results: GroupResults) -> tuple[Notice, ...]:
+    """Return a notice that names the groups whose occupancy the data do not determine."""
+    names = [groups.names[g] for g, flags in enumerate(results.flags) if Flag.UNDETERMINED in flags]
+    if not names:
+        return ()
+    atoms = np.isin(
+        groups.index, [g for g, f in enumerate(results.flags) if Flag.UNDETERMINED in f]
+    )
+    return (
+        Notice(
+            "undetermined",
+            f"the data do not determine the occupancy of {len(names)} "
+            f"groups; they keep what they had as far as their set allows: "
+            f"{listed(names, 12)}",
+            groups.table.labels(atoms),
+        ),
+    )

@@ -1,0 +1,1 @@
+"""What a run leaves: the result record, the refined model and maps."""

@@ -1,0 +1,72 @@
+"""Map coefficients: 2mFo-DFc and mFo-DFc."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from multicopy_refinement._typing import ComplexArray, IntArray
+from multicopy_refinement.experiment import Experiment
+from multicopy_refinement.scaling.mask import solvent_structure_factors
+from multicopy_refinement.scattering import structure_factors
+
+
+@dataclass(frozen=True, eq=False)
+class MapCoefficients:
+    """Coefficients at all reflections that the data file lists, observed ones first.
+
+    Attributes
+    ----------
+    hkl
+        ``[n, 3]``.
+    weighted
+        2mFo-DFc (acentric), mFo (centric), DFc where nothing was observed; complex ``[n]``.
+    difference
+        mFo-DFc, 0 where nothing was observed; complex ``[n]``.
+    model
+        F_model; complex ``[n]``.
+    """
+
+    hkl: IntArray
+    weighted: ComplexArray
+    difference: ComplexArray
+    model: ComplexArray
+
+
+def map_coefficients(experiment: Experiment) -> MapCoefficients:
+    """Return sigmaA-weighted coefficients (Read 1986, Acta Cryst. A42, 140)."""
+    data, errors = experiment.data, experiment.errors
+    with torch.no_grad():
+        f_model = experiment().numpy()
+    size = np.maximum(np.abs(f_model), 1e-12)
+    direction = f_model / size
+    merit = errors.figure_of_merit(data.f_obs, size, data.centric)
+    expected = errors.alpha * f_model
+    observed = merit * data.f_obs * direction
+    missing = data.unobserved_hkl
+    f_missing = _f_model_at(experiment, missing)
+    filled = errors.alpha_at(data.cell.inverse_d_squared(missing)) * f_missing
+    return MapCoefficients(
+        np.concatenate([data.hkl, missing]),
+        np.concatenate([np.where(data.centric, observed, 2 * observed - expected), filled]),
+        np.concatenate([observed - expected, np.zeros(len(missing))]),
+        np.concatenate([f_model, f_missing]),
+    )
+
+
+def _f_model_at(experiment: Experiment, hkl: IntArray) -> ComplexArray:
+    """Return F_model at reflections other than those of the data."""
+    if len(hkl) == 0:
+        return np.empty(0, dtype=np.complex128)
+    model, scale = experiment.model, experiment.scale
+    with torch.no_grad():
+        f_calc = structure_factors(model, hkl).to(torch.complex128).cpu().numpy()
+        occupancy = model.occupancy().double().cpu().numpy()
+        xyz = model.xyz().double().cpu().numpy()
+    f_mask, _ = solvent_structure_factors(
+        model.table, occupancy, xyz, model.cell, model.spacegroup, hkl
+    )
+    solvent = scale.solvent(model.cell.inverse_d_squared(hkl)) * f_mask
+    return np.asarray(scale.overall(hkl) * (f_calc + solvent))

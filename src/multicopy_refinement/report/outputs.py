@@ -1,0 +1,106 @@
+"""The files of a run: written aside as a whole, then put in place."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from multicopy_refinement.errors import OutputError
+from multicopy_refinement.io.mtz import MtzColumn, write_mtz
+from multicopy_refinement.io.write_structure import write_mmcif, write_pdb
+from multicopy_refinement.model import Model
+from multicopy_refinement.refinement import Solution
+from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.report.maps import map_coefficients
+
+#: Names of the files that a run leaves.
+RESULTS = ("refined.pdb", "refined.cif", "refined.mtz", "result.json", "run.log", "report.html")
+
+
+def check_directory(directory: Path, *, overwrite: bool) -> None:
+    """Refuse a place that is a file, cannot hold a folder, or holds anything.
+
+    Raises
+    ------
+    OutputError
+        With what to do.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise OutputError(f"{directory}: is a file; name a folder with --out")
+    if directory.is_dir() and any(directory.iterdir()) and not overwrite:
+        raise OutputError(
+            f"{directory}: the folder is in use; name another with --out, or give --overwrite"
+        )
+    parent = next(p for p in [directory, *directory.absolute().parents] if p.exists())
+    if not parent.is_dir():
+        raise OutputError(f"{directory}: {parent} is not a folder")
+
+
+def check_inputs_stay(directory: Path, inputs: tuple[Path, ...]) -> None:
+    """Refuse a folder in which a result would replace an input."""
+    for path in inputs:
+        if path.name in RESULTS and path.absolute().parent.resolve() == directory.resolve():
+            raise OutputError(
+                f"{path}: the results would replace this input; name another folder with --out"
+            )
+
+
+@contextmanager
+def placed_together(directory: Path) -> Iterator[Path]:
+    """Give a folder to write to; move its files to ``directory`` when the block ends well."""
+    target = directory.absolute()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    except OSError as fault:
+        raise OutputError(f"{directory}: cannot be written: {fault.strerror}") from None
+    try:
+        yield aside
+        target.mkdir(exist_ok=True)
+        for path in sorted(aside.iterdir()):
+            path.replace(target / path.name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_model_and_maps(model: Model, solution: Solution, directory: Path) -> None:
+    """Write ``refined.pdb``, ``refined.cif`` and ``refined.mtz``."""
+    su = solution.su
+    write_pdb(model.source, model.atom_values(decimals=2), directory / "refined.pdb")
+    write_mmcif(model.source, model.atom_values(decimals=4, group_su=su), directory / "refined.cif")
+    write_map_file(solution, directory / "refined.mtz")
+
+
+def write_map_file(solution: Solution, path: Path) -> None:
+    """Write map coefficients, F_model, and the input's amplitudes and free flags."""
+    data: ReflectionData = solution.experiment.data
+    maps = map_coefficients(solution.experiment)
+    blank = np.full(len(data.unobserved_hkl), np.nan)
+    columns = [
+        MtzColumn(_label(data, 0, "F"), "F", np.concatenate([data.f_obs, blank])),
+        MtzColumn(_label(data, 1, "SIGF"), "Q", np.concatenate([data.sigma, blank])),
+    ]
+    if data.labels.free_label is not None:
+        flags = np.concatenate([data.flags, data.unobserved_flags]).astype(np.float64)
+        columns.append(MtzColumn(data.labels.free_label, "I", np.where(flags < 0, np.nan, flags)))
+    for amplitude, phase, values in (
+        ("FWT", "PHWT", maps.weighted),
+        ("DELFWT", "PHDELWT", maps.difference),
+        ("FC_ALL", "PHIC_ALL", maps.model),
+    ):
+        columns.append(MtzColumn(amplitude, "F", np.abs(values)))
+        columns.append(MtzColumn(phase, "P", np.degrees(np.angle(values)) % 360))
+    write_mtz(
+        path, data.cell, data.spacegroup, maps.hkl, columns, title="refined by multicopy_refinement"
+    )
+
+
+def _label(data: ReflectionData, place: int, default: str) -> str:
+    """Return the input's label where the input is amplitudes, not intensities or Friedel mates."""
+    labels = data.labels.observations
+    return labels[place] if data.labels.amplitudes and len(labels) == 2 else default

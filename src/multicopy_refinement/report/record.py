@@ -1,0 +1,213 @@
+"""The result record (schema 1): everything that a run found, as JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from multicopy_refinement import __version__
+from multicopy_refinement.experiment import Statistics
+from multicopy_refinement.notices import Notice
+from multicopy_refinement.refinement import Solution
+from multicopy_refinement.reflections import ReflectionData
+
+SCHEMA = 1
+#: Occupancies in the record have this many decimals, and sets still sum to 1.
+DECIMALS = 6
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Program(_Record):
+    """What made the record."""
+
+    name: str = "multicopy_refinement"
+    version: str = __version__
+
+
+class Inputs(_Record):
+    """Files, columns and options of the run."""
+
+    model: str
+    data: str
+    labels: list[str]
+    free_label: str | None
+    free_value: int | None
+    options: dict[str, Any]
+
+
+class Data(_Record):
+    """The reflections that were used."""
+
+    n_work: int
+    n_free: int
+    d_min: float
+    d_max: float
+    spacegroup: str
+    cell: list[float]
+
+
+class Agreement(_Record):
+    """R factors and log-likelihoods; null where there is no free set."""
+
+    r_work: float
+    r_free: float | None
+    log_likelihood: float
+    log_likelihood_free: float | None
+
+
+class AgreementPair(_Record):
+    """Before and after."""
+
+    initial: Agreement
+    final: Agreement
+
+
+class Group(_Record):
+    """One occupancy group; ``su`` is null where the data do not determine it."""
+
+    name: str
+    n_atoms: int
+    atom_indices: list[int]
+    initial: float
+    occupancy: float
+    su: float | None
+    refined: bool
+    set: str | None
+    delta_b: float | None
+    delta_b_su: float | None
+    b_correlation: float | None
+    delta_log_likelihood: float | None
+    flags: list[str]
+
+
+class Set(_Record):
+    """Groups tied by a sum."""
+
+    name: str
+    groups: list[str]
+    total: float
+    complete: bool
+
+
+class State(_Record):
+    """A combination of groups that the data determine."""
+
+    name: str
+    groups: list[str]
+    occupancy: float
+    su: float | None
+
+
+class Warned(_Record):
+    """A notice."""
+
+    code: str
+    message: str
+    atoms: list[str]
+
+
+class Seconds(_Record):
+    """Wall times."""
+
+    load: float
+    scale: float
+    refine: float
+    report: float
+    total: float
+
+
+class Ended(_Record):
+    """How the refinement ended."""
+
+    converged: bool
+    reason: str
+    cycles: int
+
+
+class RunRecord(_Record):
+    """The whole record."""
+
+    schema_: int
+    program: Program
+    inputs: Inputs
+    data: Data
+    statistics: AgreementPair
+    groups: list[Group]
+    sets: list[Set]
+    states: list[State]
+    warnings: list[Warned]
+    seconds: Seconds
+    status: Ended
+
+    def to_json(self) -> str:
+        """Return the record as JSON text."""
+        content = self.model_dump(mode="json")
+        ordered = {"schema": content.pop("schema_"), **content}
+        import json
+
+        return json.dumps(ordered, indent=1, allow_nan=False) + "\n"
+
+
+def make_record(
+    solution: Solution, data: ReflectionData, inputs: Inputs, notices: tuple[Notice, ...],
+    seconds: Seconds,
+) -> RunRecord:  # fmt: skip
+    """Return the record of a solution."""
+    groups = solution.groups
+    return RunRecord(
+        schema_=SCHEMA,
+        program=Program(),
+        inputs=inputs,
+        data=Data(
+            n_work=int(data.work.sum()), n_free=int(data.free.sum()), d_min=data.d_min,
+            d_max=data.d_max, spacegroup=data.spacegroup.name, cell=list(data.cell.parameters),
+        ),
+        statistics=AgreementPair(
+            initial=_agreement(solution.initial), final=_agreement(solution.final)
+        ),
+        groups=_groups(solution),
+        sets=[Set(name=s.name, groups=[groups.names[g] for g in s.groups], total=s.total,
+                  complete=s.complete) for s in groups.sets],
+        states=[State(name=s.name, groups=[groups.names[g] for g in s.groups],
+                      occupancy=s.occupancy, su=_known(s.su)) for s in solution.states],
+        warnings=[Warned(code=n.code, message=n.message, atoms=list(n.atoms)) for n in notices],
+        seconds=seconds,
+        status=Ended(converged=solution.status.converged, reason=solution.status.reason,
+                     cycles=solution.status.cycles),
+    )  # fmt: skip
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _agreement(statistics: Statistics) -> Agreement:
+    return Agreement(
+        r_work=statistics.r_work, r_free=statistics.r_free,
+        log_likelihood=statistics.log_likelihood,
+        log_likelihood_free=statistics.log_likelihood_free,
+    )  # fmt: skip
+
+
+def _groups(solution: Solution) -> list[Group]:
+    groups, results = solution.groups, solution.results
+    occupancy = groups.rounded(solution.occupancy, DECIMALS)
+    return [
+        Group(
+            name=name, n_atoms=len(groups.members[g]), atom_indices=groups.members[g].tolist(),
+            initial=float(groups.file_occupancy[g]), occupancy=float(occupancy[g]),
+            su=_known(results.su[g]),
+            refined=bool(groups.refined[g]),
+            set=groups.sets[int(groups.set_index[g])].name if groups.set_index[g] >= 0 else None,
+            delta_b=_known(results.delta_b[g]), delta_b_su=_known(results.delta_b_su[g]),
+            b_correlation=_known(results.b_correlation[g]),
+            delta_log_likelihood=_known(results.delta_log_likelihood[g]),
+            flags=[str(flag) for flag in results.flags[g]],
+        )
+        for g, name in enumerate(groups.names)
+    ]  # fmt: skip

@@ -1,0 +1,123 @@
+"""Simulated diffraction data of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.crystal.hkl import unique_reflections
+from multicopy_refinement.errors import InputError
+from multicopy_refinement.io.mtz import MtzColumn, write_mtz
+from multicopy_refinement.model import Model
+from multicopy_refinement.scaling.mask import solvent_structure_factors
+from multicopy_refinement.scaling.scaler import SMALLEST_SOLVENT
+from multicopy_refinement.scattering.atoms import atoms_of
+from multicopy_refinement.scattering.direct import direct_sum
+from multicopy_refinement.scattering.splat import plan_splat, splat_structure_factors
+from multicopy_refinement.simulate.noise import amplitude_sigmas
+
+#: Terms up to which direct summation is used; beyond it a fine grid.
+_DIRECT_TERMS = 4e8
+#: Free flags run from 0 to this, 0 is free.
+LAST_FLAG = 19
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedData:
+    """Amplitudes with errors, and what they were before.
+
+    Attributes
+    ----------
+    hkl
+        ``[n, 3]``.
+    f_true, f_obs, sigma
+        Electrons, ``[n]``.
+    flags
+        Free flags 0..19 at random, 0 is free, ``[n]``.
+    """
+
+    hkl: IntArray
+    f_true: FloatArray
+    f_obs: FloatArray
+    sigma: FloatArray
+    flags: IntArray
+
+
+def simulate(
+    model: Model, d_min: float, *, seed: int = 0, noise: float = 0.03, k_sol: float = 0.35,
+    b_sol: float = 46.0,
+) -> SimulatedData:  # fmt: skip
+    """Return amplitudes |F_calc + k_sol exp(-B_sol s^2/4) F_mask| with Gaussian errors.
+
+    Parameters
+    ----------
+    model
+        The truth.
+    d_min
+        Resolution in A; all unique reflections to it are given.
+    seed
+        Of errors and free flags.
+    noise
+        Relative error of strong amplitudes (0.03 is 3%); weak ones err more.
+    k_sol, b_sol
+        Bulk solvent, e/A^3 and A^2; none where the mask has less than 2%.
+    """
+    if not d_min > 0:
+        raise InputError(f"the resolution must be above 0 A, not {d_min}")
+    if not noise >= 0:
+        raise InputError(f"the noise must not be below 0, not {noise}")
+    hkl = unique_reflections(model.cell, model.spacegroup, d_min)
+    if len(hkl) == 0:
+        raise InputError(f"no reflections within {d_min} A")
+    s_squared = model.cell.inverse_d_squared(hkl)
+    f_true = np.abs(_exact(model, hkl) + _solvent(model, hkl, s_squared, k_sol, b_sol))
+    random = np.random.default_rng(seed)
+    sigma = amplitude_sigmas(f_true, s_squared, noise)
+    f_obs = np.abs(f_true + (sigma * random.standard_normal(len(hkl)) if noise > 0 else 0.0))
+    flags = random.integers(0, LAST_FLAG + 1, len(hkl))
+    return SimulatedData(hkl, f_true, f_obs, sigma, flags)
+
+
+def write_simulated(data: SimulatedData, model: Model, path: str | Path) -> None:
+    """Write F, SIGF and FreeR_flag as MTZ."""
+    columns = [
+        MtzColumn("F", "F", data.f_obs),
+        MtzColumn("SIGF", "Q", data.sigma),
+        MtzColumn("FreeR_flag", "I", data.flags.astype(np.float64)),
+    ]
+    write_mtz(
+        path,
+        model.cell,
+        model.spacegroup,
+        data.hkl,
+        columns,
+        title="simulated by multicopy_refinement",
+    )
+
+
+def _exact(model: Model, hkl: IntArray) -> np.ndarray:
+    with torch.no_grad():
+        atoms = atoms_of(model)
+        if len(atoms) * len(hkl) * model.spacegroup.order < _DIRECT_TERMS:
+            return np.asarray(direct_sum(atoms, hkl).numpy())
+        d_min = float(1 / np.sqrt(model.cell.inverse_d_squared(hkl).max()))
+        plan = plan_splat(atoms, d_min, rate=2.0, cutoff=1e-7)
+        return np.asarray(splat_structure_factors(atoms, hkl, plan).numpy())
+
+
+def _solvent(
+    model: Model, hkl: IntArray, s_squared: FloatArray, k_sol: float, b_sol: float
+) -> np.ndarray:
+    with torch.no_grad():
+        occupancy = model.occupancy().double().numpy()
+        xyz = model.xyz().double().numpy()
+    f_mask, fraction = solvent_structure_factors(
+        model.table, occupancy, xyz, model.cell, model.spacegroup, hkl
+    )
+    if fraction < SMALLEST_SOLVENT:
+        return np.zeros(len(hkl))
+    return np.asarray(k_sol * np.exp(-b_sol * s_squared / 4) * f_mask)

@@ -1,0 +1,46 @@
+"""Expected information on the model's amplitude, tabulated once."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from scipy.special import i0e, i1e
+
+from multicopy_refinement._typing import BoolArray, FloatArray
+
+#: Largest nu of the table; beyond it the information is that of a Gaussian.
+_LARGEST = 12.0
+_STEPS = 600
+_QUADRATURE = 400
+
+
+def expected_information(
+    f_model: FloatArray, alpha: FloatArray, variance: FloatArray, centric: BoolArray
+) -> FloatArray:
+    """Return E[(dlog p/dF)^2] of the amplitude likelihood, ``[n]``.
+
+    For strong reflections 2 alpha^2/Sigma (acentric) or alpha^2/Sigma (centric); with
+    nu = alpha F/sqrt(Sigma) it falls as nu^2 for weak ones. The fall is tabulated by quadrature.
+    """
+    nu = alpha * f_model / np.sqrt(variance)
+    grid, acentric, centric_part = _tables()
+    part = np.where(centric, np.interp(nu, grid, centric_part), 2 * np.interp(nu, grid, acentric))
+    return np.asarray(alpha**2 / variance * part)
+
+
+@cache
+def _tables() -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return nu, and the information relative to that of strong reflections for both kinds."""
+    nu = np.linspace(0.0, _LARGEST, _STEPS)
+    node, weight = np.polynomial.legendre.leggauss(_QUADRATURE)
+    low, high = np.maximum(nu - 8.0, 0.0), nu + 8.0
+    r = 0.5 * (high - low)[:, None] * (node + 1) + low[:, None]
+    w = 0.5 * (high - low)[:, None] * weight
+    v = nu[:, None]
+    density = 2 * r * np.exp(-((r - v) ** 2)) * i0e(2 * r * v)
+    score = 2 * (r * i1e(2 * r * v) / i0e(2 * r * v) - v)
+    acentric = (w * density * score**2).sum(axis=1) / 2
+    density = np.sqrt(2 / np.pi) * np.exp(-((r - v) ** 2) / 2) * (1 + np.exp(-2 * r * v)) / 2
+    score = r * np.tanh(r * v) - v
+    return nu, acentric, (w * density * score**2).sum(axis=1)

@@ -1,0 +1,96 @@
+"""Scale and solvent: recovered from simulated amplitudes, differentiated, kept in symmetry."""
+
+import numpy as np
+import pytest
+from crystals import AtomSpec, load_crystal, random_atoms
+
+from multicopy_refinement import structure_factors
+from multicopy_refinement.crystal.hkl import unique_reflections
+from multicopy_refinement.scaling import Scale, fit_scale
+from multicopy_refinement.scaling.mask import solvent_structure_factors
+from multicopy_refinement.scaling.scaler import _Problem, quadratic_terms
+
+
+@pytest.fixture(params=["P 1", "C 1 2 1", "P 31 2 1", "F 2 3"])
+def case(request, tmp_path):
+    model = load_crystal(tmp_path / "c.pdb", request.param, random_atoms(20, 4))
+    hkl = unique_reflections(model.cell, model.spacegroup, 1.7)
+    f_calc = structure_factors(model, hkl).detach().numpy()
+    occupancy, xyz = model.table.occupancy, model.table.xyz
+    f_mask, fraction = solvent_structure_factors(
+        model.table, occupancy, xyz, model.cell, model.spacegroup, hkl
+    )
+    return model, hkl, f_calc, f_mask, fraction
+
+
+def test_known_scale_is_recovered(case):
+    model, hkl, f_calc, f_mask, fraction = case
+    basis = model.spacegroup.adp_basis
+    b = np.random.default_rng(1).uniform(-0.02, 0.02, len(basis)) @ basis
+    truth = Scale(3.7, b, 0.33, 55.0)
+    s_squared = model.cell.inverse_d_squared(hkl)
+    f_obs = truth.overall(hkl) * np.abs(f_calc + truth.solvent(s_squared) * f_mask)
+    use = np.ones(len(hkl), dtype=bool)
+    found = fit_scale(f_calc, f_mask, f_obs, hkl, s_squared, model.spacegroup, use, fraction)
+    assert found.k == pytest.approx(3.7, rel=1e-4)
+    assert np.allclose(found.b_cryst, b, atol=1e-5)
+    assert found.k_sol == pytest.approx(0.33, abs=1e-3)
+    assert found.b_sol == pytest.approx(55.0, abs=0.5)
+    for rotation in model.spacegroup.rotations:
+        assert np.allclose(found.overall(hkl @ rotation), found.overall(hkl))
+
+
+def test_jacobian_is_a_finite_difference(case):
+    model, hkl, f_calc, f_mask, _ = case
+    quadratic = quadratic_terms(hkl) @ model.spacegroup.adp_basis.T
+    n = len(hkl)
+    problem = _Problem(
+        f_calc, f_mask, np.abs(f_calc), np.linspace(0.5, 1.5, n),
+        model.cell.inverse_d_squared(hkl), quadratic, True,
+    )  # fmt: skip
+    p = np.array([0.1, *np.full(quadratic.shape[1], 0.003), 0.3, 40.0])
+    jacobian = problem.jacobian(p)
+    for column in range(len(p)):
+        step = np.zeros(len(p))
+        step[column] = 1e-5
+        difference = (problem.residual(p + step) - problem.residual(p - step)) / 2e-5
+        assert np.allclose(jacobian[:, column], difference, rtol=1e-4, atol=1e-4)
+
+
+def test_free_reflections_do_not_matter(case):
+    model, hkl, f_calc, f_mask, fraction = case
+    s_squared = model.cell.inverse_d_squared(hkl)
+    use = np.arange(len(hkl)) % 10 > 0
+    f_obs = 2.0 * np.abs(f_calc)
+    wild = np.where(use, f_obs, 1e6)
+    fits = [
+        fit_scale(f_calc, f_mask, f, hkl, s_squared, model.spacegroup, use, fraction)
+        for f in (f_obs, wild)
+    ]
+    assert fits[0].k == fits[1].k
+
+
+def test_no_solvent_term_without_solvent(case):
+    model, hkl, f_calc, f_mask, _ = case
+    s_squared = model.cell.inverse_d_squared(hkl)
+    use = np.ones(len(hkl), dtype=bool)
+    found = fit_scale(f_calc, f_mask, np.abs(f_calc), hkl, s_squared, model.spacegroup, use, 0.01)
+    assert found.k_sol == 0.0
+
+
+@pytest.mark.parametrize("group", ["P 1", "P 65 2 2"])
+def test_mask_is_all_that_atoms_leave(group, tmp_path):
+    model = load_crystal(tmp_path / "c.pdb", group, [AtomSpec("C", (0.3, 0.1, 0.4))])
+    hkl = np.array([[0, 0, 6], [1, 0, 0]])
+
+    def mask(occupancy: float) -> tuple[np.ndarray, float]:
+        return solvent_structure_factors(
+            model.table, np.array([occupancy]), model.table.xyz, model.cell, model.spacegroup, hkl
+        )
+
+    values, fraction = mask(1.0)
+    without, everything = mask(0.0)
+    assert everything == pytest.approx(1.0)
+    assert np.allclose(without, 0.0, atol=1e-3)
+    assert 0.5 < fraction < 1
+    assert np.abs(values).max() > 0.1

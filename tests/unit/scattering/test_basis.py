@@ -1,0 +1,42 @@
+"""The basis of groups: F_calc linear in occupancies, against direct summation."""
+
+import numpy as np
+import pytest
+import torch
+from crystals import CRYSTALS, load_crystal, random_atoms
+
+from multicopy_refinement import structure_factors
+from multicopy_refinement.crystal.hkl import unique_reflections
+from multicopy_refinement.errors import StaleBasisError
+from multicopy_refinement.scattering.basis import group_basis
+
+
+@pytest.mark.parametrize("group", list(CRYSTALS))
+def test_f_calc_is_that_of_direct_summation(group, tmp_path):
+    model = load_crystal(tmp_path / "c.pdb", group, random_atoms(12, 7, anisotropic=True))
+    hkl = unique_reflections(model.cell, model.spacegroup, 1.8)
+    basis = group_basis(model, hkl)
+    occupancy = np.random.default_rng(1).uniform(0, 1, len(basis.groups))
+    per_group = model.group_occupancies()
+    per_group[basis.groups] = occupancy
+    model.occupancy.set_values(torch.as_tensor(per_group[model.occupancy_groups.index]))
+    with torch.no_grad():
+        reference = structure_factors(model, hkl, method="direct").numpy()
+    error = np.abs(basis.f_calc(occupancy) - reference).sum() / np.abs(reference).sum()
+    assert error < 5e-4  # the held atoms go through the grid
+    everything = group_basis(model, hkl, np.arange(len(per_group)))
+    error = np.abs(everything.f_calc(model.group_occupancies()) - reference).sum()
+    assert error / np.abs(reference).sum() < 1e-6  # nothing is held: direct summation alone
+
+
+def test_a_changed_model_makes_it_stale(tmp_path):
+    model = load_crystal(tmp_path / "c.pdb", "P 1 21 1", random_atoms(6, 7))
+    hkl = unique_reflections(model.cell, model.spacegroup, 2.5)
+    basis = group_basis(model, hkl)
+    basis.check(model)
+    model.occupancy.set_group_occupancy(int(basis.groups[0]), 0.1234)
+    basis.check(model)  # what the basis is linear in may move
+    with torch.no_grad():
+        model.xyz.refinable_params[0] += 0.01
+    with pytest.raises(StaleBasisError, match="coordinates"):
+        basis.check(model)
