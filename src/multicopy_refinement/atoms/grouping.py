@@ -171,13 +171,12 @@ def number_in_order(key: IntArray) -> IntArray:
 
 def number_residues(table: AtomTable) -> IntArray:
     """Return the number of each atom's residue: model, chain, number and insertion code."""
-    columns: list[np.ndarray] = [
-        table.model, table.chain.view(np.int64), table.resseq, table.icode.view(np.int8),
-    ]  # fmt: skip
-    number = np.zeros(len(table), dtype=np.int64)
+    number = number_in_order(table.chain.view(np.int64))
+    columns: list[np.ndarray] = [table.resseq, table.icode.view(np.int8), table.model]
     for column in columns:
-        part = number_in_order(column.astype(np.int64))
-        number = number * (int(part.max(initial=0)) + 1) + part
+        lowest, highest = int(column.min(initial=0)), int(column.max(initial=0))
+        if highest > lowest:
+            number = number * (highest - lowest + 1) + (column.astype(np.int64) - lowest)
     return number_in_order(number)
 
 

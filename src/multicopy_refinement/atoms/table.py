@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import gemmi
@@ -13,6 +14,8 @@ from multicopy_refinement._typing import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_CODE_H, _CODE_D = (int(np.array([s], dtype="S2").view(np.uint16)[0]) for s in (b"H", b"D"))
 
 #: Columns of the data frame form, in order.
 FRAME_COLUMNS = (
@@ -70,15 +73,19 @@ class AtomTable:
     def __len__(self) -> int:
         return len(self.name)
 
-    @property
+    @cached_property
     def hydrogen(self) -> BoolArray:
         """Which atoms are H or D."""
-        return np.asarray((self.element == b"H") | (self.element == b"D"))
+        codes = self.element.view(np.uint16)  # numbers are compared faster than strings
+        return np.asarray((codes == _CODE_H) | (codes == _CODE_D))
 
-    @property
+    @cached_property
     def anisotropic(self) -> BoolArray:
         """Which atoms have an anisotropic displacement."""
-        return np.asarray(self.u_aniso.any(axis=1))
+        found = np.zeros(len(self), dtype=bool)
+        for column in self.u_aniso.T:
+            found |= column != 0
+        return found
 
     @property
     def several_models(self) -> bool:

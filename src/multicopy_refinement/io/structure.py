@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -21,8 +21,8 @@ from multicopy_refinement.notices import Notice, listed
 _PDB_RECORD = re.compile(rb"^(ATOM  |HETATM|CRYST1|HEADER|REMARK|MODEL )", re.MULTILINE)
 _CIF_BLOCK = re.compile(rb"^\s*data_\S*", re.MULTILINE | re.IGNORECASE)
 _OCCUPANCY_COLUMNS = (54, 60)
-#: Structure, its flat form, place of each atom in the file, occupancies as text.
-_Parsed: TypeAlias = tuple[gemmi.Structure, gemmi.FlatStructure, IntArray, np.ndarray]
+#: Letters that tell the records apart that matter here.
+_RECORD_WIDTH = 4
 
 
 class StructureFormat(StrEnum):
@@ -68,6 +68,31 @@ class StructureFile:
         return _parse_mmcif(self.path, model_block(self.path, self.content))
 
 
+@dataclass(frozen=True, eq=False)
+class AtomLines:
+    """Where the lines of atoms of a PDB file start and end, in its content as ``uint8``."""
+
+    start: IntArray
+    end: IntArray
+    buffer: np.ndarray
+    anisotropic: bool
+
+    def columns(self, first: int, last: int) -> np.ndarray:
+        """Return columns first..last (0-based, half-open) as ``S`` strings."""
+        return fixed_columns(self.buffer, self.start, self.end, first, last)
+
+
+@dataclass(frozen=True, eq=False)
+class _Parsed:
+    """A parsed file: structure, its flat form, place of its atoms in the file, what is text."""
+
+    structure: gemmi.Structure
+    flat: gemmi.FlatStructure
+    order: IntArray
+    occupancies: np.ndarray
+    anisotropic: bool
+
+
 def read_structure(path: str | Path) -> StructureFile:
     """Read a PDB or mmCIF file, told apart by content, gzipped or not.
 
@@ -78,17 +103,12 @@ def read_structure(path: str | Path) -> StructureFile:
     """
     content = read_bytes(path, ModelFileError)
     form = _recognise(path, content)
-    if form is StructureFormat.PDB:
-        structure, flat, order, texts = _read_pdb(path, content)
-    else:
-        structure, flat, order, texts = _read_mmcif(path, content)
-    if len(flat) == 0 or len(texts) == 0:
-        raise ModelFileError(f"{path}: no atoms in the file")
-    cell, group = _crystal(path, structure)
-    anisotropic = b"ANISOU" in content or b"_atom_site_anisotrop" in content
-    table = _table(flat, structure, order, anisotropic=anisotropic)
+    read = _read_pdb if form is StructureFormat.PDB else _read_mmcif
+    parsed = read(path, content)
+    cell, group = _crystal(path, parsed.structure)
+    table = _table(parsed)
     _check_atoms(path, table)
-    occupancy, notices = _occupancies(path, texts, table)
+    occupancy, notices = _occupancies(path, parsed.occupancies, table)
     return StructureFile(
         Path(path),
         form,
@@ -97,7 +117,7 @@ def read_structure(path: str | Path) -> StructureFile:
         group,
         tuple(notices),
         content,
-        order,
+        parsed.order,
     )
 
 
@@ -115,22 +135,26 @@ def _recognise(path: str | Path, content: bytes) -> StructureFormat:
 # ---------------------------------------------------------------------- PDB
 
 
-def pdb_atom_lines(content: bytes) -> tuple[IntArray, IntArray, np.ndarray]:
-    """Return start and end of the lines of atoms, and the content as ``uint8``."""
+def pdb_atom_lines(content: bytes) -> AtomLines:
+    """Return the lines of atoms, up to the record END."""
     buffer = np.frombuffer(content, dtype=np.uint8)
     breaks = np.flatnonzero(buffer == 10)
-    start = np.concatenate([[0], breaks + 1])
-    end = np.concatenate([breaks, [len(buffer)]])
-    # a carriage return belongs to the line break
-    end = end - ((end > start) & (buffer[np.maximum(end - 1, 0)] == 13))
-    keep = end - start >= 3
-    start, end = start[keep], end[keep]
+    if len(breaks) == 0 or breaks[-1] < len(buffer) - 1:
+        breaks = np.append(breaks, len(buffer))
+    start, end = np.empty_like(breaks), breaks
+    start[0], start[1:] = 0, breaks[:-1] + 1
+    if b"\r" in content[: int(end[0]) + 1]:  # a carriage return belongs to the line break
+        end = end - ((end > start) & (buffer[np.maximum(end - 1, 0)] == 13))
+    if int((end - start).min()) < _RECORD_WIDTH:
+        keep = end - start >= 3
+        start, end = start[keep], end[keep]
     record = _first_letters(buffer, start, end)
     stop = np.flatnonzero((record == _RECORDS["END "]) | (record == _RECORDS["END"]))
     if len(stop):
         start, end, record = start[: stop[0]], end[: stop[0]], record[: stop[0]]
     atoms = (record == _RECORDS["ATOM"]) | (record == _RECORDS["HETA"])
-    return start[atoms], end[atoms], buffer
+    anisotropic = bool((record == _RECORDS["ANIS"]).any())
+    return AtomLines(start[atoms], end[atoms], buffer, anisotropic)
 
 
 def _first_letters(buffer: np.ndarray, start: IntArray, end: IntArray) -> np.ndarray:
@@ -141,18 +165,19 @@ def _first_letters(buffer: np.ndarray, start: IntArray, end: IntArray) -> np.nda
 
 _RECORDS = {
     name: int(np.frombuffer(name.ljust(4).encode(), dtype=np.uint32)[0]) & 0xDFDFDFDF
-    for name in ("ATOM", "HETA", "END", "END ")
+    for name in ("ATOM", "HETA", "ANIS", "END", "END ")
 }
 
 
 def _read_pdb(path: str | Path, content: bytes) -> _Parsed:
-    start, end, buffer = pdb_atom_lines(content)
+    lines = pdb_atom_lines(content)
+    start, end = lines.start, lines.end
     structure = _parse_pdb(path, content)
     flat = gemmi.FlatStructure(structure)
     if len(start) == 0:
         raise ModelFileError(f"{path}: no atoms in the file")
     order = np.arange(len(start))
-    written = integers(fixed_columns(buffer, start, end, 6, 11))
+    written = integers(lines.columns(6, 11))
     if written is None or not _same_order(flat.serials, written):
         # gemmi gathers the atoms of a residue: number the lines to learn where each came from
         serials = gemmi.FlatStructure(_parse_pdb(path, _renumbered(content, start, end))).serials
@@ -161,7 +186,8 @@ def _read_pdb(path: str | Path, content: bytes) -> _Parsed:
             raise ModelFileError(
                 f"{path}: {len(start)} atom lines, of which {len(order)} could be read"
             )
-    return structure, flat, order, fixed_columns(buffer, start, end, *_OCCUPANCY_COLUMNS)
+    texts = lines.columns(*_OCCUPANCY_COLUMNS)
+    return _Parsed(structure, flat, order, texts, lines.anisotropic)
 
 
 def _same_order(serials: np.ndarray, written: np.ndarray) -> bool:
@@ -233,7 +259,8 @@ def _read_mmcif(path: str | Path, content: bytes) -> _Parsed:
                 f"{path}: {len(sites)} rows in _atom_site, of which {len(order)} could be read; "
                 f"missing: {_missing_tags(tags)}"
             )
-    return structure, flat, order, texts
+    anisotropic = len(block.find_mmcif_category("_atom_site_anisotrop.")) > 0
+    return _Parsed(structure, flat, order, texts, anisotropic)
 
 
 def _missing_tags(tags: list[str]) -> str:
@@ -280,18 +307,17 @@ def _crystal(path: str | Path, structure: gemmi.Structure) -> tuple[Cell, SpaceG
     return Cell(*structure.cell.parameters), SpaceGroup(group.xhm())
 
 
-def _table(
-    flat: gemmi.FlatStructure, structure: gemmi.Structure, order: IntArray, *, anisotropic: bool
-) -> AtomTable:
+def _table(parsed: _Parsed) -> AtomTable:
+    flat, order = parsed.flat, parsed.order
     to_file = np.empty(len(order), dtype=np.int64)
     to_file[order] = np.arange(len(order))
     same = bool((order == np.arange(len(order))).all())
 
     def column(values: Any, dtype: str) -> Any:
-        array = np.array(values) if same else np.array(values)[to_file]
-        if dtype.startswith("S"):
-            return np.ascontiguousarray(array).view(dtype).reshape(len(order))
-        return array.astype(dtype)
+        text = dtype.startswith("S")
+        array = np.array(values, dtype=None if text else dtype, order="C")  # the one copy
+        array = array if same else array[to_file]
+        return array.view(dtype).reshape(len(order)) if text else array
 
     icode = column(flat.icodes, "int8")
     return AtomTable(
@@ -308,7 +334,7 @@ def _table(
         xyz=column(flat.pos, "float64"),
         occupancy=column(flat.occ, "float64"),
         b_iso=np.round(column(flat.b_iso, "float64"), 5),  # gemmi holds single precision
-        u_aniso=_anisotropic(structure, order) if anisotropic else np.zeros((len(order), 6)),
+        u_aniso=_anisotropic(parsed),
     )
 
 
@@ -318,10 +344,12 @@ def _capitals(texts: np.ndarray) -> np.ndarray:
     return (letters - np.where(small, np.uint8(32), np.uint8(0))).view(texts.dtype)
 
 
-def _anisotropic(structure: gemmi.Structure, order: IntArray) -> FloatArray:
-    u_aniso = np.zeros((len(order), 6))
-    rows = [site.atom.aniso.elements_pdb() for model in structure for site in model.all()]
-    u_aniso[order] = np.round(np.array(rows, dtype=np.float64), 7)
+def _anisotropic(parsed: _Parsed) -> FloatArray:
+    u_aniso = np.zeros((len(parsed.order), 6))
+    if parsed.anisotropic:
+        sites = (site for model in parsed.structure for site in model.all())
+        rows = np.array([site.atom.aniso.elements_pdb() for site in sites], dtype=np.float64)
+        u_aniso[parsed.order] = np.round(rows, 7)
     return u_aniso
 
 

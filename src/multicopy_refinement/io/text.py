@@ -66,19 +66,24 @@ def integers(texts: np.ndarray) -> IntArray | None:
     >>> integers(np.array([b"   12", b" 1034"])).tolist()
     [12, 1034]
     """
-    digits = texts.view(np.uint8).reshape(len(texts), -1).astype(np.int64) - 48
-    blank = digits == 32 - 48
-    if ((digits < 0) | (digits > 9))[~blank].any() or blank[:, -1].any():
+    letters = texts.view(np.uint8).reshape(len(texts), -1)
+    digits = np.where(letters == ord(" "), ord("0"), letters) - np.uint8(48)
+    if (digits > 9).any() or (letters[:, -1] == ord(" ")).any():
         return None
-    digits[blank] = 0
-    return digits @ 10 ** np.arange(digits.shape[1])[::-1]
+    value = np.zeros(len(texts), dtype=np.int64)
+    for column in digits.T:
+        value = 10 * value + column
+    return value
 
 
 def parse_unique(texts: np.ndarray) -> tuple[FloatArray, np.ndarray]:
     """Return texts as numbers (nan where one is none) by looking at each distinct one once."""
     import pandas as pd
 
-    codes, unique = pd.factorize(texts)
+    short = texts.dtype.kind == "S" and texts.dtype.itemsize <= 8
+    keys = texts.astype("S8").view(np.int64) if short else texts  # integers are told apart faster
+    codes, unique = pd.factorize(keys)
+    unique = unique.view("S8") if short else unique
     values = [parse_number(_as_text(t)) for t in unique.tolist()]
     numbers = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
     return numbers[codes] if len(codes) else np.empty(0), codes

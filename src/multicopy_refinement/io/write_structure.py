@@ -77,8 +77,9 @@ def _moved(source: StructureFile, values: AtomValues) -> tuple[BoolArray, BoolAr
 
 def _replaced_lines(source: StructureFile, values: AtomValues) -> bytes:
     """Return the PDB lines of the input with occupancies, and what has moved, replaced."""
-    start, end, buffer = pdb_atom_lines(source.content)
-    text = buffer.copy()
+    lines = pdb_atom_lines(source.content)
+    start, end = lines.start, lines.end
+    text = lines.buffer.copy()
     moved, warmer = _moved(source, values)
     fields = [
         (54, np.ones(len(start), dtype=bool), [f"{v:6.2f}" for v in values.occupancy]),

@@ -79,6 +79,10 @@ class MixedTensor(nn.Module):
     def _stored_values(self) -> Tensor:
         """Return one value for each stored element (before expansion), in the stored shape."""
         free = self._constrain(self.transform.forward(self.refinable_params))
+        if len(free) == self.fixed_values.numel():
+            return free.reshape(self.fixed_values.shape)
+        if len(free) == 0:
+            return self._fixed_part()
         pool = torch.cat([self._fixed_part().reshape(-1), free])
         return pool[self._assembly].reshape(self.fixed_values.shape)
 
@@ -253,12 +257,13 @@ def _picked(raw: Tensor, mask: Tensor) -> Tensor:
 
 
 def _assembly(mask: Tensor) -> Tensor:
-    """Return, for each element, its place in the joined list [all fixed slots, refinable]."""
+    """Return, for each element, its place in the joined list [all fixed slots, refinable].
+
+    Empty where none or all are refinable: then there is nothing to join.
+    """
     flat = mask.reshape(-1)
+    if bool(flat.all()) or not bool(flat.any()):
+        return torch.empty(0, dtype=torch.long, device=mask.device)
     place = torch.arange(flat.numel(), device=mask.device)
-    if not bool(flat.any()):
-        return place
-    if bool(flat.all()):
-        return place + flat.numel()
     refinable = flat.numel() + torch.cumsum(flat.long(), 0) - 1
     return torch.where(flat, refinable, place)

@@ -338,6 +338,9 @@ class OccupancyTensor(MixedTensor):
 def group_means(values: Tensor, index: Tensor) -> Tensor:
     """Return the mean of the values of each group, bit for bit where they are all the same."""
     n_groups = int(index.max()) + 1 if len(index) else 0
+    any_member = values.new_zeros(n_groups).scatter(0, index, values)
+    if not bool((any_member[index] != values).any()):  # the usual case, in a few passes
+        return any_member
     low = values.new_zeros(n_groups).scatter_reduce(0, index, values, "amin", include_self=False)
     high = values.new_zeros(n_groups).scatter_reduce(0, index, values, "amax", include_self=False)
     total = values.new_zeros(n_groups).index_add(0, index, values)
@@ -348,9 +351,7 @@ def group_means(values: Tensor, index: Tensor) -> Tensor:
 def group_any(mask: Tensor, index: Tensor) -> Tensor:
     """Return, for each group, whether the mask holds for any of its atoms."""
     n_groups = int(index.max()) + 1 if len(index) else 0
-    found = torch.zeros(n_groups, dtype=torch.bool, device=mask.device)
-    found[index[mask]] = True
-    return found
+    return torch.bincount(index, mask.to(torch.float32), minlength=n_groups) > 0
 
 
 def _check_range(values: Tensor, label: str) -> None:
@@ -359,7 +360,8 @@ def _check_range(values: Tensor, label: str) -> None:
             f"{label}: occupancies must be one-dimensional, one for each atom, "
             f"not of shape {tuple(values.shape)}"
         )
-    # written so that it holds for nan, too
+    if len(values) == 0 or (float(values.min()) >= 0 and float(values.max()) <= 1):
+        return  # min and max are nan where any value is
     bad = torch.nonzero(~((values >= 0) & (values <= 1)))
     if len(bad):
         index = int(bad[0])

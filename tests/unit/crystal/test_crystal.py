@@ -3,8 +3,8 @@
 import gemmi
 import numpy as np
 import pytest
-from crystals import CRYSTALS
 
+from crystals import CRYSTALS
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.crystal.grid import grid_size
 from multicopy_refinement.crystal.hkl import to_asymmetric_unit, unique_reflections

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from crystals import AtomSpec, load_crystal, random_atoms
 
+from crystals import AtomSpec, load_crystal, random_atoms
 from multicopy_refinement import structure_factors
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.scaling import Scale, fit_scale

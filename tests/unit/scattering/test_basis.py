@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from crystals import CRYSTALS, load_crystal, random_atoms
 
+from crystals import CRYSTALS, load_crystal, random_atoms
 from multicopy_refinement import structure_factors
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import StaleBasisError

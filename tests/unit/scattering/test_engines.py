@@ -4,8 +4,8 @@ import gemmi
 import numpy as np
 import pytest
 import torch
-from crystals import CRYSTALS, AtomSpec, load_crystal, random_atoms
 
+from crystals import CRYSTALS, AtomSpec, load_crystal, random_atoms
 from multicopy_refinement import structure_factors
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.scattering.atoms import atoms_of
