@@ -121,6 +121,8 @@ def _assemble(
     observed: Observations, missing: Observations, cell: Cell, group: SpaceGroup,
     chosen: ObservedColumns, choice: FreeChoice, notices: list[Notice],
 ) -> ReflectionData:  # fmt: skip
+    finest = cell.inverse_d_squared(observed.hkl).max() * (1 + 1e-9)
+    missing = missing.select(cell.inverse_d_squared(missing.hkl) <= finest)
     free = np.zeros(len(observed.hkl), dtype=bool)
     if choice.value is None:
         notices.append(

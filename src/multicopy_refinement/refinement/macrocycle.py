@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.atoms.grouping import number_sets
 from multicopy_refinement.experiment import Experiment, Statistics, check_same_crystal
 from multicopy_refinement.model import Model
@@ -92,9 +92,10 @@ class _Run:
             self.b_shifts = b_shift_limits(model, self.refined, options.b_prior)
         self.b_shift = None if self.b_shifts is None else self.b_shifts.start
         clock = _Clock()
-        self.basis = group_basis(model, data.hkl, self.refined)
+        self.n_observed = len(data)
+        self.basis = group_basis(model, data.listed_hkl, self.refined)
         self._report("basis", 0)
-        self.s_squared = model.cell.inverse_d_squared(data.hkl)
+        self.s_squared = model.cell.inverse_d_squared(data.listed_hkl)
         basis_seconds = clock.lap()
         self.experiment = Experiment(model, data, target=options.target, f_calc=self._f_calc())
         self._report("scale", 0)
@@ -118,7 +119,8 @@ class _Run:
         return Solution(
             groups=self.groups, occupancy=occupancy, results=results, states=states,
             initial=initial, final=final, status=status, notices=self._notices(results),
-            seconds=self.seconds, experiment=self.experiment, options=self.options,
+            seconds=self.seconds, experiment=self.experiment,
+            listed_f_calc=self._listed_f_calc(self.occupancy, self.b_shift), options=self.options,
         )  # fmt: skip
 
     # ------------------------------------------------------------------ macrocycles
@@ -196,13 +198,15 @@ class _Run:
         return occupancy_problem(self.experiment, self.basis, self.set_index)
 
     def _f_calc(self) -> torch.Tensor:
-        return torch.as_tensor(
-            basis_f_calc(self.basis, self.s_squared, self.occupancy, self.b_shift)
-        )
+        """Return F_calc at the observed reflections."""
+        return torch.as_tensor(self._listed_f_calc(self.occupancy, self.b_shift)[: self.n_observed])
+
+    def _listed_f_calc(self, occupancy: FloatArray, b_shift: FloatArray | None) -> ComplexArray:
+        return basis_f_calc(self.basis, self.s_squared, occupancy, b_shift)
 
     def _f_model(self, occupancy: FloatArray, b_shift: FloatArray | None) -> torch.Tensor:
         """Return F_model under the present mask, scale and errors."""
-        f_calc = basis_f_calc(self.basis, self.s_squared, occupancy, b_shift)
+        f_calc = self._listed_f_calc(occupancy, b_shift)[: self.n_observed]
         with torch.no_grad():
             return self.experiment.forward(torch.as_tensor(f_calc))
 
@@ -241,7 +245,7 @@ class _Clock:
 
 def basis_f_calc(
     basis: GroupBasis, s_squared: FloatArray, occupancy: FloatArray, b_shift: FloatArray | None
-) -> np.ndarray:
+) -> ComplexArray:
     """Return F_calc of the basis with B shifts of its groups."""
     if b_shift is None:
         return basis.f_calc(occupancy)

@@ -111,7 +111,7 @@ class OccupancyProblem:
 
     def value_at(self, f_model: ComplexArray) -> float:
         """Return the log-likelihood of the work set for an F_model."""
-        return float(self.target.derivatives(np.abs(f_model)).value[self.work].sum())
+        return float(self.target.values(np.abs(f_model))[self.work].sum())
 
     def reduced_chi_square(self, occupancy: FloatArray, b_shift: FloatArray | None = None) -> float:
         """Return sum slope^2/information over the degrees of freedom of the work set."""
@@ -133,11 +133,11 @@ class OccupancyProblem:
         n = self.n_groups * (1 if b_shift is None else 2) + (2 if scale else 0)
         gradient, information = np.zeros(n), np.zeros((n, n))
         for rows in self._blocks():
-            used = self.work[rows]
-            jacobian = self._jacobian(rows, f, occupancy, b_shift, scale=scale)[:, used]
-            gradient += jacobian @ derivatives.slope[rows][used]
-            weighted = jacobian * np.sqrt(derivatives.information[rows][used])
-            information += weighted @ weighted.T
+            # free reflections count with weight 0: leaving them out would copy every column
+            jacobian = self._jacobian(rows, f, occupancy, b_shift, scale=scale)
+            gradient += jacobian @ (derivatives.slope[rows] * self.work[rows])
+            jacobian *= np.sqrt(derivatives.information[rows] * self.work[rows])
+            information += jacobian @ jacobian.T
         return NormalEquations(_work_sum(derivatives, self.work), gradient, information)
 
     def _jacobian(
@@ -198,7 +198,8 @@ def occupancy_problem(
 ) -> OccupancyProblem:
     """Return the problem of the present scale and error model."""
     overall, solvent = experiment.held_parts()
+    n = len(overall)  # the basis may go on with reflections that were not observed
     return OccupancyProblem(
-        basis.fixed + solvent, overall, basis.matrix, experiment.data.s_squared, experiment.target,
-        experiment.data.work, set_index,
+        basis.fixed[:n] + solvent, overall, basis.matrix[:, :n], experiment.data.s_squared,
+        experiment.target, experiment.data.work, set_index,
     )  # fmt: skip

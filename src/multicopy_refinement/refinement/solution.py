@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multicopy_refinement._typing import FloatArray
+from multicopy_refinement._typing import ComplexArray, FloatArray
 from multicopy_refinement.atoms.groups import OccupancyGroups
 from multicopy_refinement.experiment import Statistics
 from multicopy_refinement.notices import Notice
@@ -114,6 +114,8 @@ class Solution:
         Wall time of ``scale`` (mask, scale, errors of the start) and of ``refine``.
     experiment
         The forward model in its final state.
+    listed_f_calc
+        F_calc at ``data.listed_hkl``, complex.
     options
         What was asked for.
     """
@@ -128,6 +130,7 @@ class Solution:
     notices: tuple[Notice, ...]
     seconds: dict[str, float]
     experiment: Experiment
+    listed_f_calc: ComplexArray
     options: RefineOptions
 
     @property

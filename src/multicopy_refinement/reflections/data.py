@@ -42,7 +42,8 @@ class ReflectionData:
     labels
         `DataLabels`.
     unobserved_hkl, unobserved_flags
-        Reflections that the file lists without an amplitude, and their flags.
+        Reflections that the file lists without an amplitude, and their flags, to the resolution of
+        those with one.
     notices
         What was dropped, merged or chosen.
     """
@@ -91,6 +92,11 @@ class ReflectionData:
     def d_max(self) -> float:
         """Low-resolution limit in A."""
         return float(1 / np.sqrt(self.s_squared.min()))
+
+    @property
+    def listed_hkl(self) -> IntArray:
+        """Observed reflections, then those without an amplitude, ``[n + n_unobserved, 3]``."""
+        return np.concatenate([self.hkl, self.unobserved_hkl])
 
     def on_crystal(self, cell: Cell, spacegroup: SpaceGroup) -> ReflectionData:
         """Return the data with another cell and space group (those of the model)."""

@@ -10,7 +10,6 @@ import torch
 from multicopy_refinement._typing import ComplexArray, IntArray
 from multicopy_refinement.experiment import Experiment
 from multicopy_refinement.scaling.mask import solvent_structure_factors
-from multicopy_refinement.scattering import structure_factors
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,18 +34,22 @@ class MapCoefficients:
     model: ComplexArray
 
 
-def map_coefficients(experiment: Experiment) -> MapCoefficients:
-    """Return sigmaA-weighted coefficients (Read 1986, Acta Cryst. A42, 140)."""
+def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> MapCoefficients:
+    """Return sigmaA-weighted coefficients (Read 1986, Acta Cryst. A42, 140).
+
+    ``listed_f_calc`` is F_calc at the reflections of ``data.listed_hkl``.
+    """
     data, errors = experiment.data, experiment.errors
+    observed_part, missing_part = np.split(listed_f_calc, [len(data)])
     with torch.no_grad():
-        f_model = experiment().numpy()
+        f_model = experiment(torch.as_tensor(observed_part)).numpy()
     size = np.maximum(np.abs(f_model), 1e-12)
     direction = f_model / size
     merit = errors.figure_of_merit(data.f_obs, size, data.centric)
     expected = errors.alpha * f_model
     observed = merit * data.f_obs * direction
     missing = data.unobserved_hkl
-    f_missing = _f_model_at(experiment, missing)
+    f_missing = _f_model_at(experiment, missing, missing_part)
     filled = errors.alpha_at(data.cell.inverse_d_squared(missing)) * f_missing
     return MapCoefficients(
         np.concatenate([data.hkl, missing]),
@@ -56,13 +59,12 @@ def map_coefficients(experiment: Experiment) -> MapCoefficients:
     )
 
 
-def _f_model_at(experiment: Experiment, hkl: IntArray) -> ComplexArray:
+def _f_model_at(experiment: Experiment, hkl: IntArray, f_calc: ComplexArray) -> ComplexArray:
     """Return F_model at reflections other than those of the data."""
     if len(hkl) == 0:
         return np.empty(0, dtype=np.complex128)
     model, scale = experiment.model, experiment.scale
     with torch.no_grad():
-        f_calc = structure_factors(model, hkl).to(torch.complex128).cpu().numpy()
         occupancy = model.occupancy().double().cpu().numpy()
         xyz = model.xyz().double().cpu().numpy()
     f_mask, _ = solvent_structure_factors(

@@ -79,7 +79,7 @@ def write_model_and_maps(model: Model, solution: Solution, directory: Path) -> N
 def write_map_file(solution: Solution, path: Path) -> None:
     """Write map coefficients, F_model, and the input's amplitudes and free flags."""
     data: ReflectionData = solution.experiment.data
-    maps = map_coefficients(solution.experiment)
+    maps = map_coefficients(solution.experiment, solution.listed_f_calc)
     blank = np.full(len(data.unobserved_hkl), np.nan)
     columns = [
         MtzColumn(_label(data, 0, "F"), "F", np.concatenate([data.f_obs, blank])),

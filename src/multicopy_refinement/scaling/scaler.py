@@ -12,6 +12,8 @@ from multicopy_refinement.crystal import SpaceGroup
 
 #: Starts of the search: k_sol (e/A^3) and B_sol (A^2).
 _STARTS = ((0.35, 46.0), (0.25, 80.0), (0.5, 30.0), (0.0, 46.0))
+#: Reflections that the search for a start is made on.
+_SEARCH = 4000
 #: Bounds of k_sol and B_sol; below this part of solvent the term is left out.
 _K_BOUNDS, _B_BOUNDS = (0.0, 1.2), (5.0, 400.0)
 SMALLEST_SOLVENT = 0.02
@@ -63,6 +65,14 @@ class _Problem:
     s_squared: FloatArray
     quadratic: FloatArray
     with_solvent: bool
+
+    def thinned(self, most: int) -> _Problem:
+        """Return the problem of every n-th reflection, at most about ``most`` of them."""
+        every = slice(None, None, max(1, len(self.f_obs) // most))
+        return _Problem(
+            self.f_calc[every], self.f_mask[every], self.f_obs[every], self.root_weight[every],
+            self.s_squared[every], self.quadratic[every], self.with_solvent,
+        )  # fmt: skip
 
     def model(self, p: FloatArray) -> tuple[FloatArray, ComplexArray, FloatArray]:
         n_b = self.quadratic.shape[1]
@@ -121,7 +131,11 @@ def fit_scale(
         f_calc[use], f_mask[use], f_obs[use], np.sqrt(weight), s_squared[use],
         quadratic_terms(hkl[use]) @ basis.T, solvent_fraction >= SMALLEST_SOLVENT,
     )  # fmt: skip
-    best = min((_fit(problem, p) for p in _starts(problem, basis, start)), key=lambda r: r[0])[1]
+    starts = _starts(problem, basis, start)
+    if len(starts) > 1:  # which start leads furthest shows on a part of the data
+        part = problem.thinned(_SEARCH)
+        starts = [min((_fit(part, p) for p in starts), key=lambda r: r[0])[1]]
+    best = _fit(problem, starts[0])[1]
     n_b = len(basis)
     k_sol, b_sol = (best[-2], best[-1]) if problem.with_solvent else (0.0, _STARTS[0][1])
     return Scale(float(np.exp(best[0])), best[1 : 1 + n_b] @ basis, float(k_sol), float(b_sol))

@@ -34,6 +34,10 @@ class Target(Protocol):
         """Return log p of each reflection for |F_model| on the data's scale, ``[n]``."""
         ...
 
+    def values(self, f_model: FloatArray) -> FloatArray:
+        """Return log p of each reflection on arrays, ``[n]``."""
+        ...
+
     def derivatives(self, f_model: FloatArray) -> Derivatives:
         """Return value, slope and expected information at |F_model|."""
         ...

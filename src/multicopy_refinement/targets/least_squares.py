@@ -30,9 +30,14 @@ class LeastSquares:
     def derivatives(self, f_model: FloatArray) -> Derivatives:
         """Return log p, its slope (F_obs - F)/v and the information 1/v."""
         variance = self.variance.numpy()
-        difference = self.f_obs.numpy() - f_model
-        value = -0.5 * (difference**2 / variance + np.log(2 * math.pi * variance))
-        return Derivatives(value, difference / variance, 1 / variance)
+        slope = (self.f_obs.numpy() - f_model) / variance
+        return Derivatives(self.values(f_model), slope, 1 / variance)
+
+    def values(self, f_model: FloatArray) -> FloatArray:
+        """Return log p of each reflection on arrays, ``[n]``."""
+        variance = self.variance.numpy()
+        squares = (self.f_obs.numpy() - f_model) ** 2 / variance
+        return np.asarray(-0.5 * (squares + np.log(2 * math.pi * variance)))
 
 
 def amplitude_variance(data: ReflectionData, f_model: FloatArray) -> FloatArray:
