@@ -1,5 +1,5 @@
 """``python -m multicopy_refinement``: the command line."""
 
-from multicopy_refinement.cli.main import main
+from multicopy_refinement.cli.main import console
 
-main()
+console()

@@ -77,6 +77,7 @@ class Experiment(nn.Module):
         self.data = data.on_crystal(model.cell, model.spacegroup)
         self.target_kind = target
         self._scale: Scale | None = None
+        self._mask_made_from = b""
         self.renew(f_calc)
 
     @property
@@ -131,6 +132,10 @@ class Experiment(nn.Module):
         model, data = self.model, self.data
         occupancy = model.occupancy().detach().double().cpu().numpy()
         xyz = model.xyz().detach().double().cpu().numpy()
+        made_from = (occupancy > 0).tobytes() + xyz.tobytes()
+        if made_from == self._mask_made_from:
+            return
+        self._mask_made_from = made_from
         self.f_mask, self.solvent_fraction = solvent_structure_factors(
             model.table, occupancy, xyz, data.cell, data.spacegroup, data.hkl
         )

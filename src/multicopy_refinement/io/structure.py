@@ -249,7 +249,7 @@ def _read_mmcif(path: str | Path, content: bytes) -> _Parsed:
     flat = gemmi.FlatStructure(structure)
     order = np.arange(len(sites))
     column = block.find_values("_atom_site.id")
-    written = parse_unique(np.array(list(column), dtype=object))[0]
+    written = parse_unique(np.array(list(column), dtype=object))
     if not _same_order(flat.serials, written):
         for row in range(len(sites)):
             column[row] = str(row)
@@ -367,7 +367,7 @@ def _occupancies(
     path: str | Path, texts: np.ndarray, table: AtomTable
 ) -> tuple[FloatArray, list[Notice]]:
     """Return the occupancies as written; one that is missing is 1 with a notice."""
-    values, _ = parse_unique(texts)
+    values = parse_unique(texts)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad) == 0:
         return values, []

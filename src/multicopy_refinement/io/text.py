@@ -76,17 +76,18 @@ def integers(texts: np.ndarray) -> IntArray | None:
     return value
 
 
-def parse_unique(texts: np.ndarray) -> tuple[FloatArray, np.ndarray]:
+def parse_unique(texts: np.ndarray) -> FloatArray:
     """Return texts as numbers (nan where one is none) by looking at each distinct one once."""
-    import pandas as pd
-
     short = texts.dtype.kind == "S" and texts.dtype.itemsize <= 8
     keys = texts.astype("S8").view(np.int64) if short else texts  # integers are told apart faster
-    codes, unique = pd.factorize(keys)
+    if len(keys) == 0:
+        return np.empty(0)
+    change = np.concatenate([[True], keys[1:] != keys[:-1]])  # most follow one like themselves
+    unique, code = np.unique(keys[change], return_inverse=True)
     unique = unique.view("S8") if short else unique
     values = [parse_number(_as_text(t)) for t in unique.tolist()]
     numbers = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-    return numbers[codes] if len(codes) else np.empty(0), codes
+    return np.asarray(numbers[code][np.cumsum(change) - 1])
 
 
 def _as_text(value: bytes | str) -> str:

@@ -15,7 +15,7 @@ from multicopy_refinement.refinement.quadratic import solve_step
 #: deviation of a value of which nothing is known but that it lies between 0 and 1.
 UNDETERMINED_SU = 12**-0.5
 #: Converged when the quadratic model promises less than this gain in log-likelihood.
-SMALLEST_GAIN = 1e-4
+SMALLEST_GAIN = 1e-3
 _FIRST_DAMPING, _MOST_DAMPING = 1e-3, 1e8
 
 
@@ -68,14 +68,14 @@ class Search:
 
 def maximise(
     problem: OccupancyProblem, start: FloatArray, b_shifts: BShifts | None = None, *,
-    max_steps: int = 30,
+    smallest_gain: float = SMALLEST_GAIN, max_steps: int = 30,
 ) -> Search:  # fmt: skip
     """Return the most likely occupancies; the log-likelihood never falls on the way.
 
     Each step solves the quadratic model of the expected information under the sums and bounds,
     damped (Levenberg) until the likelihood rises. What the data do not determine is held.
     """
-    scoring = _Scoring(problem, b_shifts)
+    scoring = _Scoring(problem, b_shifts, smallest_gain)
     b = None if b_shifts is None else b_shifts.start
     point = Point(start, b, problem.value(start, b) + scoring.log_prior(b))
     damping = 0.0
@@ -91,8 +91,10 @@ def maximise(
 class _Scoring:
     """The steps of one search."""
 
-    def __init__(self, problem: OccupancyProblem, b_shifts: BShifts | None) -> None:
-        self.problem, self.b_shifts = problem, b_shifts
+    def __init__(
+        self, problem: OccupancyProblem, b_shifts: BShifts | None, smallest_gain: float
+    ) -> None:
+        self.problem, self.b_shifts, self.smallest_gain = problem, b_shifts, smallest_gain
         sums, _ = problem.constraints
         pad = problem.n_groups if b_shifts is not None else 0
         self.sums = np.pad(sums, ((0, 0), (0, pad)))
@@ -131,7 +133,7 @@ class _Scoring:
             damped = equations.information + np.diag(damping * floor + 1e-9 * floor)
             step = solve_step(damped, equations.gradient, self.sums, low, high)
             gain = float(equations.gradient @ step - 0.5 * step @ equations.information @ step)
-            if gain < SMALLEST_GAIN:
+            if gain < self.smallest_gain:
                 return None, damping
             moved = self._moved(point, step)
             if moved.objective > point.objective:

@@ -148,7 +148,9 @@ class _Run:
     def _iterate(self) -> Status:
         total = self.options.max_cycles
         for cycle in range(1, total + 1):
-            occupancy, b_shift = self._solve(self._problem())
+            # the first cycle has the errors of the start: to go to its very end would be waste
+            gain = 0.1 if cycle == 1 else gauss_newton.SMALLEST_GAIN
+            occupancy, b_shift = self._solve(self._problem(), gain)
             change = float(np.abs(occupancy - self.occupancy).max())
             b_change = 0.0
             if b_shift is not None and self.b_shift is not None:
@@ -156,7 +158,7 @@ class _Run:
             self._take(occupancy, b_shift)
             self.experiment.renew(self._f_calc())
             self._report("occupancies", cycle, change)
-            if change < self.options.tolerance and b_change < B_TOLERANCE:
+            if cycle > 1 and change < self.options.tolerance and b_change < B_TOLERANCE:
                 return Status(True, self._reason(), cycle)
         moved = f"an occupancy still changed by {change:.4f}"
         return Status(False, f"{moved} in the last of {total} cycles", total)
@@ -167,7 +169,9 @@ class _Run:
             text += f" and no B by more than {B_TOLERANCE:g} A^2"
         return f"{text} in the last cycle"
 
-    def _solve(self, problem: OccupancyProblem) -> tuple[FloatArray, FloatArray | None]:
+    def _solve(
+        self, problem: OccupancyProblem, gain: float
+    ) -> tuple[FloatArray, FloatArray | None]:
         if self.options.solver is Solver.LBFGS:
             found, _ = lbfgs.maximise(
                 problem, self.occupancy, max_iterations=self.options.max_iterations
@@ -176,7 +180,7 @@ class _Run:
         shifts = self.b_shifts
         if shifts is not None and self.b_shift is not None:
             shifts = BShifts(self.b_shift, shifts.lowest, shifts.prior_sigma)
-        point = gauss_newton.maximise(problem, self.occupancy, shifts).point
+        point = gauss_newton.maximise(problem, self.occupancy, shifts, smallest_gain=gain).point
         return point.occupancy, point.b_shift
 
     def _uncertainties(self) -> tuple[GroupResults, tuple[State, ...]]:

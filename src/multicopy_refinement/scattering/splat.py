@@ -74,6 +74,8 @@ def splat_structure_factors(
 
 def density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
     """Return the blurred density of the asymmetric unit's atoms in e/A^3, of the plan's size."""
+    if not atoms.differentiable and atoms.xyz.device.type == "cpu":
+        return compiled_density(atoms, plan)
     volume = math.prod(plan.size)
     grid = torch.zeros(volume, dtype=atoms.xyz.dtype, device=atoms.xyz.device)
     for kind in (False, True):
@@ -91,6 +93,72 @@ def density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
                 place, values = _splat_block(*arguments)
             grid = grid.index_add(0, place.reshape(-1), values.reshape(-1))
     return grid.reshape(plan.size)
+
+
+#: Step in the exponent of the steepest Gaussian of a density table; cubic interpolation between
+#: values and slopes errs by its fourth power over 384, a millionth of the peak.
+_TABLE_STEP = 0.15
+
+
+def compiled_density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
+    """Return `density` by compiled loops, in float64, without gradients."""
+    from multicopy_refinement.scattering.kernels import in_threads, splat_slab
+
+    with torch.no_grad():
+        kinds = [torch.nonzero(atoms.anisotropic == kind)[:, 0] for kind in (False, True)]
+        radius = np.empty(len(atoms))
+        for rows in kinds:
+            radius[rows.numpy()] = reach(atoms.select(rows), plan).double().numpy()
+        isotropic = _density_tables(atoms.select(kinds[0]), radius[kinds[0].numpy()], plan)
+        tables = np.zeros((len(atoms), *isotropic.shape[1:]))
+        tables[kinds[0].numpy()] = isotropic
+        heights, inverses = np.zeros((len(atoms), 5)), np.zeros((len(atoms), 5, 6))
+        gaussians = _gaussians(atoms.select(kinds[1]), plan.blur)
+        heights[kinds[1].numpy()] = gaussians[0].double().numpy()
+        inverses[kinds[1].numpy()] = gaussians[1].double().numpy()[..., [0, 4, 8, 1, 2, 5]]
+        fractional = atoms.xyz.double().numpy() @ atoms.cell.fractionalization.T
+        occupancy = atoms.occupancy.double().numpy()
+    grid = np.zeros(plan.size)
+    box = radius[:, None] * atoms.cell.reciprocal_lengths
+
+    def work(first: int, last: int) -> None:
+        splat_slab(
+            first, last, grid, fractional, occupancy, radius, box, atoms.cell.orthogonalization,
+            tables, heights, inverses, atoms.anisotropic.numpy(),
+        )  # fmt: skip
+
+    in_threads(work, plan.size[0])
+    return torch.as_tensor(grid).to(atoms.xyz.dtype)
+
+
+def _density_tables(atoms: ScatteringAtoms, radius: np.ndarray, plan: SplatPlan) -> np.ndarray:
+    """Return the density of isotropic atoms and its change per step in r^2, ``[n, steps, 2]``."""
+    total = atoms.b_iso[:, None].double() + atoms.b.double() + plan.blur
+    height = atoms.a.double() * (4 * math.pi / total) ** 1.5
+    rate = -4 * math.pi**2 / total
+    limit = torch.as_tensor(radius) ** 2
+    steepest = float((-rate.amin(dim=1) * limit).max()) if len(atoms) else 1.0
+    steps = int(np.clip(steepest / _TABLE_STEP, 16, 16384))
+    tables = np.empty((len(atoms), steps + 2, 2))
+    place = torch.arange(steps + 2, dtype=torch.float64) / steps
+    for rows in torch.arange(len(atoms)).split(max(1, 2_000_000 // steps)):
+        r_squared = limit[rows, None] * place
+        value = slope = torch.zeros_like(r_squared)
+        for i in range(total.shape[1]):
+            part = height[rows, i, None] * torch.exp(rate[rows, i, None] * r_squared)
+            value, slope = value + part, slope + rate[rows, i, None] * part
+        tables[rows.numpy(), :, 0] = value.numpy()
+        tables[rows.numpy(), :, 1] = (slope * (limit[rows, None] / steps)).numpy()
+    return tables
+
+
+def _gaussians(atoms: ScatteringAtoms, blur: float) -> tuple[Tensor, Tensor]:
+    """Return heights ``[n, 5]`` and inverse widths ``[n, 5, 9]`` of anisotropic atoms."""
+    identity = torch.eye(3, dtype=atoms.u.dtype, device=atoms.u.device)
+    spread = ((atoms.b + blur) / EIGHT_PI_SQUARED)[:, :, None, None] * identity
+    widened = symmetric_matrices(atoms.u)[:, None] + spread
+    heights = atoms.a / torch.sqrt((2 * math.pi) ** 3 * torch.linalg.det(widened))
+    return heights, torch.linalg.inv(widened).reshape(len(atoms), 5, 9)
 
 
 def reach(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
@@ -197,14 +265,11 @@ def _anisotropic_density(
     atoms: ScatteringAtoms, centre: Tensor, steps: Tensor, blur: float
 ) -> Tensor:
     """Return sum_i a_i exp(-x'U_i^-1 x/2) / sqrt((2 pi)^3 det U_i), U_i = U + (b_i+blur)/8 pi^2."""
-    matrices = symmetric_matrices(atoms.u)
-    identity = torch.eye(3, dtype=matrices.dtype, device=matrices.device)
+    heights, inverses = _gaussians(atoms, blur)
     products = torch.stack([steps[:, i] * steps[:, j] for i in range(3) for j in range(3)])
-    values = torch.zeros((len(atoms), len(steps)), dtype=matrices.dtype, device=matrices.device)
+    values = torch.zeros((len(atoms), len(steps)), dtype=steps.dtype, device=steps.device)
     for i in range(atoms.a.shape[1]):
-        widened = matrices + ((atoms.b[:, i] + blur) / EIGHT_PI_SQUARED)[:, None, None] * identity
-        inverse = torch.linalg.inv(widened)
-        height = atoms.a[:, i] / torch.sqrt((2 * math.pi) ** 3 * torch.linalg.det(widened))
+        inverse, height = inverses[:, i].reshape(-1, 3, 3), heights[:, i]
         tilted = (inverse @ centre[:, :, None])[:, :, 0]
         exponent = (
             inverse.reshape(-1, 9) @ products
