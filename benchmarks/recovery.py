@@ -32,10 +32,13 @@ CRYSTALS = {
     "P 31 2 1": (42.0, 42.0, 48.0, 90.0, 90.0, 120.0),
     "I 4": (50.0, 50.0, 40.0, 90.0, 90.0, 90.0),
 }
-#: Number of data sets of each crystal at each resolution in A.
-SEEDS = {1.2: 2, 1.6: 3, 2.2: 4, 3.0: 4}
+#: Seeds of the data sets of a crystal at each resolution in A; those of the next crystal are
+#: `NEXT_CRYSTAL` further on, so that no two data sets share their errors.
+SEEDS = {1.2: (1,), 1.6: (3, 4), 2.2: (6, 7, 8), 3.0: (10, 11, 12)}
+NEXT_CRYSTAL = 13
 QUICK_CRYSTALS = ("P 1", "P 31 2 1")
-QUICK_SEEDS = {1.6: 1, 2.2: 1, 3.0: 1}
+QUICK_SEEDS = {1.6: (3,), 2.2: (6,), 3.0: (10,)}
+Seeds = dict[float, tuple[int, ...]]
 NOISE = 0.03
 #: Occupancies to start from: of single groups, and of the members of sets of two and of three.
 STARTS = {
@@ -108,19 +111,18 @@ def load(path: Path) -> Model:
     return Model(dtype_float=torch.float64).load(path)
 
 
-def make_cases(crystals: Sequence[str], seeds: dict[float, int], folder: Path) -> Iterator[Case]:
+def make_cases(crystals: Sequence[str], seeds: Seeds, folder: Path) -> Iterator[Case]:
     """Simulate the data sets, one after another."""
-    number = 0  # the seed: no two data sets share their errors
     for crystal in crystals:
         truth_path = folder / "truth.pdb"
         truth_path.write_text(crystal_text(crystal))
         truth = load(truth_path)
-        for d_min, n_seeds in seeds.items():
-            for _ in range(n_seeds):
-                number += 1
+        first = NEXT_CRYSTAL * tuple(CRYSTALS).index(crystal)
+        for d_min, numbers in seeds.items():
+            for seed in (first + number for number in numbers):
                 mtz = folder / "data.mtz"
-                write_simulated(simulate(truth, d_min, seed=number, noise=NOISE), truth, mtz)
-                yield Case(Place(crystal, d_min, number), truth_path, read_reflections(mtz))
+                write_simulated(simulate(truth, d_min, seed=seed, noise=NOISE), truth, mtz)
+                yield Case(Place(crystal, d_min, seed), truth_path, read_reflections(mtz))
 
 
 def start_occupancies(model: Model, start: str) -> NDArray[np.float64]:
@@ -203,7 +205,7 @@ def _rows(
 
 
 def study(
-    crystals: Sequence[str], seeds: dict[float, int], *, starts: Sequence[str] = tuple(STARTS),
+    crystals: Sequence[str], seeds: Seeds, *, starts: Sequence[str] = tuple(STARTS),
     ways: Sequence[str] = (ONE_SHIFT, ONE_FACTOR),
 ) -> pd.DataFrame:  # fmt: skip
     """Return one row for each estimate, with ``z``."""

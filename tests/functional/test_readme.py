@@ -26,7 +26,7 @@ def own_files(tmp_path, monkeypatch):
 
 def test_python_blocks_run_one_after_the_other(own_files, capsys):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     names: dict = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)

@@ -117,8 +117,8 @@ class _Scoring:
         if self._stiffness is None:
             self._stiffness = held_directions(information[:n, :n], self.sums[:, :n])
         directions = self._stiffness
-        stiff = 1e3 * max(float(np.diag(information[:n, :n]).max(initial=0.0)), 1.0)
-        information[:n, :n] += stiff * directions @ directions.T
+        # no push along them, and a cost that yields only where bounds ask for a movement
+        information[:n, :n] += UNDETERMINED_SU**-2 * directions @ directions.T
         gradient[:n] -= directions @ (directions.T @ gradient[:n])
         return NormalEquations(raw.value, gradient, information)
 

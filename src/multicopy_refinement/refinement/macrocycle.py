@@ -27,7 +27,7 @@ from multicopy_refinement.refinement.verdicts import (
     undetermined_notice,
 )
 from multicopy_refinement.reflections import ReflectionData
-from multicopy_refinement.scattering.basis import GroupBasis, group_basis
+from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.targets import TargetKind
 
 #: B shifts have converged when none moves by more than this in a macrocycle, in A^2.
@@ -95,7 +95,6 @@ class _Run:
         self.n_observed = len(data)
         self.basis = group_basis(model, data.listed_hkl, self.refined)
         self._report("basis", 0)
-        self.s_squared = model.cell.inverse_d_squared(data.listed_hkl)
         basis_seconds = clock.lap()
         self.experiment = Experiment(model, data, target=options.target, f_calc=self._f_calc())
         self._report("scale", 0)
@@ -206,7 +205,7 @@ class _Run:
         return torch.as_tensor(self._listed_f_calc(self.occupancy, self.b_shift)[: self.n_observed])
 
     def _listed_f_calc(self, occupancy: FloatArray, b_shift: FloatArray | None) -> ComplexArray:
-        return basis_f_calc(self.basis, self.s_squared, occupancy, b_shift)
+        return self.basis.f_calc(occupancy, b_shift)
 
     def _f_model(self, occupancy: FloatArray, b_shift: FloatArray | None) -> torch.Tensor:
         """Return F_model under the present mask, scale and errors."""
@@ -245,15 +244,3 @@ class _Clock:
         now = time.perf_counter()
         passed, self.last = now - self.last, now
         return passed
-
-
-def basis_f_calc(
-    basis: GroupBasis, s_squared: FloatArray, occupancy: FloatArray, b_shift: FloatArray | None
-) -> ComplexArray:
-    """Return F_calc of the basis with B shifts of its groups."""
-    if b_shift is None:
-        return basis.f_calc(occupancy)
-    f = basis.fixed.copy()
-    for q, b, column in zip(occupancy, b_shift, basis.matrix, strict=True):
-        f += q * np.exp(-b * s_squared / 4) * column
-    return f

@@ -8,16 +8,13 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.experiment import Experiment
 from multicopy_refinement.scattering.basis import GroupBasis
+from multicopy_refinement.scattering.columns import GroupColumns
 from multicopy_refinement.targets import Derivatives, Target
-
-#: Reflections whose columns are made at once.
-_BLOCK = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +49,8 @@ class OccupancyProblem:
         A, complex ``[n]``.
     overall
         k, ``[n]``.
-    matrix
-        G, complex64 ``[n_groups, n]``.
+    columns
+        G of the groups, at these reflections and perhaps more.
     s_squared
         1/d^2 in 1/A^2, ``[n]``.
     target
@@ -66,7 +63,7 @@ class OccupancyProblem:
 
     held: ComplexArray
     overall: FloatArray
-    matrix: NDArray[np.complex64]
+    columns: GroupColumns
     s_squared: FloatArray
     target: Target
     work: BoolArray
@@ -75,7 +72,7 @@ class OccupancyProblem:
     @property
     def n_groups(self) -> int:
         """Number of groups."""
-        return len(self.matrix)
+        return self.columns.n_groups
 
     @cached_property
     def constraints(self) -> tuple[FloatArray, FloatArray]:
@@ -100,7 +97,7 @@ class OccupancyProblem:
         self, members: IntArray, occupancy: FloatArray, b_shift: FloatArray | None = None
     ) -> ComplexArray:
         """Return what changes of a few groups' occupancies add to F_model, complex ``[n]``."""
-        part = self.matrix[members]
+        part = self.columns.members(members)[:, : len(self.held)]
         if b_shift is not None:
             part = part * np.exp(-b_shift[members, None] * self.s_squared / 4)
         return np.asarray(self.overall * (occupancy @ part.real + 1j * (occupancy @ part.imag)))
@@ -157,7 +154,7 @@ class OccupancyProblem:
         return np.concatenate(parts)
 
     def _columns(self, rows: slice, b_shift: FloatArray | None) -> tuple[FloatArray, FloatArray]:
-        block = self.matrix[:, rows]
+        block = self.columns.block(rows)
         real, imaginary = block.real.astype(np.float64), block.imag.astype(np.float64)
         if b_shift is None:
             return real, imaginary
@@ -165,15 +162,16 @@ class OccupancyProblem:
         return real * fall, imaginary * fall
 
     def _blocks(self) -> Iterator[slice]:
-        for start in range(0, len(self.held), _BLOCK):
-            yield slice(start, min(start + _BLOCK, len(self.held)))
+        for start in range(0, len(self.held), self.columns.block_size):
+            yield slice(start, min(start + self.columns.block_size, len(self.held)))
 
     # ------------------------------------------------------------------ torch
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """K A, k G as real above imaginary parts ``[2 n, n_groups]``, and the work set."""
-        parts = [part * self.overall for part in (self.matrix.real, self.matrix.imag)]
+        columns = self.columns.members(np.arange(self.n_groups))[:, : len(self.held)]
+        parts = [part * self.overall for part in (columns.real, columns.imag)]
         matrix = np.ascontiguousarray(np.concatenate(parts, axis=1).T)
         return (
             torch.as_tensor(self.overall * self.held),
@@ -200,6 +198,6 @@ def occupancy_problem(
     overall, solvent = experiment.held_parts()
     n = len(overall)  # the basis may go on with reflections that were not observed
     return OccupancyProblem(
-        basis.fixed[:n] + solvent, overall, basis.matrix[:, :n], experiment.data.s_squared,
+        basis.fixed[:n] + solvent, overall, basis.columns, experiment.data.s_squared,
         experiment.target, experiment.data.work, set_index,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from multicopy_refinement.refinement.gauss_newton import (
 )
 from multicopy_refinement.refinement.problem import OccupancyProblem
 from multicopy_refinement.refinement.quadratic import solve_step
+from multicopy_refinement.scattering.threads import in_threads
 
 #: A direction with a larger su than this is taken as not seen by the data at all.
 UNSEEN_SU = 50.0
@@ -150,10 +151,14 @@ def evidence(
     f = problem.f_model(occupancy, b_shift)
     here = problem.value_at(f)
     gains = np.empty(problem.n_groups)
-    for group in range(problem.n_groups):
-        members = _members(problem, group)
-        change = _without(group, members, occupancy, information)
-        gains[group] = here - problem.value_at(f + problem.change(members, change, b_shift))
+
+    def work(first: int, last: int) -> None:
+        for group in range(first, last):
+            members = _members(problem, group)
+            change = _without(group, members, occupancy, information)
+            gains[group] = here - problem.value_at(f + problem.change(members, change, b_shift))
+
+    in_threads(work, problem.n_groups)
     return gains
 
 

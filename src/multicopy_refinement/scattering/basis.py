@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.errors import StaleBasisError
 from multicopy_refinement.scattering.atoms import AtomicModel, ScatteringAtoms, atoms_of
+from multicopy_refinement.scattering.columns import GroupColumns, make_columns
 from multicopy_refinement.scattering.splat import plan_splat, splat_structure_factors
 
-#: Steps in s^2 of the tables of f exp(-B s^2/4); quadratic interpolation errs by less than 1e-6.
-_STEPS = 768
-#: Atoms whose tables are made at once.
-_ATOMS = 256
-#: U in A^2 -> exponent in the basis of the Miller indices.
-_TWO_PI_SQUARED = 2 * np.pi**2
+#: Bytes that group structure factors may take; past it they are made block by block.
+MEMORY_LIMIT = 2 * 2**30
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,25 +28,53 @@ class GroupBasis:
     ----------
     groups
         Collapsed indices of the groups, ``[n_groups]``.
-    hkl
-        ``[n, 3]``.
+    hkl, s_squared
+        ``[n, 3]``, and 1/d^2 in 1/A^2, ``[n]``.
     fixed
         F of all other atoms, complex ``[n]``.
-    matrix
-        G, complex64 ``[n_groups, n]``.
+    columns
+        G, stored or streamed.
+    first_atom
+        An atom of each group, ``[n_groups]``.
     fingerprint
         Of what it was made from.
     """
 
     groups: IntArray
     hkl: IntArray
+    s_squared: FloatArray
     fixed: ComplexArray
-    matrix: NDArray[np.complex64]
+    columns: GroupColumns
+    first_atom: IntArray
     fingerprint: str
 
-    def f_calc(self, occupancy: FloatArray) -> ComplexArray:
-        """Return F_calc for occupancies of the groups, ``[n_groups]``."""
-        return self.fixed + (occupancy @ self.matrix.real + 1j * (occupancy @ self.matrix.imag))
+    def f_calc(self, occupancy: FloatArray, b_shift: FloatArray | None = None) -> ComplexArray:
+        """Return F_calc for occupancies (and B shifts in A^2) of the groups, ``[n_groups]``."""
+        f = self.fixed.copy()
+        for start in range(0, len(f), self.columns.block_size):
+            rows = slice(start, start + self.columns.block_size)
+            block = self.columns.block(rows)
+            real, imaginary = block.real.astype(np.float64), block.imag.astype(np.float64)
+            if b_shift is not None:
+                fall = np.exp(-b_shift[:, None] * self.s_squared[rows] / 4)
+                real, imaginary = real * fall, imaginary * fall
+            f[rows] += occupancy @ real + 1j * (occupancy @ imaginary)
+        return f
+
+    def structure_factors(self, occupancy: Tensor) -> Tensor:
+        """Return F_calc for the occupancies of all atoms, ``[n_atoms]``, differentiable in them.
+
+        ``basis.structure_factors(model.occupancy())`` is ``structure_factors(model, hkl)`` at the
+        cost of one small product, as long as nothing but the basis' groups changes.
+        """
+        q = occupancy[torch.as_tensor(self.first_atom, device=occupancy.device)]
+        fixed, matrix = self._tensors
+        return fixed + q.to("cpu", torch.complex64) @ matrix
+
+    @cached_property
+    def _tensors(self) -> tuple[Tensor, Tensor]:
+        everything = self.columns.members(np.arange(self.columns.n_groups))
+        return torch.as_tensor(self.fixed), torch.as_tensor(everything)
 
     def check(self, model: AtomicModel) -> None:
         """Refuse a model that is no longer the one of the basis.
@@ -68,10 +91,22 @@ class GroupBasis:
             )
 
 
-def group_basis(model: AtomicModel, hkl: IntArray, groups: IntArray | None = None) -> GroupBasis:
+def group_basis(
+    model: AtomicModel, hkl: IntArray, groups: IntArray | None = None, *,
+    memory_limit: int = MEMORY_LIMIT,
+) -> GroupBasis:  # fmt: skip
     """Return the basis of groups (by default the refinable ones) of a model.
 
-    G by direct summation, F_fixed by density and FFT.
+    Parameters
+    ----------
+    model
+        Its coordinates, displacements and held occupancies are taken as they are.
+    hkl
+        Miller indices, ``[n, 3]``.
+    groups
+        Collapsed indices.
+    memory_limit
+        Bytes that G may take; past it, it is made block by block at each use.
     """
     table_groups = model.occupancy_groups
     if groups is None:
@@ -83,10 +118,13 @@ def group_basis(model: AtomicModel, hkl: IntArray, groups: IntArray | None = Non
         atoms = _double(atoms_of(model))
         held = torch.as_tensor(group_of_atom < 0)
         fixed = _fixed_part(atoms, held, hkl)
-        matrix = _direct_groups(
-            atoms.select(~held), group_of_atom[group_of_atom >= 0], len(groups), hkl
+        columns = make_columns(
+            atoms.select(~held), group_of_atom[group_of_atom >= 0], len(groups), hkl, memory_limit
         )
-    return GroupBasis(np.asarray(groups), hkl, fixed, matrix, fingerprint(model, groups, hkl))
+    return GroupBasis(
+        np.asarray(groups), hkl, model.cell.inverse_d_squared(hkl), fixed, columns,
+        table_groups.first_atom[groups], fingerprint(model, groups, hkl),
+    )  # fmt: skip
 
 
 def fingerprint(model: AtomicModel, groups: IntArray, hkl: IntArray) -> str:
@@ -120,61 +158,3 @@ def _fixed_part(atoms: ScatteringAtoms, held: Tensor, hkl: IntArray) -> ComplexA
     part = atoms.select(held)
     d_min = float(1 / np.sqrt(atoms.cell.inverse_d_squared(hkl).max()))
     return np.asarray(splat_structure_factors(part, hkl, plan_splat(part, d_min)).numpy())
-
-
-def _direct_groups(
-    atoms: ScatteringAtoms, group: IntArray, n_groups: int, hkl: IntArray
-) -> NDArray[np.complex64]:
-    """Return sums over the atoms of each group at occupancy 1, complex64 ``[n_groups, n]``."""
-    from multicopy_refinement.scattering.kernels import add_group_sums, in_threads
-
-    s_squared = atoms.cell.inverse_d_squared(hkl)
-    top = float(s_squared.max()) * (1 + 1e-9)
-    position = s_squared / top * _STEPS
-    bin_index = np.minimum(position.astype(np.int64), _STEPS - 1)
-    grid = torch.arange(_STEPS + 2, dtype=torch.float64) * (top / _STEPS)
-    lowest, highest = hkl.min(axis=0), hkl.max(axis=0)
-    real = np.zeros((n_groups, len(hkl)))
-    imaginary = np.zeros_like(real)
-    for rows in torch.arange(len(atoms)).split(_ATOMS):
-        part = atoms.select(rows)
-        arguments = (
-            real, imaginary, group[rows.numpy()], hkl, lowest, _phase_tables(part, lowest, highest),
-            bin_index, position - bin_index, _amplitude_tables(part, grid), _u_star(part),
-            part.anisotropic.numpy(), atoms.spacegroup.rotations,
-        )  # fmt: skip
-        in_threads(partial(_add_group_sums, add_group_sums, arguments), len(hkl))
-    centring = atoms.spacegroup.centring_factor(hkl)
-    matrix = np.empty((n_groups, len(hkl)), dtype=np.complex64)
-    matrix.real, matrix.imag = real * centring, imaginary * centring
-    return matrix
-
-
-def _add_group_sums(
-    kernel: Callable[..., None], arguments: tuple[np.ndarray, ...], first: int, last: int
-) -> None:
-    kernel(first, last, *arguments)
-
-
-def _phase_tables(atoms: ScatteringAtoms, lowest: IntArray, highest: IntArray) -> ComplexArray:
-    """Return exp(2 pi i h x) for x of each atom under each operation, along each axis."""
-    group = atoms.spacegroup
-    fractional = atoms.xyz.numpy() @ atoms.cell.fractionalization.T
-    images = np.einsum("oij,aj->aoi", group.rotations, fractional) + group.translations
-    length = int((highest - lowest).max()) + 1
-    index = lowest[:, None] + np.arange(length)
-    return np.asarray(np.exp(2j * np.pi * images[..., None] * index))
-
-
-def _amplitude_tables(atoms: ScatteringAtoms, s_squared: Tensor) -> FloatArray:
-    """Return f exp(-B s^2/4) of each atom on a grid in s^2; anisotropic atoms have B apart."""
-    b_iso = torch.where(atoms.anisotropic, 0.0, atoms.b_iso)
-    total = (atoms.b + b_iso[:, None])[:, :, None]
-    return np.asarray((atoms.a[:, :, None] * torch.exp(-total * s_squared / 4)).sum(1).numpy())
-
-
-def _u_star(atoms: ScatteringAtoms) -> FloatArray:
-    f = atoms.cell.fractionalization
-    u = atoms.u.numpy()[:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
-    star = _TWO_PI_SQUARED * np.einsum("ij,ajk,lk->ail", f, u, f)
-    return np.ascontiguousarray(star[:, [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]])

@@ -6,11 +6,7 @@ share nothing that is written and results do not depend on their number or timin
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-import torch
 from numba import njit
 
 #: Reflections treated together: their sums stay in the first-level cache.
@@ -180,14 +176,3 @@ def splat_slab(
                         c = tables[atom, at + 1, 0] - p
                         value = p + t * (m + t * (3 * c - 2 * m - m1 + t * (m + m1 - 2 * c)))
                     grid[row, column, w % nw] += q * value
-
-
-def in_threads(work: Callable[[int, int], None], n: int) -> None:
-    """Call ``work(first, last)`` for as many equal parts of 0..n as torch has threads."""
-    n_threads = max(1, min(torch.get_num_threads(), n))
-    edges = np.linspace(0, n, n_threads + 1).astype(int).tolist()
-    if n_threads == 1:
-        work(0, n)
-        return
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(work, edges[:-1], edges[1:]))

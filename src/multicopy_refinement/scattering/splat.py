@@ -18,6 +18,7 @@ from multicopy_refinement.scattering.atoms import (
     ScatteringAtoms,
     symmetric_matrices,
 )
+from multicopy_refinement.scattering.threads import in_threads
 
 #: Grid spacing is d_min / (2 RATE).
 RATE = 1.5
@@ -102,7 +103,7 @@ _TABLE_STEP = 0.15
 
 def compiled_density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
     """Return `density` by compiled loops, in float64, without gradients."""
-    from multicopy_refinement.scattering.kernels import in_threads, splat_slab
+    from multicopy_refinement.scattering.kernels import splat_slab
 
     with torch.no_grad():
         kinds = [torch.nonzero(atoms.anisotropic == kind)[:, 0] for kind in (False, True)]

@@ -176,10 +176,10 @@ def test_every_column_is_that_of_differences(demo, shifts):
     assert found.information.shape == (len(x), len(x))
 
 
-def test_blocks_do_not_matter(demo, monkeypatch):
+def test_blocks_do_not_matter(demo):
     whole = demo.problem.normal_equations(demo.start, scale=True)
-    monkeypatch.setattr("multicopy_refinement.refinement.problem._BLOCK", 97)
-    parts = demo.problem.normal_equations(demo.start, scale=True)
+    in_blocks = replace(demo.problem, columns=replace(demo.problem.columns, block_size=97))
+    parts = in_blocks.normal_equations(demo.start, scale=True)
     assert worst(parts.gradient, whole.gradient) < 1e-12
     assert worst(parts.information, whole.information) < 1e-12
 
@@ -263,9 +263,7 @@ def crystal(tmp_path, occupancies, *, shift=(0.0, 0.0, 0.0, 0.0), b=12.0, name="
     """Return 40 whole waters and one serine of conformers displaced along x by ``shift``."""
     random = np.random.default_rng(5)
     lines = [
-        atom_line(
-            "O", "HOH", i + 1, 1.0, chain="W", xyz=random.uniform(0, 15, 3), record="HETATM"
-        )
+        atom_line("O", "HOH", i + 1, 1.0, chain="W", xyz=random.uniform(0, 15, 3), record="HETATM")
         for i in range(40)
     ]
     for letter, occupancy, x in zip("ABCD", occupancies, shift, strict=False):

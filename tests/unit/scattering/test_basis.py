@@ -9,6 +9,7 @@ from multicopy_refinement import structure_factors
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import StaleBasisError
 from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.scattering.columns import StoredColumns, StreamedColumns
 
 
 @pytest.mark.parametrize("group", list(CRYSTALS))
@@ -40,3 +41,44 @@ def test_a_changed_model_makes_it_stale(tmp_path):
         model.xyz.refinable_params[0] += 0.01
     with pytest.raises(StaleBasisError, match="coordinates"):
         basis.check(model)
+
+
+def test_past_the_memory_limit_it_is_streamed_and_the_same(tmp_path):
+    model = load_crystal(tmp_path / "c.pdb", "P 31 2 1", random_atoms(12, 7, anisotropic=True))
+    hkl = unique_reflections(model.cell, model.spacegroup, 1.8)
+    stored, streamed = group_basis(model, hkl), group_basis(model, hkl, memory_limit=1)
+    assert isinstance(stored.columns, StoredColumns)
+    assert isinstance(streamed.columns, StreamedColumns)
+    occupancy = np.random.default_rng(1).uniform(0, 1, len(stored.groups))
+    shift = np.linspace(-2, 3, len(stored.groups))
+    for b in (None, shift):
+        assert np.allclose(streamed.f_calc(occupancy, b), stored.f_calc(occupancy, b), rtol=1e-5)
+    chosen = np.array([2, 0])
+    assert np.allclose(streamed.columns.members(chosen), stored.columns.members(chosen), atol=1e-4)
+
+
+def test_large_groups_go_through_the_grid(tmp_path, monkeypatch):
+    model = load_crystal(tmp_path / "c.pdb", "C 1 2 1", random_atoms(12, 7, anisotropic=True))
+    hkl = unique_reflections(model.cell, model.spacegroup, 1.8)
+    direct = group_basis(model, hkl).columns.matrix
+    monkeypatch.setattr("multicopy_refinement.scattering.columns._DIRECT", 1e3)
+    grid = group_basis(model, hkl).columns.matrix
+    assert not np.array_equal(grid, direct)
+    assert np.abs(grid - direct).sum() / np.abs(direct).sum() < 1e-3
+
+
+def test_torch_route_is_structure_factors_and_its_gradient(tmp_path):
+    model = load_crystal(tmp_path / "c.pdb", "P 1 21 1", random_atoms(8, 7))
+    hkl = unique_reflections(model.cell, model.spacegroup, 2.0)
+    basis = group_basis(model, hkl)
+    raw = model.occupancy.refinable_params
+    results = []
+    for f in (
+        basis.structure_factors(model.occupancy()),
+        structure_factors(model, hkl, method="direct"),
+    ):
+        (gradient,) = torch.autograd.grad((f.abs() ** 2).sum(), raw)
+        results.append((f.detach(), gradient))
+    (f_basis, g_basis), (f_direct, g_direct) = results
+    assert float((f_basis - f_direct).abs().sum() / f_direct.abs().sum()) < 5e-4
+    assert float((g_basis - g_direct).norm() / g_direct.norm()) < 1e-3
