@@ -156,11 +156,13 @@ class _Scoring:
 
 
 def exact_sums(occupancy: FloatArray, problem: OccupancyProblem) -> FloatArray:
-    """Return occupancies whose sets sum to 1 to the last bit but rounding."""
+    """Return occupancies whose sets sum to what they must to the last bit but rounding."""
     member = problem.set_index >= 0
     total = np.bincount(problem.set_index[member], occupancy[member])
     exact = occupancy.copy()
-    exact[member] /= total[problem.set_index[member]]
+    wanted = problem.constraints[1]
+    factor = np.where(total > 0, wanted, 1.0) / np.where(total > 0, total, 1.0)
+    exact[member] *= factor[problem.set_index[member]]
     return exact
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.experiment import Experiment
 from multicopy_refinement.scattering.basis import GroupBasis
-from multicopy_refinement.scattering.columns import GroupColumns
+from multicopy_refinement.scattering.columns import GroupColumns, StoredColumns
 from multicopy_refinement.targets import Derivatives, Target
 
 
@@ -59,6 +59,8 @@ class OccupancyProblem:
         Bool ``[n]``.
     set_index
         Complete set of each group or -1, ``[n_groups]``, contiguous from 0.
+    totals
+        What the sets sum to, ``[n_sets]``; 1 each when left out.
     """
 
     held: ComplexArray
@@ -68,6 +70,7 @@ class OccupancyProblem:
     target: Target
     work: BoolArray
     set_index: IntArray
+    totals: FloatArray | None = None
 
     @property
     def n_groups(self) -> int:
@@ -81,7 +84,24 @@ class OccupancyProblem:
         rows = np.zeros((n_sets, self.n_groups))
         member = np.flatnonzero(self.set_index >= 0)
         rows[self.set_index[member], member] = 1.0
-        return rows, np.ones(n_sets)
+        return rows, np.ones(n_sets) if self.totals is None else self.totals
+
+    def holding(self, group: int, occupancy: float) -> OccupancyProblem:
+        """Return the problem of the other groups, with one held at an occupancy."""
+        others = np.delete(np.arange(self.n_groups), group)
+        n_sets = int(self.set_index.max(initial=-1)) + 1
+        totals = np.array(self.constraints[1])
+        if self.set_index[group] >= 0:
+            totals[self.set_index[group]] -= occupancy
+        left = self.set_index[others]
+        kept = np.isin(np.arange(n_sets), left)
+        renumbered = np.cumsum(kept) - 1
+        column = self.columns.members(np.array([group]))[0, : len(self.held)]
+        return replace(
+            self, held=self.held + occupancy * column,
+            columns=StoredColumns(self.columns.members(others)),
+            set_index=np.where(left >= 0, renumbered[left], -1), totals=totals[kept],
+        )  # fmt: skip
 
     # ------------------------------------------------------------------ arrays
 

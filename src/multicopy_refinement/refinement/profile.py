@@ -1,0 +1,45 @@
+"""Profile likelihood of one occupancy: the slow check of its standard uncertainty."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.refinement.gauss_newton import maximise
+from multicopy_refinement.refinement.problem import OccupancyProblem
+
+
+def profile_likelihood(
+    problem: OccupancyProblem, occupancy: FloatArray, group: int, values: FloatArray
+) -> FloatArray:
+    """Return the highest log-likelihood with one group held at each of some values.
+
+    Parameters
+    ----------
+    problem
+        Of the refined groups.
+    occupancy
+        Their refined occupancies, ``[n_groups]``; the searches start from them.
+    group
+        Index of the group among them.
+    values
+        Occupancies in [0, 1].
+
+    Returns
+    -------
+    numpy.ndarray
+        One log-likelihood a value. One su away from the maximum it is lower by 1/2.
+    """
+    found = np.empty(len(values))
+    others = np.delete(np.arange(problem.n_groups), group)
+    for i, value in enumerate(values):
+        start = occupancy.copy()
+        mates = np.flatnonzero(problem.set_index == problem.set_index[group])
+        mates = mates[mates != group] if problem.set_index[group] >= 0 else mates[:0]
+        if len(mates):
+            total = start[mates].sum()
+            share = start[mates] / total if total > 0 else np.full(len(mates), 1 / len(mates))
+            start[mates] = share * (1 - value)
+        search = maximise(problem.holding(group, float(value)), start[others])
+        found[i] = search.point.objective
+    return found

@@ -1,0 +1,104 @@
+"""What real data determine and what they do not: uncertainties, states and coincident pairs."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+from multicopy_refinement import Model, read_reflections, refine
+from multicopy_refinement.refinement.solution import Flag, Solution
+
+
+def solve(root, folder: str, model: str = "model.pdb") -> Solution:
+    atoms = Model(torch.float64).load(root / folder / model)
+    data = read_reflections(
+        root / folder / "data.mtz", cell=atoms.cell, spacegroup=atoms.spacegroup
+    )
+    return refine(atoms, data)
+
+
+def coincident_pairs(solution: Solution) -> list[tuple[int, int]]:
+    """Return pairs of members of a set whose atoms agree in names, coordinates and B."""
+    groups, table = solution.groups, solution.groups.table
+
+    def atoms(group: int) -> list[tuple]:
+        rows = groups.atoms(group)
+        places = (tuple(place) for place in table.xyz[rows].tolist())
+        return sorted(zip(table.name[rows].tolist(), places, table.b_iso[rows].tolist()))
+
+    return [
+        pair
+        for group_set in groups.sets
+        for pair in combinations(group_set.groups, 2)
+        if atoms(pair[0]) == atoms(pair[1])
+    ]
+
+
+def test_disorder_of_a_small_molecule_is_that_of_a_full_matrix(shared_data):
+    """SHELXL: 0.906(3) and 0.094(3)."""
+    solution = solve(shared_data, "sh2185-cu", "model.cif")
+    found = {solution.groups.names[g]: g for g in np.flatnonzero(solution.groups.refined)}
+    assert sorted(name.rpartition(":")[2] for name in found) == ["A", "B"]
+    for name, group in found.items():
+        expected = 0.906 if name.endswith(":A") else 0.094
+        assert solution.occupancy[group] == pytest.approx(expected, abs=0.006)
+        assert 0.001 < solution.su[group] < 0.006
+        assert Flag.UNDETERMINED not in solution.results.flags[group]
+
+
+def test_states_written_twice_are_determined_as_sums(shared_data):
+    solution = solve(shared_data, "mpro-x0107")
+    groups = solution.groups
+    members = [g for g in range(len(groups)) if groups.names[g].startswith("A/141/LEU:")]
+    assert len(members) == 4
+    assert np.isnan(solution.su[members]).all()
+    assert all(Flag.UNDETERMINED in solution.results.flags[g] for g in members)
+    states = {s.name.rpartition(":")[2]: s for s in solution.states if s.name[:10] == "A/141/LEU:"}
+    assert sorted(states) == ["A+B", "C+D"]
+    assert states["A+B"].occupancy + states["C+D"].occupancy == pytest.approx(1, abs=1e-9)
+    for state in states.values():
+        assert 0 < state.su < 0.29
+        assert state.occupancy == pytest.approx(solution.occupancy[list(state.groups)].sum())
+    text = next(n.message for n in solution.notices if n.code == "undetermined")
+    assert "groups" in text
+
+
+def test_coincident_conformers_have_no_su_and_all_others_do(shared_data):
+    solution = solve(shared_data, "1g8a")
+    pairs = coincident_pairs(solution)
+    assert len(pairs) == 26
+    coincident = sorted({group for pair in pairs for group in pair})
+    assert np.isnan(solution.su[coincident]).all()
+    assert all(Flag.UNDETERMINED in solution.results.flags[g] for g in coincident)
+    refined = np.flatnonzero(solution.groups.refined)
+    others = np.setdiff1d(refined, coincident)
+    assert len(others) == 100
+    assert np.isfinite(solution.su[others]).mean() > 0.95
+    separate = [g for g in others if largest_gap(solution, g) > 1.0]
+    assert len(separate) > 20
+    assert np.isfinite(solution.su[separate]).all()
+    assert np.median(solution.su[separate]) < 0.05
+
+
+def largest_gap(solution: Solution, group: int) -> float:
+    """Return the least, over the rest of the set, of the largest distance of like atoms in A."""
+    groups, table = solution.groups, solution.groups.table
+    number = groups.set_index[group]
+    if number < 0:
+        return 0.0
+    gaps = []
+    for other in groups.sets[number].groups:
+        if other == group:
+            continue
+        place = dict(zip(table.name[groups.atoms(other)], table.xyz[groups.atoms(other)]))
+        mine = zip(table.name[groups.atoms(group)], table.xyz[groups.atoms(group)])
+        gaps.append(max((np.linalg.norm(x - place[n]) for n, x in mine if n in place), default=0))
+    return float(min(gaps))
+
+
+def test_two_runs_are_identical(shared_data):
+    one, two = (solve(shared_data, "mpro-x0107") for _ in range(2))
+    assert np.array_equal(one.occupancy, two.occupancy)
+    assert np.array_equal(one.su, two.su, equal_nan=True)
+    assert one.states == two.states

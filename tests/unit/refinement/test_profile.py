@@ -1,0 +1,52 @@
+"""The profile likelihood agrees with the standard uncertainties."""
+
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import torch
+
+from multicopy_refinement import Model, read_reflections, refine
+from multicopy_refinement.atoms.grouping import number_sets
+from multicopy_refinement.refinement.problem import occupancy_problem
+from multicopy_refinement.refinement.profile import profile_likelihood
+from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.simulate import simulate, write_simulated
+
+
+@pytest.fixture(scope="module")
+def refined(tmp_path_factory):
+    demo = files("multicopy_refinement") / "demo"
+    truth = Model(dtype_float=torch.float64).load(str(demo / "truth.pdb"))
+    path = tmp_path_factory.mktemp("profile") / "data.mtz"
+    write_simulated(simulate(truth, 2.2, seed=5), truth, path)
+    model = Model(dtype_float=torch.float64).load(str(demo / "start.pdb"))
+    solution = refine(model, read_reflections(path))
+    chosen = np.flatnonzero(solution.groups.refined)
+    basis = group_basis(model, solution.experiment.data.hkl, chosen)
+    sets = number_sets(solution.groups.set_index[chosen])
+    problem = occupancy_problem(solution.experiment, basis, sets)
+    return problem, solution.occupancy[chosen], solution.su[chosen]
+
+
+def test_likelihood_falls_by_a_half_at_one_su(refined):
+    problem, occupancy, su = refined
+    best = problem.value(occupancy)
+    for group in (0, 3, 9, 13, 14):  # members of sets of three and of two, the ligand, a water
+        values = occupancy[group] + su[group] * np.array([-1.0, 1.0])
+        lost = best - profile_likelihood(problem, occupancy, group, values)
+        # scale and overall B are held here and are counted in su, so that it may be a little more
+        assert np.sqrt(2 * lost.mean()) == pytest.approx(1.0, abs=0.1)
+
+
+def test_at_the_maximum_nothing_is_lost(refined):
+    problem, occupancy, _ = refined
+    at = profile_likelihood(problem, occupancy, 3, occupancy[3:4])
+    assert at[0] == pytest.approx(problem.value(occupancy), abs=0.01)
+
+
+def test_holding_keeps_f_model(refined):
+    problem, occupancy, _ = refined
+    other = problem.holding(0, float(occupancy[0]))
+    assert np.allclose(other.f_model(occupancy[1:]), problem.f_model(occupancy))
+    assert np.allclose(other.constraints[0] @ occupancy[1:], other.constraints[1])
