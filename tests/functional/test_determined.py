@@ -25,7 +25,9 @@ def coincident_pairs(solution: Solution) -> list[tuple[int, int]]:
     def atoms(group: int) -> list[tuple]:
         rows = groups.atoms(group)
         places = (tuple(place) for place in table.xyz[rows].tolist())
-        return sorted(zip(table.name[rows].tolist(), places, table.b_iso[rows].tolist()))
+        return sorted(
+            zip(table.name[rows].tolist(), places, table.b_iso[rows].tolist(), strict=True)
+        )
 
     return [
         pair
@@ -81,9 +83,15 @@ def test_coincident_conformers_have_no_su_and_all_others_do(shared_data):
     assert np.median(solution.su[separate]) < 0.05
 
 
+def by_name(solution: Solution, group: int) -> dict:
+    """Return the places of a group's atoms by their names."""
+    rows, table = solution.groups.atoms(group), solution.groups.table
+    return dict(zip(table.name[rows].tolist(), table.xyz[rows], strict=True))
+
+
 def largest_gap(solution: Solution, group: int) -> float:
     """Return the least, over the rest of the set, of the largest distance of like atoms in A."""
-    groups, table = solution.groups, solution.groups.table
+    groups = solution.groups
     number = groups.set_index[group]
     if number < 0:
         return 0.0
@@ -91,9 +99,9 @@ def largest_gap(solution: Solution, group: int) -> float:
     for other in groups.sets[number].groups:
         if other == group:
             continue
-        place = dict(zip(table.name[groups.atoms(other)], table.xyz[groups.atoms(other)]))
-        mine = zip(table.name[groups.atoms(group)], table.xyz[groups.atoms(group)])
-        gaps.append(max((np.linalg.norm(x - place[n]) for n, x in mine if n in place), default=0))
+        place, mine = by_name(solution, other), by_name(solution, group)
+        shared = [np.linalg.norm(mine[n] - place[n]) for n in mine if n in place]
+        gaps.append(max(shared, default=0.0))
     return float(min(gaps))
 
 

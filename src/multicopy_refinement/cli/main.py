@@ -13,6 +13,9 @@ from multicopy_refinement import __version__
 from multicopy_refinement.cli.choices import Grouping, GroupsFormat, TargetKind
 from multicopy_refinement.errors import InputError, OccupancyError
 
+#: The work is shared out to threads by torch and by the package; pools of other libraries that wait
+#: in busy loops take the processors from them (a third of the time of a run on two).
+THREAD_POOLS = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 #: Set to anything, a fault of the program shows its traceback.
 DEBUG = "MULTICOPY_DEBUG"
 
@@ -142,6 +145,8 @@ def console() -> NoReturn:
 
     All files are closed by then; what is left is the libraries taking themselves apart.
     """
+    for name, value in THREAD_POOLS.items():
+        os.environ.setdefault(name, value)  # read when numpy and torch are first imported
     status = _status()
     sys.stdout.flush()
     sys.stderr.flush()

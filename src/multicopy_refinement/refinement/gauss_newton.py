@@ -107,7 +107,7 @@ class _Scoring:
 
     def equations(self, point: Point) -> NormalEquations:
         """Return the normal equations with the prior, undetermined directions made stiff."""
-        raw = self.problem.normal_equations(point.occupancy, point.b_shift)
+        raw = self.problem.normal_equations(point.occupancy, point.b_shift, precise=False)
         n = self.problem.n_groups
         gradient, information = raw.gradient, raw.information
         if point.b_shift is not None and self.b_shifts is not None:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
@@ -138,12 +139,14 @@ class OccupancyProblem:
         return float(squares / max(int(self.work.sum()) - n_parameters, 1))
 
     def normal_equations(
-        self, occupancy: FloatArray, b_shift: FloatArray | None = None, *, scale: bool = False
-    ) -> NormalEquations:
+        self, occupancy: FloatArray, b_shift: FloatArray | None = None, *, scale: bool = False,
+        precise: bool = True,
+    ) -> NormalEquations:  # fmt: skip
         """Return value, gradient and information in (q, b if given, ln k and overall B if asked).
 
         dF/dq_g = k Re(conj(F) G_g)/|F|, dF/db_g = -(s^2/4) q_g dF/dq_g, dF/dln k = F,
-        dF/dB = -(s^2/4) F.
+        dF/dB = -(s^2/4) F. Single precision (``precise`` false) is twice as fast and errs by less
+        than a thousandth of an su in a step.
         """
         f = self.f_model(occupancy, b_shift)
         derivatives = self.target.derivatives(np.abs(f))
@@ -151,34 +154,37 @@ class OccupancyProblem:
         gradient, information = np.zeros(n), np.zeros((n, n))
         for rows in self._blocks():
             # free reflections count with weight 0: leaving them out would copy every column
-            jacobian = self._jacobian(rows, f, occupancy, b_shift, scale=scale)
-            gradient += jacobian @ (derivatives.slope[rows] * self.work[rows])
-            jacobian *= np.sqrt(derivatives.information[rows] * self.work[rows])
+            dtype = np.float64 if precise else np.float32
+            jacobian = self._jacobian(rows, f, occupancy, b_shift, scale=scale, dtype=dtype)
+            gradient += jacobian @ (derivatives.slope[rows] * self.work[rows]).astype(dtype)
+            jacobian *= np.sqrt(derivatives.information[rows] * self.work[rows]).astype(dtype)
             information += jacobian @ jacobian.T
         return NormalEquations(_work_sum(derivatives, self.work), gradient, information)
 
     def _jacobian(
         self, rows: slice, f: ComplexArray, occupancy: FloatArray, b_shift: FloatArray | None,
-        *, scale: bool,
-    ) -> FloatArray:  # fmt: skip
+        *, scale: bool, dtype: type[np.floating],
+    ) -> NDArray[np.floating]:  # fmt: skip
         """Return dF/d(parameters) for a block of reflections, ``[n_parameters, n_block]``."""
-        real, imaginary = self._columns(rows, b_shift)
+        real, imaginary = self._columns(rows, b_shift, dtype)
         size = np.maximum(np.abs(f[rows]), 1e-300)
-        along = self.overall[rows] / size
-        parts = [real * (along * f[rows].real) + imaginary * (along * f[rows].imag)]
+        along = self.overall[rows] / size * f[rows]
+        parts = [real * along.real.astype(dtype) + imaginary * along.imag.astype(dtype)]
         slope = -self.s_squared[rows] / 4
         if b_shift is not None:
-            parts.append(parts[0] * occupancy[:, None] * slope)
+            parts.append(parts[0] * occupancy[:, None].astype(dtype) * slope.astype(dtype))
         if scale:
-            parts.append(np.stack([size, size * slope]))
+            parts.append(np.stack([size, size * slope]).astype(dtype))
         return np.concatenate(parts)
 
-    def _columns(self, rows: slice, b_shift: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+    def _columns(
+        self, rows: slice, b_shift: FloatArray | None, dtype: type[np.floating] = np.float64
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         block = self.columns.block(rows)
-        real, imaginary = block.real.astype(np.float64), block.imag.astype(np.float64)
+        real, imaginary = block.real.astype(dtype), block.imag.astype(dtype)
         if b_shift is None:
             return real, imaginary
-        fall = np.exp(-b_shift[:, None] * self.s_squared[rows] / 4)
+        fall = np.exp(-b_shift[:, None] * self.s_squared[rows] / 4).astype(dtype)
         return real * fall, imaginary * fall
 
     def _blocks(self) -> Iterator[slice]:

@@ -128,6 +128,6 @@ def _fit_shells(
         (np.log(low), np.log(10 * high + low)) for low, high in zip(smallest, power, strict=True)
     ]
     start = np.concatenate([np.log(alpha), np.log(spread)])
-    options = {"maxiter": 500, "ftol": 1e-12, "gtol": 1e-5, "maxcor": 20}
+    options = {"maxiter": 500, "ftol": 1e-10, "gtol": 1e-4, "maxcor": 20}
     found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return np.exp(found.x[:n]), np.exp(found.x[n:])

