@@ -11,11 +11,11 @@ from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.refinement.problem import NormalEquations, OccupancyProblem
 from multicopy_refinement.refinement.quadratic import solve_step
 
-#: A combination of occupancies with a larger su than this is not moved: it is the standard
-#: deviation of a value of which nothing is known but that it lies between 0 and 1.
-UNDETERMINED_SU = 12**-0.5
+#: A combination of occupancies with a larger su than this is not moved: over the whole range from 0
+#: to 1 the log-likelihood changes along it by less than an eighth.
+HELD_SU = 2.0
 #: Converged when the quadratic model promises less than this gain in log-likelihood.
-SMALLEST_GAIN = 1e-3
+SMALLEST_GAIN = 1e-5
 _FIRST_DAMPING, _MOST_DAMPING = 1e-3, 1e8
 
 
@@ -118,7 +118,7 @@ class _Scoring:
             self._stiffness = held_directions(information[:n, :n], self.sums[:, :n])
         directions = self._stiffness
         # no push along them, and a cost that yields only where bounds ask for a movement
-        information[:n, :n] += UNDETERMINED_SU**-2 * directions @ directions.T
+        information[:n, :n] += HELD_SU**-2 * directions @ directions.T
         gradient[:n] -= directions @ (directions.T @ gradient[:n])
         return NormalEquations(raw.value, gradient, information)
 
@@ -180,4 +180,4 @@ def held_directions(information: FloatArray, sums: FloatArray) -> FloatArray:
     if free.shape[1] == 0:
         return np.zeros((len(information), 0))
     values, vectors = np.linalg.eigh(free.T @ information @ free)
-    return np.asarray(free @ vectors[:, values < UNDETERMINED_SU**-2])
+    return np.asarray(free @ vectors[:, values < HELD_SU**-2])

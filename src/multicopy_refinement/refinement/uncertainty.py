@@ -9,7 +9,6 @@ import scipy.linalg
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.refinement.gauss_newton import (
-    UNDETERMINED_SU,
     BShifts,
     null_space,
 )
@@ -17,6 +16,9 @@ from multicopy_refinement.refinement.problem import OccupancyProblem
 from multicopy_refinement.refinement.quadratic import solve_step
 from multicopy_refinement.scattering.threads import in_threads
 
+#: A value with a larger su than this is not determined: it is the standard deviation of a value of
+#: which nothing is known but that it lies between 0 and 1.
+UNDETERMINED_SU = 12**-0.5
 #: A direction with a larger su than this is taken as not seen by the data at all.
 UNSEEN_SU = 50.0
 #: A group has a part in what is not seen when its projection exceeds this.

@@ -102,7 +102,7 @@ def undetermined_notice(groups: OccupancyGroups, results: GroupResults) -> tuple
         Notice(
             "undetermined",
             f"the data do not determine the occupancy of {len(names)} "
-            f"groups; they keep what they had as far as their set allows: "
+            f"groups; they keep what they had as far as set and likelihood allow: "
             f"{listed(names, 12)}",
             groups.table.labels(atoms),
         ),

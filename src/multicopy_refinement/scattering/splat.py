@@ -23,7 +23,7 @@ from multicopy_refinement.scattering.threads import in_threads
 #: Grid spacing is d_min / (2 RATE).
 RATE = 1.5
 #: An atom reaches to where its density falls below this fraction of the map's highest peak.
-CUTOFF = 1e-5
+CUTOFF = 3e-6
 #: Grid points of atoms treated at once.
 _POINTS = 2_000_000
 
