@@ -20,6 +20,8 @@ def print_summary(console: Console, record: RunRecord, data: ReflectionData, out
     _print_data(console, record, data)
     console.print(_agreement(record))
     console.print(_changes(record))
+    if record.states:
+        console.print(_states(record))
     ended = record.status
     word = "Converged" if ended.converged else "[bold yellow]Not converged[/]"
     console.print(
@@ -78,19 +80,36 @@ def _changes(record: RunRecord) -> Table:
     table.add_column("group")
     for name in ("atoms", "before", "after", "su"):
         table.add_column(name, justify="right")
+    table.add_column("flags")
     for group in shown:
         table.add_row(*_row(group))
     return table
 
 
+def _states(record: RunRecord) -> Table:
+    title = "Sums that the data determine where they do not determine their members"
+    table = Table(title=title, title_justify="left")
+    table.add_column("state")
+    for name in ("occupancy", "su"):
+        table.add_column(name, justify="right")
+    for state in record.states[:MOST_GROUPS]:
+        su = "-" if state.su is None else f"{state.su:.3f}"
+        table.add_row(escape(state.name), f"{state.occupancy:.3f}", su)
+    if len(record.states) > MOST_GROUPS:
+        table.add_row(f"{len(record.states) - MOST_GROUPS} more in result.json", "", "")
+    return table
+
+
 def _row(group: Group) -> tuple[str, ...]:
     su = "-" if group.su is None else f"{group.su:.3f}"
+    flags = ", ".join(flag.replace("_", " ") for flag in group.flags)
     return (
         escape(group.name),
         str(group.n_atoms),
         f"{group.initial:.2f}",
         f"{group.occupancy:.3f}",
         su,
+        flags,
     )
 
 

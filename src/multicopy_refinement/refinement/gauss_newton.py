@@ -95,9 +95,9 @@ class _Scoring:
         self, problem: OccupancyProblem, b_shifts: BShifts | None, smallest_gain: float
     ) -> None:
         self.problem, self.b_shifts, self.smallest_gain = problem, b_shifts, smallest_gain
-        sums, _ = problem.constraints
-        pad = problem.n_groups if b_shifts is not None else 0
-        self.sums = np.pad(sums, ((0, 0), (0, pad)))
+        pad = ((0, 0), (0, problem.n_groups if b_shifts is not None else 0))
+        self.sums = np.pad(problem.sums.equalities[0], pad)
+        self.limits = np.pad(problem.sums.limits[0], pad)
         self._stiffness: FloatArray | None = None
 
     def log_prior(self, b_shift: FloatArray | None) -> float:
@@ -127,11 +127,15 @@ class _Scoring:
     ) -> tuple[Point | None, float]:
         """Return a better point, or None where no step promises or brings a gain."""
         low, high = self._bounds(point)
+        n = self.problem.n_groups
         diagonal = np.diag(equations.information)
         floor = np.maximum(diagonal, 1e-6 * max(float(diagonal.max(initial=0.0)), 1e-300))
         while damping <= _MOST_DAMPING:
             damped = equations.information + np.diag(damping * floor + 1e-9 * floor)
-            step = solve_step(damped, equations.gradient, self.sums, low, high)
+            room = self.problem.sums.limits[1] - self.limits[:, :n] @ point.occupancy
+            step = solve_step(
+                damped, equations.gradient, self.sums, low, high, limits=(self.limits, room)
+            )
             gain = float(equations.gradient @ step - 0.5 * step @ equations.information @ step)
             if gain < self.smallest_gain:
                 return None, damping
@@ -150,20 +154,9 @@ class _Scoring:
 
     def _moved(self, point: Point, step: FloatArray) -> Point:
         n = self.problem.n_groups
-        occupancy = exact_sums(np.clip(point.occupancy + step[:n], 0.0, 1.0), self.problem)
+        occupancy = self.problem.sums.restored(np.clip(point.occupancy + step[:n], 0.0, 1.0))
         b = None if point.b_shift is None else point.b_shift + step[n:]
         return Point(occupancy, b, self.problem.value(occupancy, b) + self.log_prior(b))
-
-
-def exact_sums(occupancy: FloatArray, problem: OccupancyProblem) -> FloatArray:
-    """Return occupancies whose sets sum to what they must to the last bit but rounding."""
-    member = problem.set_index >= 0
-    total = np.bincount(problem.set_index[member], occupancy[member])
-    exact = occupancy.copy()
-    wanted = problem.constraints[1]
-    factor = np.where(total > 0, wanted, 1.0) / np.where(total > 0, total, 1.0)
-    exact[member] *= factor[problem.set_index[member]]
-    return exact
 
 
 def null_space(sums: FloatArray, n: int) -> FloatArray:

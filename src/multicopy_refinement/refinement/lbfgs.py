@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.errors import OccupancyError
 from multicopy_refinement.parameters import OccupancyTensor, members_from_index
 from multicopy_refinement.refinement.problem import OccupancyProblem
 
@@ -25,7 +26,17 @@ def maximise(
         Occupancies, ``[n_groups]``, in [0, 1], sets summing to 1.
     max_iterations
         L-BFGS iterations (Nocedal 1980, Math. Comput. 35, 773), strong Wolfe line search.
+
+    Raises
+    ------
+    ValueError
+        Sums other than complete sets.
     """
+    if not problem.sums.complete.all() or (problem.sums.parent >= 0).any():
+        raise OccupancyError(
+            "L-BFGS in logits knows complete sets only; use gauss_newton for "
+            "sums of at most a total and for nested sets"
+        )
     occupancy = _parameters(problem, start)
     optimiser = torch.optim.LBFGS(
         [occupancy.refinable_params], max_iter=max_iterations, history_size=20,

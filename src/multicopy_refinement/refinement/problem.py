@@ -13,6 +13,7 @@ from torch import Tensor
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.experiment import Experiment
+from multicopy_refinement.refinement.constraints import SumConstraints
 from multicopy_refinement.scattering.basis import GroupBasis
 from multicopy_refinement.scattering.columns import GroupColumns, StoredColumns
 from multicopy_refinement.targets import Derivatives, Target
@@ -58,10 +59,8 @@ class OccupancyProblem:
         Log-likelihood of each reflection.
     work
         Bool ``[n]``.
-    set_index
-        Complete set of each group or -1, ``[n_groups]``, contiguous from 0.
-    totals
-        What the sets sum to, ``[n_sets]``; 1 each when left out.
+    sums
+        What the occupancies of sets sum to.
     """
 
     held: ComplexArray
@@ -70,38 +69,31 @@ class OccupancyProblem:
     s_squared: FloatArray
     target: Target
     work: BoolArray
-    set_index: IntArray
-    totals: FloatArray | None = None
+    sums: SumConstraints
+
+    @property
+    def set_index(self) -> IntArray:
+        """Set of each group or -1, ``[n_groups]``."""
+        return self.sums.set_index
 
     @property
     def n_groups(self) -> int:
         """Number of groups."""
         return self.columns.n_groups
 
-    @cached_property
+    @property
     def constraints(self) -> tuple[FloatArray, FloatArray]:
         """Matrix A and right side b of the sums A q = b."""
-        n_sets = int(self.set_index.max(initial=-1)) + 1
-        rows = np.zeros((n_sets, self.n_groups))
-        member = np.flatnonzero(self.set_index >= 0)
-        rows[self.set_index[member], member] = 1.0
-        return rows, np.ones(n_sets) if self.totals is None else self.totals
+        return self.sums.equalities
 
     def holding(self, group: int, occupancy: float) -> OccupancyProblem:
         """Return the problem of the other groups, with one held at an occupancy."""
         others = np.delete(np.arange(self.n_groups), group)
-        n_sets = int(self.set_index.max(initial=-1)) + 1
-        totals = np.array(self.constraints[1])
-        if self.set_index[group] >= 0:
-            totals[self.set_index[group]] -= occupancy
-        left = self.set_index[others]
-        kept = np.isin(np.arange(n_sets), left)
-        renumbered = np.cumsum(kept) - 1
         column = self.columns.members(np.array([group]))[0, : len(self.held)]
         return replace(
             self, held=self.held + occupancy * column,
             columns=StoredColumns(self.columns.members(others)),
-            set_index=np.where(left >= 0, renumbered[left], -1), totals=totals[kept],
+            sums=self.sums.holding(group, occupancy),
         )  # fmt: skip
 
     # ------------------------------------------------------------------ arrays
@@ -218,12 +210,17 @@ def _work_sum(derivatives: Derivatives, work: BoolArray) -> float:
 
 
 def occupancy_problem(
-    experiment: Experiment, basis: GroupBasis, set_index: IntArray
+    experiment: Experiment, basis: GroupBasis, sums: SumConstraints | IntArray
 ) -> OccupancyProblem:
-    """Return the problem of the present scale and error model."""
+    """Return the problem of the present scale and error model.
+
+    ``sums`` may be the complete set of each group or -1, ``[n_groups]``.
+    """
+    if not isinstance(sums, SumConstraints):
+        sums = SumConstraints.complete_sets(sums)
     overall, solvent = experiment.held_parts()
     n = len(overall)  # the basis may go on with reflections that were not observed
     return OccupancyProblem(
         basis.fixed[:n] + solvent, overall, basis.columns, experiment.data.s_squared,
-        experiment.target, experiment.data.work, set_index,
+        experiment.target, experiment.data.work, sums,
     )  # fmt: skip

@@ -157,7 +157,7 @@ def evidence(
     def work(first: int, last: int) -> None:
         for group in range(first, last):
             members = _members(problem, group)
-            change = _without(group, members, occupancy, information)
+            change = _without(problem, group, members, occupancy, information)
             gains[group] = here - problem.value_at(f + problem.change(members, change, b_shift))
 
     in_threads(work, problem.n_groups)
@@ -165,17 +165,27 @@ def evidence(
 
 
 def _members(problem: OccupancyProblem, group: int) -> IntArray:
+    """Return what moves when a group is left out: its complete set, and what it is parent of."""
     number = problem.set_index[group]
-    return np.array([group]) if number < 0 else np.flatnonzero(problem.set_index == number)
+    if number < 0 or not problem.sums.complete[number]:
+        mates = np.array([group])
+    else:
+        mates = np.flatnonzero(problem.set_index == number)
+    inner = np.flatnonzero(problem.sums.parent == group)
+    return np.concatenate([mates, np.flatnonzero(np.isin(problem.set_index, inner))])
 
 
 def _without(
-    group: int, members: IntArray, occupancy: FloatArray, information: FloatArray
+    problem: OccupancyProblem,
+    group: int,
+    members: IntArray,
+    occupancy: FloatArray,
+    information: FloatArray,
 ) -> FloatArray:
     """Return the changes of a set's members when one of them is left out."""
-    others = members[members != group]
-    change = np.zeros(len(members))
-    change[members == group] = -occupancy[group]
+    same_set = (problem.set_index[members] == problem.set_index[group]) & (members != group)
+    others = members[same_set]
+    change = np.where(same_set, 0.0, -occupancy[members])  # the group, and all that is nested in it
     if len(others) == 0:
         return change
     total = occupancy[others].sum()
@@ -190,7 +200,7 @@ def _without(
         moved = moved + solve_step(
             h + ridge, gradient, np.ones((1, len(others))), -start, 1 - start
         )
-    change[members != group] = moved
+    change[same_set] = moved
     return change
 
 

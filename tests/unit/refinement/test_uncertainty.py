@@ -263,7 +263,7 @@ def without(problem: OccupancyProblem, occupancy: np.ndarray, group: int) -> flo
     sums = np.vstack([problem.constraints[0], np.eye(n)[group]])
     absent = occupancy.copy()
     absent[group] = 0.0
-    q = gauss_newton.exact_sums(absent, problem)
+    q = problem.sums.restored(absent)
     for _ in range(40):
         at = problem.normal_equations(q)
         step = solve_step(at.information, at.gradient, sums, -q, 1 - q)

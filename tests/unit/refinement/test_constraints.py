@@ -1,0 +1,130 @@
+"""Sums of occupancies: complete, at most a total, and equal to a parent group's."""
+
+from dataclasses import replace
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import torch
+
+from multicopy_refinement import Model, read_reflections
+from multicopy_refinement.experiment import Experiment
+from multicopy_refinement.refinement import gauss_newton, lbfgs
+from multicopy_refinement.refinement.constraints import SumConstraints
+from multicopy_refinement.refinement.problem import occupancy_problem
+from multicopy_refinement.refinement.uncertainty import evidence, uncertainty
+from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.simulate import simulate, write_simulated
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory):
+    """The demo's groups without any sum, and the truth."""
+    demo = files("multicopy_refinement") / "demo"
+    truth = Model(dtype_float=torch.float64).load(str(demo / "truth.pdb"))
+    path = tmp_path_factory.mktemp("sums") / "data.mtz"
+    write_simulated(simulate(truth, 2.0, seed=2), truth, path)
+    refined = np.flatnonzero(truth.occupancy_groups.refined)
+    data = read_reflections(path)
+    basis = group_basis(truth, data.hkl, refined)
+    free = SumConstraints.complete_sets(np.full(len(refined), -1))
+    experiment = Experiment(truth, data)
+    return occupancy_problem(experiment, basis, free), truth.group_occupancies()[refined]
+
+
+def one_set(n: int, members: list[int], total: float, *, complete: bool, parent: int = -1):
+    index = np.full(n, -1)
+    index[members] = 0
+    return SumConstraints(index, np.array([total]), np.array([complete]), np.array([parent]))
+
+
+def test_an_upper_limit_that_is_not_reached_changes_nothing(problem):
+    plain, truth = problem
+    members = [3, 4]  # 0.55 and 0.45 in truth
+    limited = replace(plain, sums=one_set(plain.n_groups, members, 1.3, complete=False))
+    start = np.full(plain.n_groups, 0.3)
+    free = gauss_newton.maximise(plain, start).point
+    found = gauss_newton.maximise(limited, start).point
+    assert np.allclose(found.occupancy, free.occupancy, atol=1e-5)
+    assert np.abs(found.occupancy - truth).max() < 0.05
+
+
+def test_an_upper_limit_holds_at_every_step(problem, monkeypatch):
+    plain, _ = problem
+    members = [3, 4]
+    limited = replace(plain, sums=one_set(plain.n_groups, members, 0.8, complete=False))
+    sums = []
+    original = type(plain).f_model
+
+    def watched(self, occupancy, b_shift=None):
+        sums.append(occupancy[members].sum())
+        return original(self, occupancy, b_shift)
+
+    monkeypatch.setattr(type(plain), "f_model", watched)
+    found = gauss_newton.maximise(limited, np.full(plain.n_groups, 0.3)).point
+    assert found.occupancy[members].sum() == pytest.approx(0.8, abs=1e-6)
+    assert max(sums) <= 0.8 + 1e-9
+
+
+def test_nested_states_sum_to_their_parent(problem, monkeypatch):
+    """Two groups that sum to a third, which itself is a member of a complete set."""
+    plain, truth = problem
+    n = plain.n_groups
+    index = np.full(n, -1)
+    index[[5, 6]] = 0  # 0.82 + 0.18 = 1
+    index[[7, 8]] = 1  # must sum to group 5
+    sums = SumConstraints(index, np.ones(2), np.ones(2, dtype=bool), np.array([-1, 5]))
+    nested = replace(plain, sums=sums)
+    start = sums.restored(np.full(n, 0.5))
+    assert start[[7, 8]].sum() == pytest.approx(start[5])
+    worst = []
+    original = type(plain).f_model
+
+    def watched(self, occupancy, b_shift=None):
+        worst.append(abs(occupancy[[5, 6]].sum() - 1))
+        worst.append(abs(occupancy[[7, 8]].sum() - occupancy[5]))
+        return original(self, occupancy, b_shift)
+
+    monkeypatch.setattr(type(plain), "f_model", watched)
+    found = gauss_newton.maximise(nested, start).point
+    assert max(worst) < 1e-12
+    # the truth of 7 and 8 sums to 1, of 5 is 0.82: the parent is drawn up by its members
+    assert truth[5] < found.occupancy[5] < 1
+    su = uncertainty(nested, found.occupancy).su
+    assert su[5] == pytest.approx(su[6], rel=1e-6)
+    gains = evidence(
+        nested, found.occupancy, None, uncertainty(nested, found.occupancy).information
+    )
+    assert gains[5] > gains[7] > 0  # without the parent its members go, too
+
+
+def test_restored_keeps_ratios_and_order_of_nesting():
+    index = np.array([0, 0, 1, 1, -1])
+    sums = SumConstraints(index, np.ones(2), np.array([True, True]), np.array([-1, 1]))
+    found = sums.restored(np.array([0.2, 0.6, 0.1, 0.3, 0.4]))
+    assert np.allclose(found, [0.25, 0.75, 0.1875, 0.5625, 0.4])
+    assert np.allclose(sums.equalities[0] @ found, sums.equalities[1])
+
+
+def test_restored_lowers_what_exceeds_a_limit_only():
+    sums = one_set(3, [0, 1], 0.5, complete=False)
+    assert np.allclose(sums.restored(np.array([0.2, 0.1, 0.9])), [0.2, 0.1, 0.9])
+    assert np.allclose(sums.restored(np.array([0.6, 0.4, 0.9])), [0.3, 0.2, 0.9])
+
+
+def test_holding_a_parent_makes_its_value_the_total():
+    index = np.array([-1, 0, 0])
+    sums = SumConstraints(index, np.ones(1), np.ones(1, dtype=bool), np.array([0]))
+    held = sums.holding(0, 0.4)
+    assert held.totals.tolist() == [0.4]
+    assert held.parent.tolist() == [-1]
+    assert held.set_index.tolist() == [0, 0]
+    with pytest.raises(ValueError, match="nested"):
+        sums.holding(1, 0.2)
+
+
+def test_logits_refuse_other_sums(problem):
+    plain, _ = problem
+    limited = replace(plain, sums=one_set(plain.n_groups, [3, 4], 0.8, complete=False))
+    with pytest.raises(ValueError, match="complete sets only"):
+        lbfgs.maximise(limited, np.full(plain.n_groups, 0.3), max_iterations=3)
