@@ -50,3 +50,13 @@ def test_importing_the_package_does_not_import_torch():
     code = "import sys, multicopy_refinement; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_choices_of_the_command_line_are_those_of_the_library():
+    """They are written twice, since the library's own are slow to import."""
+    from multicopy_refinement.atoms.grouping import Grouping
+    from multicopy_refinement.cli import choices
+    from multicopy_refinement.targets import TargetKind
+
+    assert list(choices.Grouping) == list(Grouping)
+    assert list(choices.TargetKind) == list(TargetKind)
