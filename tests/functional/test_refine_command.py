@@ -436,7 +436,8 @@ def test_sf_mmcif_data_give_the_same(refine, demo, coarse, tmp_path):
     (tmp_path / "data-sf.cif").write_text(gemmi.MtzToCif().write_cif_to_string(mtz))
     out = refine(demo / "start.pdb", tmp_path / "data-sf.cif")
     assert _record(out)["data"]["n_free"] == _record(coarse)["data"]["n_free"]
-    _assert_same_occupancies(out, coarse, within=1e-4)
+    # amplitudes have fewer digits in the text, and a cycle may end within 0.001
+    _assert_same_occupancies(out, coarse, within=5e-4)
 
 
 def test_intensities_go_through_french_wilson(refine, demo, edited_mtz, truth):

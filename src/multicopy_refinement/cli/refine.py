@@ -170,9 +170,19 @@ def _log(solution: Solution, data: ReflectionData, notices: tuple[Notice, ...]) 
     )
     for notice in notices:
         logger.warning("%s: %s", notice.code, notice.message)
-    logger.info("scale: %s", solution.experiment.scale)
-    logger.info("start: %s", solution.initial)
-    logger.info("end: %s", solution.final)
+    scale = solution.experiment.scale
+    logger.info(
+        "scale: k %.4f, k_sol %.3f e/A^3, B_sol %.1f A^2", scale.k, scale.k_sol, scale.b_sol
+    )
+    for name, found in (("start", solution.initial), ("end", solution.final)):
+        free = "none" if found.r_free is None else f"{found.r_free:.4f}"
+        logger.info(
+            "%s: R-work %.4f, R-free %s, log-likelihood %.2f",
+            name,
+            found.r_work,
+            free,
+            found.log_likelihood,
+        )
     logger.info(
         "%s after %d cycles: %s",
         "converged" if solution.status.converged else "not converged",

@@ -26,6 +26,9 @@ from multicopy_refinement.reflections.preparation import (
     unique_observations,
 )
 
+#: Reflections without an observation are kept to this times the highest 1/d of those with one.
+FILLED_BEYOND = 1.05
+
 
 @dataclass(frozen=True, eq=False)
 class _Table:
@@ -121,8 +124,18 @@ def _assemble(
     observed: Observations, missing: Observations, cell: Cell, group: SpaceGroup,
     chosen: ObservedColumns, choice: FreeChoice, notices: list[Notice],
 ) -> ReflectionData:  # fmt: skip
-    finest = cell.inverse_d_squared(observed.hkl).max() * (1 + 1e-9)
-    missing = missing.select(cell.inverse_d_squared(missing.hkl) <= finest)
+    finest = cell.inverse_d_squared(observed.hkl).max() * FILLED_BEYOND**2
+    within = cell.inverse_d_squared(missing.hkl) <= finest
+    if not within.all():
+        notices.append(
+            Notice(
+                "reflections_beyond",
+                f"{int((~within).sum())} reflections without an "
+                "observation lie far beyond the resolution of those with one and are "
+                "left out of refined.mtz",
+            )
+        )
+        missing = missing.select(within)
     free = np.zeros(len(observed.hkl), dtype=bool)
     if choice.value is None:
         notices.append(

@@ -42,8 +42,8 @@ class ReflectionData:
     labels
         `DataLabels`.
     unobserved_hkl, unobserved_flags
-        Reflections that the file lists without an amplitude, and their flags, to the resolution of
-        those with one.
+        Reflections that the file lists without an amplitude, and their flags, to about the
+        resolution of those with one.
     notices
         What was dropped, merged or chosen.
     """
