@@ -43,7 +43,9 @@ class StructureFile:
     table
         Its atoms in the order of the file.
     cell, spacegroup
-        Of the crystal.
+        Of the crystal; None where the file lacks one of them.
+    crystal_fault
+        What is lacking then, and what to do.
     notices
         What was odd in it.
     content
@@ -55,8 +57,9 @@ class StructureFile:
     path: Path
     format: StructureFormat
     table: AtomTable
-    cell: Cell
-    spacegroup: SpaceGroup
+    cell: Cell | None
+    spacegroup: SpaceGroup | None
+    crystal_fault: str
     notices: tuple[Notice, ...]
     content: bytes
     order: IntArray
@@ -105,7 +108,7 @@ def read_structure(path: str | Path) -> StructureFile:
     form = _recognise(path, content)
     read = _read_pdb if form is StructureFormat.PDB else _read_mmcif
     parsed = read(path, content)
-    cell, group = _crystal(path, parsed.structure)
+    cell, group, fault = _crystal(path, parsed.structure)
     table = _table(parsed)
     _check_atoms(path, table)
     occupancy, notices = _occupancies(path, parsed.occupancies, table)
@@ -115,6 +118,7 @@ def read_structure(path: str | Path) -> StructureFile:
         table.with_occupancy(occupancy),
         cell,
         group,
+        fault,
         tuple(notices),
         content,
         parsed.order,
@@ -296,15 +300,18 @@ def _parse_mmcif(path: str | Path, block: gemmi.cif.Block) -> gemmi.Structure:
 # ---------------------------------------------------------------------- both
 
 
-def _crystal(path: str | Path, structure: gemmi.Structure) -> tuple[Cell, SpaceGroup]:
+def _crystal(
+    path: str | Path, structure: gemmi.Structure
+) -> tuple[Cell | None, SpaceGroup | None, str]:
+    """Return cell and space group, or None and what is lacking: groups need neither."""
     if not structure.cell.is_crystal():
-        raise ModelFileError(f"{path}: no unit cell; add a CRYST1 record or a _cell category")
+        return None, None, f"{path}: no unit cell; add a CRYST1 record or a _cell category"
     group: gemmi.SpaceGroup | None = structure.find_spacegroup()
     if group is None:
         name = structure.spacegroup_hm
         known = f"space group {name!r} is not known" if name else "no space group"
-        raise ModelFileError(f"{path}: {known}; put one into CRYST1 or _symmetry")
-    return Cell(*structure.cell.parameters), SpaceGroup(group.xhm())
+        return None, None, f"{path}: {known}; put one into CRYST1 or _symmetry"
+    return Cell(*structure.cell.parameters), SpaceGroup(group.xhm()), ""
 
 
 def _table(parsed: _Parsed) -> AtomTable:

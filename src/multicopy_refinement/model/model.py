@@ -18,7 +18,7 @@ from multicopy_refinement.atoms.groups import OccupancyGroups
 from multicopy_refinement.atoms.rules import SharingRule, apply_sharing_rules
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
-from multicopy_refinement.errors import MulticopyError, OutputError
+from multicopy_refinement.errors import ModelFileError, MulticopyError, OutputError
 from multicopy_refinement.io.structure import StructureFile, read_structure
 from multicopy_refinement.io.write_structure import AtomValues, write_mmcif, write_pdb
 from multicopy_refinement.notices import Notice, listed
@@ -60,7 +60,7 @@ class Model(nn.Module):
     table
         `AtomTable`, the atoms as read.
     cell, spacegroup
-        Of the crystal.
+        Of the crystal. A file without them can be loaded and grouped; asking for them is an error.
     occupancy_groups
         `OccupancyGroups`: names, members, sets, and why each group exists.
     notices
@@ -72,8 +72,6 @@ class Model(nn.Module):
     u_aniso: MixedTensor
     occupancy: nn.Module
     table: AtomTable
-    cell: Cell
-    spacegroup: SpaceGroup
     anisotropic: Tensor
     occupancy_groups: OccupancyGroups
     notices: tuple[Notice, ...]
@@ -114,7 +112,7 @@ class Model(nn.Module):
         """
         source = read_structure(path)
         self._source = source
-        self.table, self.cell, self.spacegroup = source.table, source.cell, source.spacegroup
+        self.table = source.table
         self.__dict__.pop("pdb", None)
         result = group_atoms(self.table, grouping)
         if sharing_rules:
@@ -180,6 +178,20 @@ class Model(nn.Module):
         return self.table.to_frame()
 
     @property
+    def cell(self) -> Cell:
+        """Unit cell; a `ModelFileError` where the file has none."""
+        if self.source.cell is None:
+            raise ModelFileError(self.source.crystal_fault)
+        return self.source.cell
+
+    @property
+    def spacegroup(self) -> SpaceGroup:
+        """Space group; a `ModelFileError` where the file has none."""
+        if self.source.spacegroup is None:
+            raise ModelFileError(self.source.crystal_fault)
+        return self.source.spacegroup
+
+    @property
     def source(self) -> StructureFile:
         """The file that was loaded."""
         if self._source is None:
@@ -190,11 +202,11 @@ class Model(nn.Module):
         """Say what the model holds, for ``repr``."""
         if self._source is None:
             return "empty"
-        groups = self.occupancy_groups
+        groups, spacegroup = self.occupancy_groups, self.source.spacegroup
         return (
             f"{self.source.path.name!r}, atoms={len(self.table)}, groups={len(groups)}, "
             f"refined groups={int(groups.refined.sum())}, sets={len(groups.sets)}, "
-            f"space group={self.spacegroup.name!r}"
+            f"space group={str(spacegroup.name) if spacegroup else None!r}"
         )
 
     def _log(self) -> None:

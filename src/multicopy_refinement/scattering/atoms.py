@@ -22,10 +22,18 @@ class AtomicModel(Protocol):
     """What scattering needs of a model; `multicopy_refinement.Model` is one."""
 
     table: AtomTable
-    cell: Cell
-    spacegroup: SpaceGroup
     anisotropic: Tensor
     occupancy_groups: OccupancyGroups
+
+    @property
+    def cell(self) -> Cell:
+        """Unit cell."""
+        ...
+
+    @property
+    def spacegroup(self) -> SpaceGroup:
+        """Space group."""
+        ...
 
     @property
     def xyz(self) -> Callable[[], Tensor]:

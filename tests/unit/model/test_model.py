@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from helpers import CRYST1, atom_line, pdb_text, residue_lines, write_text
+from multicopy_refinement import structure_factors
 from multicopy_refinement.atoms.table import FRAME_COLUMNS
 from multicopy_refinement.errors import InputError, ModelFileError, MulticopyError, OutputError
 from multicopy_refinement.model import MixedTensor, Model, OccupancyTensor, PositiveMixedTensor
@@ -166,8 +167,6 @@ def test_verbose_logs_and_never_prints(pdb_path, caplog, capsys):
         (b"hello\n", "neither a PDB nor an mmCIF"),
         (b"\x1f\x8bnot gzip", "damaged gzip"),
         ("\n".join([CRYST1, "END"]).encode(), "no atoms"),
-        ("\n".join(VALINE).encode(), "no unit cell"),
-        (TEXT.replace("P 1", "P 9").encode(), "space group 'P 9' is not known"),
         (TEXT.replace("  0.80  7.25", "  x.80  7.25").encode(), "'x.80' of atom A/2C/ALA/N"),
         (TEXT.replace("  0.80  7.25", "   nan  7.25").encode(), "'nan' of atom A/2C/ALA/N"),
         (b"data_x\n_cell.length_a 10\n", "no atoms"),
@@ -180,6 +179,25 @@ def test_unusable_files_are_refused_in_one_line_that_names_the_file(content, mes
         Model().load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\n".join(VALINE), "no unit cell"),
+        (TEXT.replace("P 1", "P 9"), "space group 'P 9' is not known"),
+    ],
+)
+def test_without_a_crystal_there_are_groups_but_no_structure_factors(text, message, tmp_path):
+    path = tmp_path / "no-crystal.pdb"
+    path.write_text(text)
+    model = Model().load(path)
+    assert model.occupancy.collapsed_shape[0] == len(model.occupancy_groups) > 0
+    assert "space group=None" in repr(model)
+    for ask in (lambda: model.cell, lambda: structure_factors(model, [[1, 0, 0]])):
+        with pytest.raises(ModelFileError, match=message) as caught:
+            ask()
+        assert str(path) in str(caught.value)
 
 
 def test_a_file_that_is_not_there(tmp_path):
