@@ -14,7 +14,7 @@ from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import ReflectionFileError
 from multicopy_refinement.io.columns import ObservedColumns, Quantity, find_columns
-from multicopy_refinement.io.text import read_bytes
+from multicopy_refinement.io.text import one_line, read_bytes
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.reflections.data import DataLabels, ReflectionData
 from multicopy_refinement.reflections.free_flags import FreeChoice, choose_free_set
@@ -218,7 +218,7 @@ def _parse_mtz(path: str | Path, content: bytes) -> gemmi.Mtz:
         try:
             return gemmi.read_mtz_file(plain.name)
         except (RuntimeError, ValueError) as fault:
-            reason = _one_line(fault).replace(plain.name, "").rstrip(": ")
+            reason = one_line(fault).replace(plain.name, "").rstrip(": ")
             raise ReflectionFileError(f"{path}: damaged MTZ file: {reason}") from None
 
 
@@ -230,7 +230,7 @@ def _parse_cif(path: str | Path, content: bytes) -> gemmi.Mtz:
             raise ReflectionFileError(f"{path}: no reflections in the file")
         return gemmi.CifToMtz().convert_block_to_mtz(merged[0])
     except (RuntimeError, ValueError) as fault:
-        raise ReflectionFileError(f"{path}: not a readable SF-mmCIF: {_one_line(fault)}") from None
+        raise ReflectionFileError(f"{path}: not a readable SF-mmCIF: {one_line(fault)}") from None
 
 
 def _table(mtz: gemmi.Mtz) -> _Table:
@@ -240,7 +240,3 @@ def _table(mtz: gemmi.Mtz) -> _Table:
     cell = Cell(*mtz.cell.parameters) if mtz.cell.is_crystal() else None
     group = SpaceGroup(mtz.spacegroup.xhm()) if mtz.spacegroup is not None else None
     return _Table(columns, values, hkl, cell, group)
-
-
-def _one_line(fault: Exception) -> str:
-    return " ".join(str(fault).split())

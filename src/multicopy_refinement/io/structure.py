@@ -15,7 +15,7 @@ from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import ModelFileError
-from multicopy_refinement.io.text import fixed_columns, integers, parse_unique, read_bytes
+from multicopy_refinement.io.text import fixed_columns, integers, one_line, parse_unique, read_bytes
 from multicopy_refinement.notices import Notice, listed
 
 _PDB_RECORD = re.compile(rb"^(ATOM  |HETATM|CRYST1|HEADER|REMARK|MODEL )", re.MULTILINE)
@@ -211,7 +211,7 @@ def _parse_pdb(path: str | Path, content: bytes) -> gemmi.Structure:
     try:
         return gemmi.read_pdb_string(content)
     except (RuntimeError, ValueError) as fault:
-        raise ModelFileError(f"{path}: not a readable PDB file: {_one_line(fault)}") from None
+        raise ModelFileError(f"{path}: not a readable PDB file: {one_line(fault)}") from None
 
 
 def _renumbered(content: bytes, start: IntArray, end: IntArray) -> bytes:
@@ -278,7 +278,7 @@ def model_block(path: str | Path, content: bytes) -> gemmi.cif.Block:
     try:
         document = gemmi.cif.read_string(content)
     except (RuntimeError, ValueError) as fault:
-        raise ModelFileError(f"{path}: not a readable mmCIF file: {_one_line(fault)}") from None
+        raise ModelFileError(f"{path}: not a readable mmCIF file: {one_line(fault)}") from None
     for block in document:
         if len(block.find_mmcif_category("_atom_site.")) > 0:
             return block
@@ -294,7 +294,7 @@ def _parse_mmcif(path: str | Path, block: gemmi.cif.Block) -> gemmi.Structure:
     try:
         return gemmi.make_structure_from_block(block)
     except (RuntimeError, ValueError) as fault:
-        raise ModelFileError(f"{path}: not a readable mmCIF file: {_one_line(fault)}") from None
+        raise ModelFileError(f"{path}: not a readable mmCIF file: {one_line(fault)}") from None
 
 
 # ---------------------------------------------------------------------- both
@@ -401,7 +401,3 @@ def _occupancies(
             labels,
         )
     ]
-
-
-def _one_line(fault: Exception) -> str:
-    return " ".join(str(fault).split())

@@ -33,6 +33,11 @@ def read_bytes(path: str | Path, error: type[InputError]) -> bytes:
     return content
 
 
+def one_line(fault: Exception) -> str:
+    """Return what a library says of a fault, without its line breaks."""
+    return " ".join(str(fault).split())
+
+
 def parse_number(text: str) -> float | None:
     """Return a number, its uncertainty in brackets left out, or None where there is none.
 

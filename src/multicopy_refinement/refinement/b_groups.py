@@ -8,7 +8,7 @@ import torch
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.model import Model
 from multicopy_refinement.refinement.gauss_newton import BShifts
-from multicopy_refinement.scattering.atoms import EIGHT_PI_SQUARED
+from multicopy_refinement.scattering.atoms import EIGHT_PI_SQUARED, symmetric_matrices
 
 #: No atom's B factor (or 8 pi^2 times a principal U) falls below this, in A^2.
 B_FLOOR = 0.5
@@ -19,7 +19,7 @@ def equivalent_b(model: Model) -> FloatArray:
     table = model.table
     b = np.array(table.b_iso)
     if table.anisotropic.any():
-        u = table.u_aniso[table.anisotropic][:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
+        u = symmetric_matrices(torch.as_tensor(table.u_aniso[table.anisotropic])).numpy()
         b[table.anisotropic] = EIGHT_PI_SQUARED * np.linalg.eigvalsh(u)[:, 0]
     return b
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
+from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.grouping import number_sets
 from multicopy_refinement.experiment import Experiment, Statistics, check_same_crystal
 from multicopy_refinement.model import Model
@@ -119,7 +119,7 @@ class _Run:
             groups=self.groups, occupancy=occupancy, results=results, states=states,
             initial=initial, final=final, status=status, notices=self._notices(results),
             seconds=self.seconds, experiment=self.experiment,
-            listed_f_calc=self._listed_f_calc(self.occupancy, self.b_shift), options=self.options,
+            listed_f_calc=self.basis.f_calc(self.occupancy, self.b_shift), options=self.options,
         )  # fmt: skip
 
     # ------------------------------------------------------------------ macrocycles
@@ -202,14 +202,11 @@ class _Run:
 
     def _f_calc(self) -> torch.Tensor:
         """Return F_calc at the observed reflections."""
-        return torch.as_tensor(self._listed_f_calc(self.occupancy, self.b_shift)[: self.n_observed])
-
-    def _listed_f_calc(self, occupancy: FloatArray, b_shift: FloatArray | None) -> ComplexArray:
-        return self.basis.f_calc(occupancy, b_shift)
+        return torch.as_tensor(self.basis.f_calc(self.occupancy, self.b_shift)[: self.n_observed])
 
     def _f_model(self, occupancy: FloatArray, b_shift: FloatArray | None) -> torch.Tensor:
         """Return F_model under the present mask, scale and errors."""
-        f_calc = self._listed_f_calc(occupancy, b_shift)[: self.n_observed]
+        f_calc = self.basis.f_calc(occupancy, b_shift)[: self.n_observed]
         with torch.no_grad():
             return self.experiment.forward(torch.as_tensor(f_calc))
 

@@ -14,7 +14,7 @@ from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.errors import StaleBasisError
 from multicopy_refinement.scattering.atoms import AtomicModel, ScatteringAtoms, atoms_of
 from multicopy_refinement.scattering.columns import GroupColumns, make_columns
-from multicopy_refinement.scattering.splat import plan_splat, splat_structure_factors
+from multicopy_refinement.scattering.splat import splat_structure_factors
 
 #: Bytes that group structure factors may take; past it they are made block by block.
 MEMORY_LIMIT = 2 * 2**30
@@ -155,6 +155,4 @@ def _double(atoms: ScatteringAtoms) -> ScatteringAtoms:
 def _fixed_part(atoms: ScatteringAtoms, held: Tensor, hkl: IntArray) -> ComplexArray:
     if not bool(held.any()):
         return np.zeros(len(hkl), dtype=np.complex128)
-    part = atoms.select(held)
-    d_min = float(1 / np.sqrt(atoms.cell.inverse_d_squared(hkl).max()))
-    return np.asarray(splat_structure_factors(part, hkl, plan_splat(part, d_min)).numpy())
+    return np.asarray(splat_structure_factors(atoms.select(held), hkl).numpy())

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
-from multicopy_refinement.scattering.atoms import ScatteringAtoms
-from multicopy_refinement.scattering.splat import plan_splat, splat_structure_factors
+from multicopy_refinement.scattering.atoms import ScatteringAtoms, symmetric_matrices
+from multicopy_refinement.scattering.splat import splat_structure_factors
 from multicopy_refinement.scattering.threads import in_threads
 
 #: Steps in s^2 of the tables of f exp(-B s^2/4); quadratic interpolation errs by less than 1e-6.
@@ -132,9 +132,8 @@ def _cheaper_on_grid(
 def grid_column(atoms: ScatteringAtoms, hkl: IntArray) -> ComplexArray:
     """Return the structure factors of atoms at occupancy 1 by density and FFT, complex ``[n]``."""
     whole = replace(atoms, occupancy=torch.ones_like(atoms.occupancy))
-    d_min = float(1 / np.sqrt(atoms.cell.inverse_d_squared(hkl).max()))
     with torch.no_grad():
-        return np.asarray(splat_structure_factors(whole, hkl, plan_splat(whole, d_min)).numpy())
+        return np.asarray(splat_structure_factors(whole, hkl).numpy())
 
 
 def direct_columns(
@@ -210,6 +209,6 @@ def _amplitude_tables(atoms: ScatteringAtoms, s_squared: Tensor) -> FloatArray:
 
 def _u_star(atoms: ScatteringAtoms) -> FloatArray:
     f = atoms.cell.fractionalization
-    u = atoms.u.numpy()[:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
+    u = symmetric_matrices(atoms.u).numpy()
     star = _TWO_PI_SQUARED * np.einsum("ij,ajk,lk->ail", f, u, f)
     return np.ascontiguousarray(star[:, [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]])
