@@ -9,7 +9,8 @@ The tree::
     |   `-- OutputError          a place to write to
     |-- OccupancyError           (ValueError) values, masks, groups or sets that cannot be
     |   `-- ConformationError    (AssertionError) a conformation whose atoms are in several groups
-    `-- StaleBasisError          a basis used with a model that has changed since it was made
+    |-- StaleBasisError          a basis used with a model that has changed since it was made
+    `-- GradientError            (RuntimeError) derivatives that a calculation does not have
 
 Not converging is a status of a solution, not an exception.
 """
@@ -45,3 +46,7 @@ class ConformationError(OccupancyError, AssertionError):
 
 class StaleBasisError(MulticopyError):
     """Group structure factors used with a model that is no longer the one they were made from."""
+
+
+class GradientError(MulticopyError, RuntimeError):
+    """A derivative was asked for that a calculation does not have."""

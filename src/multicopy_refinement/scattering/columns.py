@@ -163,7 +163,7 @@ def direct_columns(
 def _sums(
     atoms: ScatteringAtoms, group: IntArray, n_groups: int, hkl: IntArray
 ) -> tuple[FloatArray, FloatArray]:
-    from multicopy_refinement.scattering.kernels import add_group_sums
+    from multicopy_refinement.scattering.kernels.group_sums import add_group_sums
 
     s_squared = atoms.cell.inverse_d_squared(hkl)
     top = float(s_squared.max()) * (1 + 1e-9)

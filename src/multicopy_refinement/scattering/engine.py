@@ -11,7 +11,8 @@ from torch import Tensor
 from multicopy_refinement._typing import IntArray
 from multicopy_refinement.scattering.atoms import AtomicModel, atoms_of
 from multicopy_refinement.scattering.direct import direct_sum
-from multicopy_refinement.scattering.splat import plan_splat, splat_structure_factors
+from multicopy_refinement.scattering.plan import ACCURACY, plan_splat
+from multicopy_refinement.scattering.splat import splat_structure_factors
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -30,6 +31,7 @@ def structure_factors(
     *,
     d_min: float | None = None,
     method: str | Method = Method.FFT,
+    accuracy: float = ACCURACY,
 ) -> Tensor:
     """Return F_calc of a model, without bulk solvent.
 
@@ -42,7 +44,12 @@ def structure_factors(
     d_min
         Resolution in A that sets the grid; that of the highest index when left out.
     method
-        ``"fft"`` (density and FFT), or ``"direct"`` (direct summation, the reference).
+        ``"fft"`` (density and FFT; gradients once), or ``"direct"`` (direct summation, the
+        reference, differentiable any number of times).
+    accuracy
+        Relative error that is asked of ``"fft"``: sqrt(sum |F - F_direct|^2 / sum |F_direct|^2),
+        1e-9 to 0.1. It sets grid spacing, blur and the reach of atoms; the grid is float32 down
+        to 1e-5, float64 below.
 
     Returns
     -------
@@ -55,4 +62,4 @@ def structure_factors(
         return direct_sum(atoms, indices)
     highest = float(atoms.cell.inverse_d_squared(indices).max(initial=1e-4))
     finest = highest**-0.5 if d_min is None else min(d_min, highest**-0.5)
-    return splat_structure_factors(atoms, indices, plan_splat(atoms, finest))
+    return splat_structure_factors(atoms, indices, plan_splat(atoms, finest, accuracy=accuracy))

@@ -2,303 +2,49 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from multicopy_refinement._typing import FloatArray, IntArray
-from multicopy_refinement.crystal.grid import grid_size
-from multicopy_refinement.scattering.atoms import (
-    EIGHT_PI_SQUARED,
-    ScatteringAtoms,
-    symmetric_matrices,
-)
-from multicopy_refinement.scattering.threads import in_threads
-
-#: Grid spacing is d_min / (2 RATE).
-RATE = 1.5
-#: An atom reaches to where its density falls below this fraction of the map's highest peak.
-CUTOFF = 3e-6
-#: Grid points of atoms treated at once.
-_POINTS = 2_000_000
-
-
-@dataclass(frozen=True)
-class SplatPlan:
-    """Grid, blur and reach for a model at a resolution.
-
-    Attributes
-    ----------
-    size
-        Grid points along a, b, c.
-    blur
-        B in A^2 added to every atom and divided out of F: without it sharp atoms alias.
-    cutoff
-        See `CUTOFF`.
-    """
-
-    size: tuple[int, int, int]
-    blur: float
-    cutoff: float = CUTOFF
-
-
-def plan_splat(
-    atoms: ScatteringAtoms, d_min: float, *, rate: float = RATE, cutoff: float = CUTOFF
-) -> SplatPlan:
-    """Return the plan for a resolution in A.
-
-    The blur max(0, 8 pi^2 spacing^2 / 1.1 - B_min) is that of REFMAC, as gemmi documents it.
-    """
-    spacing = d_min / (2 * rate)
-    blur = float(max(0.0, EIGHT_PI_SQUARED * spacing**2 / 1.1 - atoms.smallest_b()))
-    return SplatPlan(grid_size(atoms.cell, atoms.spacegroup, spacing), blur, cutoff)
+from multicopy_refinement._typing import IntArray
+from multicopy_refinement.scattering.atoms import ScatteringAtoms
+from multicopy_refinement.scattering.plan import ACCURACY, SplatPlan, plan_splat
+from multicopy_refinement.scattering.torch_splat import torch_structure_factors
 
 
 def splat_structure_factors(
-    atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan | None = None
+    atoms: ScatteringAtoms,
+    hkl: IntArray,
+    plan: SplatPlan | None = None,
+    *,
+    accuracy: float = ACCURACY,
 ) -> Tensor:
-    """Return F of `direct_sum` by density and FFT, complex ``[n]``, differentiable.
+    """Return F of `direct_sum` by density and FFT, complex ``[n]``, once differentiable.
 
     With F_asu the transform of the asymmetric unit, F(h) = sum_(R,t) F_asu(R'h) exp(2 pi i h.t).
+    Tensors of the CPU go through compiled loops, those of other devices through torch.
+
+    Parameters
+    ----------
+    plan
+        Grid and blur; for the highest of ``hkl`` and the accuracy when left out.
+
+    Raises
+    ------
+    ValueError
+        If the grid of a plan is too coarse for ``hkl``.
     """
-    s_squared = atoms.cell.inverse_d_squared(hkl)
     if plan is None:
-        plan = plan_splat(atoms, float(1 / np.sqrt(s_squared.max())))
-    transform = torch.fft.rfftn(density(atoms, plan))
-    return _gather(transform, atoms, hkl, s_squared, plan)
+        highest = float(atoms.cell.inverse_d_squared(hkl).max(initial=1e-4))
+        plan = plan_splat(atoms, highest**-0.5, accuracy=accuracy)
+    for axis, size in enumerate(plan.size):
+        if len(hkl) and 2 * max(_largest(atoms, hkl, axis), 0) >= size:
+            raise ValueError(f"a grid of {plan.size} points is too coarse for these indices")
+    if atoms.xyz.device.type == "cpu":
+        from multicopy_refinement.scattering.compiled import compiled_structure_factors
+
+        return compiled_structure_factors(atoms, hkl, plan)
+    return torch_structure_factors(atoms, hkl, plan)
 
 
-def density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
-    """Return the blurred density of the asymmetric unit's atoms in e/A^3, of the plan's size."""
-    if not atoms.differentiable and atoms.xyz.device.type == "cpu":
-        return compiled_density(atoms, plan)
-    volume = math.prod(plan.size)
-    grid = torch.zeros(volume, dtype=atoms.xyz.dtype, device=atoms.xyz.device)
-    for kind in (False, True):
-        chosen = atoms.anisotropic == kind
-        if not bool(chosen.any()):
-            continue
-        part = atoms.select(chosen)
-        radii = reach(part, plan)
-        for block, half_widths in _blocks(radii, part, plan):
-            piece = part.select(block)
-            arguments = (piece, radii[block], half_widths, plan, kind)
-            if atoms.differentiable:
-                place, values = checkpoint(_splat_block, *arguments, use_reentrant=False)
-            else:
-                place, values = _splat_block(*arguments)
-            grid = grid.index_add(0, place.reshape(-1), values.reshape(-1))
-    return grid.reshape(plan.size)
-
-
-#: Step in the exponent of the steepest Gaussian of a density table; cubic interpolation between
-#: values and slopes errs by its fourth power over 384, a millionth of the peak.
-_TABLE_STEP = 0.15
-
-
-def compiled_density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
-    """Return `density` by compiled loops, in float64, without gradients."""
-    from multicopy_refinement.scattering.kernels import splat_slab
-
-    with torch.no_grad():
-        kinds = [torch.nonzero(atoms.anisotropic == kind)[:, 0] for kind in (False, True)]
-        radius = np.empty(len(atoms))
-        for rows in kinds:
-            radius[rows.numpy()] = reach(atoms.select(rows), plan).double().numpy()
-        isotropic = _density_tables(atoms.select(kinds[0]), radius[kinds[0].numpy()], plan)
-        tables = np.zeros((len(atoms), *isotropic.shape[1:]))
-        tables[kinds[0].numpy()] = isotropic
-        heights, inverses = np.zeros((len(atoms), 5)), np.zeros((len(atoms), 5, 6))
-        gaussians = _gaussians(atoms.select(kinds[1]), plan.blur)
-        heights[kinds[1].numpy()] = gaussians[0].double().numpy()
-        inverses[kinds[1].numpy()] = gaussians[1].double().numpy()[..., [0, 4, 8, 1, 2, 5]]
-        fractional = atoms.xyz.double().numpy() @ atoms.cell.fractionalization.T
-        occupancy = atoms.occupancy.double().numpy()
-    grid = np.zeros(plan.size)
-    box = radius[:, None] * atoms.cell.reciprocal_lengths
-
-    def work(first: int, last: int) -> None:
-        splat_slab(
-            first, last, grid, fractional, occupancy, radius, box, atoms.cell.orthogonalization,
-            tables, heights, inverses, atoms.anisotropic.numpy(),
-        )  # fmt: skip
-
-    in_threads(work, plan.size[0])
-    return torch.as_tensor(grid).to(atoms.xyz.dtype)
-
-
-def _density_tables(atoms: ScatteringAtoms, radius: np.ndarray, plan: SplatPlan) -> np.ndarray:
-    """Return the density of isotropic atoms and its change per step in r^2, ``[n, steps, 2]``."""
-    total = atoms.b_iso[:, None].double() + atoms.b.double() + plan.blur
-    height = atoms.a.double() * (4 * math.pi / total) ** 1.5
-    rate = -4 * math.pi**2 / total
-    limit = torch.as_tensor(radius) ** 2
-    steepest = float((-rate.amin(dim=1) * limit).max()) if len(atoms) else 1.0
-    steps = int(np.clip(steepest / _TABLE_STEP, 16, 16384))
-    tables = np.empty((len(atoms), steps + 2, 2))
-    place = torch.arange(steps + 2, dtype=torch.float64) / steps
-    for rows in torch.arange(len(atoms)).split(max(1, 2_000_000 // steps)):
-        r_squared = limit[rows, None] * place
-        value = slope = torch.zeros_like(r_squared)
-        for i in range(total.shape[1]):
-            part = height[rows, i, None] * torch.exp(rate[rows, i, None] * r_squared)
-            value, slope = value + part, slope + rate[rows, i, None] * part
-        tables[rows.numpy(), :, 0] = value.numpy()
-        tables[rows.numpy(), :, 1] = (slope * (limit[rows, None] / steps)).numpy()
-    return tables
-
-
-def _gaussians(atoms: ScatteringAtoms, blur: float) -> tuple[Tensor, Tensor]:
-    """Return heights ``[n, 5]`` and inverse widths ``[n, 5, 9]`` of anisotropic atoms."""
-    identity = torch.eye(3, dtype=atoms.u.dtype, device=atoms.u.device)
-    spread = ((atoms.b + blur) / EIGHT_PI_SQUARED)[:, :, None, None] * identity
-    widened = symmetric_matrices(atoms.u)[:, None] + spread
-    heights = atoms.a / torch.sqrt((2 * math.pi) ** 3 * torch.linalg.det(widened))
-    return heights, torch.linalg.inv(widened).reshape(len(atoms), 5, 9)
-
-
-def reach(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
-    """Return the radius in A at which each atom is cut off, ``[n]``, for occupancy 1."""
-    with torch.no_grad():
-        if len(atoms) == 0:
-            return atoms.b_iso.new_zeros(0)
-        if bool(atoms.anisotropic[0]):
-            principal = torch.linalg.eigvalsh(symmetric_matrices(atoms.u)).clamp_min(1e-6)
-            b = EIGHT_PI_SQUARED * principal.double()
-        else:
-            b = atoms.b_iso.double()[:, None].expand(-1, 3)
-        total = b[:, None, :] + atoms.b.double()[:, :, None] + plan.blur
-        peak = atoms.a.double() * ((4 * math.pi / total) ** 0.5).prod(dim=2)
-        widest = total.amax(dim=2)
-        limit = plan.cutoff * peak.sum(1).max()
-        radius = torch.arange(0.25, 40.0, 0.05, dtype=torch.float64, device=peak.device)
-        out = torch.empty(len(atoms), dtype=atoms.b_iso.dtype, device=peak.device)
-        for rows in torch.arange(len(atoms), device=peak.device).split(4096):
-            fall = torch.exp(-4 * math.pi**2 * radius**2 / widest[rows, :, None])
-            far = (peak[rows, :, None].abs() * fall).sum(1) > limit
-            out[rows] = radius[far.sum(1).clamp_max(len(radius) - 1)].to(out.dtype)
-        return out
-
-
-def _blocks(
-    radii: Tensor, atoms: ScatteringAtoms, plan: SplatPlan
-) -> Iterator[tuple[Tensor, tuple[int, int, int]]]:
-    """Give blocks of atoms of like reach, and the half-widths of their boxes in grid points."""
-    order = torch.argsort(radii)
-    steps = atoms.cell.reciprocal_lengths * np.array(plan.size)
-    sorted_radii = radii[order].double().cpu().numpy()
-    start = 0
-    while start < len(order):
-        # the box of the last atom of a block serves all of them
-        stop = start + 1
-        points = float(np.prod(2 * sorted_radii[start] * steps + 3))
-        stop = min(len(order), start + max(1, int(_POINTS / points)))
-        stop = start + int(
-            np.searchsorted(sorted_radii[start:stop], 1.15 * sorted_radii[start], side="right")
-        )
-        half = np.ceil(sorted_radii[stop - 1] * steps + 0.5).astype(int)
-        yield order[start:stop], (int(half[0]), int(half[1]), int(half[2]))
-        start = stop
-
-
-def _splat_block(
-    atoms: ScatteringAtoms, radii: Tensor, half: tuple[int, int, int], plan: SplatPlan,
-    anisotropic: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Return grid places and densities of a block of atoms, both ``[n, points]``."""
-    dtype, device = atoms.xyz.dtype, atoms.xyz.device
-    size = torch.tensor(plan.size, device=atoms.xyz.device)
-    orthogonalization = torch.as_tensor(atoms.cell.orthogonalization, dtype=dtype, device=device)
-    fractional = (
-        atoms.xyz @ torch.as_tensor(atoms.cell.fractionalization, dtype=dtype, device=device).T
-    )
-    nearest = torch.round(fractional.detach() * size)
-    centre = (nearest / size - fractional) @ orthogonalization.T
-    offsets = _offsets(half, atoms, plan, float(radii.max())).to(atoms.xyz.device)
-    steps = (offsets.to(atoms.xyz.dtype) / size) @ orthogonalization.T
-    r_squared = _quadratic(centre, steps)
-    inside = r_squared < (radii**2)[:, None]
-    if anisotropic:
-        values = _anisotropic_density(atoms, centre, steps, plan.blur)
-    else:
-        values = _isotropic_density(atoms, r_squared, plan.blur)
-    values = torch.where(inside, values * atoms.occupancy[:, None], 0.0)
-    axes = [
-        torch.remainder(nearest[:, i, None].long() + offsets[:, i], plan.size[i]) for i in range(3)
-    ]
-    return (axes[0] * plan.size[1] + axes[1]) * plan.size[2] + axes[2], values
-
-
-def _offsets(
-    half: tuple[int, int, int], atoms: ScatteringAtoms, plan: SplatPlan, radius: float
-) -> Tensor:
-    """Return integer offsets ``[points, 3]`` of a box, those left out that no atom can reach."""
-    ranges = [torch.arange(-h, h + 1) for h in half]
-    box = torch.cartesian_prod(*ranges)
-    step = torch.as_tensor(atoms.cell.orthogonalization / np.array(plan.size)).T
-    distance = (box.double() @ step).norm(dim=1)
-    diagonal = 0.5 * float(step.norm(dim=1).sum())  # an atom is at most this far from its point
-    return box[distance < radius + diagonal]
-
-
-def _quadratic(centre: Tensor, steps: Tensor) -> Tensor:
-    """Return |centre + step|^2 for all pairs, ``[n, points]``."""
-    return ((centre**2).sum(1)[:, None] + 2 * centre @ steps.T + (steps**2).sum(1)).clamp_min(0.0)
-
-
-def _isotropic_density(atoms: ScatteringAtoms, r_squared: Tensor, blur: float) -> Tensor:
-    """Return sum_i a_i (4 pi/B_i)^(3/2) exp(-4 pi^2 r^2/B_i), B_i = B + b_i + blur."""
-    total = atoms.b_iso[:, None] + atoms.b + blur
-    height = atoms.a * (4 * math.pi / total) ** 1.5
-    rate = -4 * math.pi**2 / total
-    values = height[:, 0, None] * torch.exp(rate[:, 0, None] * r_squared)
-    for i in range(1, atoms.a.shape[1]):
-        values = values + height[:, i, None] * torch.exp(rate[:, i, None] * r_squared)
-    return values
-
-
-def _anisotropic_density(
-    atoms: ScatteringAtoms, centre: Tensor, steps: Tensor, blur: float
-) -> Tensor:
-    """Return sum_i a_i exp(-x'U_i^-1 x/2) / sqrt((2 pi)^3 det U_i), U_i = U + (b_i+blur)/8 pi^2."""
-    heights, inverses = _gaussians(atoms, blur)
-    products = torch.stack([steps[:, i] * steps[:, j] for i in range(3) for j in range(3)])
-    values = torch.zeros((len(atoms), len(steps)), dtype=steps.dtype, device=steps.device)
-    for i in range(atoms.a.shape[1]):
-        inverse, height = inverses[:, i].reshape(-1, 3, 3), heights[:, i]
-        tilted = (inverse @ centre[:, :, None])[:, :, 0]
-        exponent = (
-            inverse.reshape(-1, 9) @ products
-            + 2 * tilted @ steps.T
-            + (tilted * centre).sum(1)[:, None]
-        )
-        values = values + height[:, None] * torch.exp(-0.5 * exponent)
-    return values
-
-
-def _gather(
-    transform: Tensor, atoms: ScatteringAtoms, hkl: IntArray, s_squared: FloatArray,
-    plan: SplatPlan,
-) -> Tensor:  # fmt: skip
-    """Return F of the whole cell from the half transform of the asymmetric unit's density."""
-    flat = transform.reshape(-1)
-    group = atoms.spacegroup
-    total = flat.new_zeros(len(hkl))
-    for rotation, translation in zip(group.rotations, group.translations, strict=True):
-        rotated = hkl @ rotation
-        friedel = rotated[:, 2] < 0  # the half transform holds l >= 0 only
-        stored = np.where(friedel[:, None], -rotated, rotated) % np.array(plan.size)
-        half = plan.size[2] // 2 + 1
-        place = (stored[:, 0] * plan.size[1] + stored[:, 1]) * half + stored[:, 2]
-        picked = flat[torch.as_tensor(place, device=flat.device)]
-        # torch transforms with exp(-2 pi i), crystallography with exp(+2 pi i)
-        turned = torch.where(torch.as_tensor(friedel, device=flat.device), picked, picked.conj())
-        phase = torch.as_tensor(np.exp(2j * np.pi * (hkl @ translation)))
-        total = total + turned * phase.to(flat)
-    scale = atoms.cell.volume / math.prod(plan.size) * np.exp(plan.blur * s_squared / 4)
-    return total * torch.as_tensor(scale * group.centring_factor(hkl)).to(atoms.xyz)
+def _largest(atoms: ScatteringAtoms, hkl: IntArray, axis: int) -> int:
+    """Return the largest index along an axis of the reflections and their equivalents."""
+    return max(int(abs(hkl @ r[:, axis]).max()) for r in atoms.spacegroup.rotations)

@@ -1,20 +1,41 @@
-"""Equal parts of a range, worked on by as many threads as torch has."""
+"""Parts of a range, worked on by as many threads as torch has."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 import torch
 
+from multicopy_refinement._typing import FloatArray
 
-def in_threads(work: Callable[[int, int], None], n: int) -> None:
-    """Call ``work(first, last)`` for as many equal parts of 0..n as torch has threads."""
+
+def in_threads(work: Callable[[int, int], None], n: int, cost: FloatArray | None = None) -> None:
+    """Call ``work(first, last)`` for as many parts of 0..n as torch has threads.
+
+    Parts have equal length, or equal sums of ``cost`` ``[n]``.
+    """
     n_threads = max(1, min(torch.get_num_threads(), n))
-    edges = np.linspace(0, n, n_threads + 1).astype(int).tolist()
     if n_threads == 1:
         work(0, n)
         return
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(work, edges[:-1], edges[1:]))
+    if cost is None:
+        edges = np.linspace(0, n, n_threads + 1).astype(int).tolist()
+    else:
+        total = np.concatenate(([0.0], cost.cumsum()))
+        inner = np.searchsorted(total, total[-1] * np.arange(1, n_threads) / n_threads)
+        edges = [0, *inner.tolist(), n]
+    list(_pool(n_threads).map(work, edges[:-1], edges[1:]))
+
+
+@lru_cache(maxsize=2)
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="multicopy")
+
+
+# a forked process has the pool, but not its threads
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -17,7 +17,7 @@ from multicopy_refinement.scaling.mask import solvent_structure_factors
 from multicopy_refinement.scaling.scaler import SMALLEST_SOLVENT
 from multicopy_refinement.scattering.atoms import atoms_of
 from multicopy_refinement.scattering.direct import direct_sum
-from multicopy_refinement.scattering.splat import plan_splat, splat_structure_factors
+from multicopy_refinement.scattering.splat import splat_structure_factors
 from multicopy_refinement.simulate.noise import amplitude_sigmas
 
 #: Terms up to which direct summation is used; beyond it a fine grid.
@@ -104,9 +104,7 @@ def _exact(model: Model, hkl: IntArray) -> np.ndarray:
         atoms = atoms_of(model)
         if len(atoms) * len(hkl) * model.spacegroup.order < _DIRECT_TERMS:
             return np.asarray(direct_sum(atoms, hkl).numpy())
-        d_min = float(1 / np.sqrt(model.cell.inverse_d_squared(hkl).max()))
-        plan = plan_splat(atoms, d_min, rate=2.0, cutoff=1e-7)
-        return np.asarray(splat_structure_factors(atoms, hkl, plan).numpy())
+        return np.asarray(splat_structure_factors(atoms, hkl, accuracy=1e-6).numpy())
 
 
 def _solvent(

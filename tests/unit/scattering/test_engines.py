@@ -8,8 +8,6 @@ import torch
 from crystals import CRYSTALS, AtomSpec, load_crystal, random_atoms
 from multicopy_refinement import structure_factors
 from multicopy_refinement.crystal.hkl import unique_reflections
-from multicopy_refinement.scattering.atoms import atoms_of
-from multicopy_refinement.scattering.splat import plan_splat, splat_structure_factors
 
 
 def relative_error(found: torch.Tensor, reference: torch.Tensor) -> float:
@@ -45,15 +43,6 @@ def test_fft_agrees_with_direct_summation(crystal, dtype):
         found = structure_factors(model, hkl)
     assert found.dtype == (torch.complex64 if dtype == torch.float32 else torch.complex128)
     assert relative_error(found.to(torch.complex128), reference) < 5e-4
-
-
-def test_finer_grid_and_cutoff_approach_direct_summation(crystal):
-    model, hkl = crystal
-    with torch.no_grad():
-        atoms = atoms_of(model)
-        reference = structure_factors(model, hkl, method="direct")
-        plan = plan_splat(atoms, 1.8, rate=2.5, cutoff=1e-8)
-        assert relative_error(splat_structure_factors(atoms, hkl, plan), reference) < 1e-5
 
 
 def test_symmetry_mates_have_the_phase_shift_of_their_translation(crystal):

@@ -1,0 +1,193 @@
+"""Structure factors by compiled loops and FFT, with their gradients: the route of CPU tensors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.errors import GradientError
+from multicopy_refinement.scattering.atoms import EIGHT_PI_SQUARED, ScatteringAtoms
+from multicopy_refinement.scattering.kernels.density import (
+    Gaussians,
+    gather_atoms,
+    splat_slab,
+)
+from multicopy_refinement.scattering.kernels.transform import (
+    Symmetry,
+    gather_reflections,
+    scatter_reflections,
+)
+from multicopy_refinement.scattering.plan import SplatPlan, widest_gaussian
+from multicopy_refinement.scattering.threads import in_threads
+
+
+def compiled_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan) -> Tensor:
+    """Return F by `kernels`, complex ``[n]``, once differentiable.
+
+    Everything is computed in float64 but for the grid, which has the type of the plan.
+    """
+    factors: Tensor = _Splat.apply(
+        atoms.xyz, atoms.occupancy, atoms.u, atoms.b_iso, atoms, np.ascontiguousarray(hkl), plan
+    )
+    return factors
+
+
+def compiled_density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
+    """Return the blurred density of the asymmetric unit's atoms in e/A^3, of the plan's size."""
+    gaussians = _gaussians(atoms, plan)
+    return _splat(gaussians, plan, _side(gaussians))
+
+
+class _Splat(Function):
+    """xyz, occupancy, U and B of the atoms to F."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, xyz: Tensor, occupancy: Tensor, u: Tensor, b_iso: Tensor,
+        atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan,
+    ) -> Tensor:  # fmt: skip
+        gaussians = _gaussians(atoms, plan)
+        side = _side(gaussians)
+        transform = torch.fft.rfftn(_splat(gaussians, plan, side)).numpy()
+        cell = _symmetry(atoms, plan)
+        factors = np.empty(len(hkl), dtype=np.complex128)
+        in_threads(lambda i, j: gather_reflections(i, j, transform, hkl, cell, factors), len(hkl))
+        ctx.save_for_backward(xyz, occupancy, u, b_iso)
+        ctx.rest = (gaussians, side, atoms.anisotropic, cell, hkl, plan)
+        kind = torch.complex128 if xyz.dtype == torch.float64 else torch.complex64
+        return torch.from_numpy(factors).to(kind)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        # inputs that somebody changed in place since are found here
+        xyz, occupancy, u, b_iso = ctx.saved_tensors
+        gaussians, side, anisotropic, cell, hkl, plan = ctx.rest
+        with torch.no_grad():
+            gradient = gradients[0].resolve_conj().to(torch.complex128).numpy()
+            grid = _gradient_map(gradient, cell, hkl, plan)
+            n = len(occupancy)
+            only_occupancy = not any(ctx.needs_input_grad[i] for i in (0, 2, 3))
+            d_weight, d_position, d_u = np.zeros(n), np.zeros((n, 3)), np.zeros((n, 6))
+            in_threads(
+                lambda i, j: gather_atoms(
+                    i, j, grid, gaussians, side, only_occupancy, d_weight, d_position, d_u
+                ),
+                n,
+            )
+            d_b = d_u[:, :3].sum(axis=1) / EIGHT_PI_SQUARED
+            tensor = torch.from_numpy
+            results = [
+                tensor(d_position @ gaussians.inverse_step).to(xyz),
+                tensor(d_weight).to(occupancy),
+                torch.where(anisotropic[:, None], tensor(d_u), 0.0).to(u),
+                torch.where(anisotropic, 0.0, tensor(d_b)).to(b_iso),
+            ]
+        if torch.is_grad_enabled():
+            results = list(_OnceOnly.apply(gradients[0], *results))
+        needed = ctx.needs_input_grad
+        return (*(r if needed[i] else None for i, r in enumerate(results)), None, None, None)
+
+
+class _OnceOnly(Function):
+    """The gradients, refusing to be differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Any, source: Tensor, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return tuple(g.clone() for g in gradients)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
+        raise GradientError(
+            "second derivatives of structure factors by FFT are not available; "
+            'use method="direct", or the basis of the occupancy groups, which is linear'
+        )
+
+
+def _gaussians(atoms: ScatteringAtoms, plan: SplatPlan) -> Gaussians:
+    """Return the atoms as the compiled loops take them."""
+    with torch.no_grad():
+        anisotropic = atoms.anisotropic.numpy()
+        u = np.zeros((len(atoms), 6))
+        u[:, :3] = atoms.b_iso.double().numpy()[:, None] / EIGHT_PI_SQUARED
+        u[anisotropic] = atoms.u.double().numpy()[anisotropic]
+        u[:, :3] += plan.blur / EIGHT_PI_SQUARED
+        a, b = atoms.a.double().numpy(), atoms.b.double().numpy()
+        size = np.array(plan.size)
+        inverse_step = atoms.cell.fractionalization * size[:, None]
+        return Gaussians(
+            atoms.xyz.double().numpy() @ inverse_step.T,
+            atoms.occupancy.double().numpy(),
+            u,
+            a,
+            b / EIGHT_PI_SQUARED,
+            widest_gaussian(a, b),
+            plan.level,
+            np.ascontiguousarray(atoms.cell.orthogonalization / size),
+            np.ascontiguousarray(inverse_step),
+        )
+
+
+def _side(atoms: Gaussians) -> int:
+    """Return the longest edge of the atoms' boxes in v and w, in points."""
+    b = np.take_along_axis(atoms.b, atoms.widest[:, None], axis=1)[:, 0]
+    variance = atoms.u.copy()
+    variance[:, :3] += b[:, None]
+    x, y, z = atoms.inverse_step[1:].T[:, :, None]
+    spread = np.stack((x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z), axis=-1)[:, 0]
+    widest = float((spread @ variance.T).max(initial=0.0))
+    return int(2 * math.sqrt(2 * atoms.level * widest)) + 3
+
+
+def _splat(atoms: Gaussians, plan: SplatPlan, side: int) -> Tensor:
+    grid = np.zeros(plan.size, dtype=np.float32 if plan.single else np.float64)
+    in_threads(
+        lambda i, j: splat_slab(i, j, grid, atoms, side), plan.size[0], _work(atoms, plan.size[0])
+    )
+    return torch.from_numpy(grid)
+
+
+def _work(atoms: Gaussians, n: int) -> FloatArray:
+    """Return how many boxes of atoms each plane of the grid crosses, ``[n]``."""
+    row = atoms.inverse_step[0]
+    reach = np.sqrt(2 * atoms.level * (atoms.u[:, :3] @ row**2))
+    first = np.floor(atoms.position[:, 0] - reach).astype(np.int64)
+    last = np.ceil(atoms.position[:, 0] + reach).astype(np.int64)
+    turns = np.minimum((last - first) // n, 1)
+    change = np.bincount(first % n, minlength=n) - np.bincount(last % n, minlength=n)
+    starts_before = (first % n > last % n).sum() + turns.sum()
+    return np.asarray(np.maximum(change.cumsum() + starts_before, 0) + 1.0, dtype=np.float64)
+
+
+def _symmetry(atoms: ScatteringAtoms, plan: SplatPlan) -> Symmetry:
+    group, f = atoms.spacegroup, atoms.cell.fractionalization
+    return Symmetry(
+        np.ascontiguousarray(group.rotations),
+        np.rint(24 * group.translations).astype(np.int64),
+        np.rint(24 * group.centrings).astype(np.int64),
+        np.exp(2j * np.pi * np.arange(24) / 24),
+        np.ascontiguousarray(f @ f.T),
+        atoms.cell.volume / math.prod(plan.size),
+        plan.blur,
+    )
+
+
+def _gradient_map(
+    gradient: np.ndarray, cell: Symmetry, hkl: IntArray, plan: SplatPlan
+) -> np.ndarray:
+    """Return dL/d(density at each grid point)."""
+    nu, nv, nw = plan.size
+    transform = np.zeros(
+        (nu, nv, nw // 2 + 1), dtype=np.complex64 if plan.single else np.complex128
+    )
+    in_threads(
+        lambda i, j: scatter_reflections(i, j, transform, hkl, cell, gradient, nw % 2 == 0), nu
+    )
+    # "forward" keeps the inverse free of 1/N
+    inverse = torch.fft.irfftn(torch.from_numpy(transform), s=plan.size, norm="forward")
+    return np.asarray(inverse.numpy())

@@ -1,0 +1,188 @@
+"""Structure factors by density and FFT in torch alone: other devices, and the reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.scattering.atoms import (
+    EIGHT_PI_SQUARED,
+    ScatteringAtoms,
+    symmetric_matrices,
+)
+from multicopy_refinement.scattering.plan import SplatPlan
+
+#: Grid points of atoms treated at once.
+_POINTS = 2_000_000
+
+
+def torch_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan) -> Tensor:
+    """Return F of `direct_sum`, complex ``[n]``, once differentiable in bounded memory."""
+    transform = torch.fft.rfftn(density(atoms, plan))
+    return _gather(transform, atoms, hkl, atoms.cell.inverse_d_squared(hkl), plan)
+
+
+def density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
+    """Return the blurred density of the asymmetric unit's atoms in e/A^3, of the plan's size."""
+    volume = math.prod(plan.size)
+    grid = torch.zeros(volume, dtype=atoms.xyz.dtype, device=atoms.xyz.device)
+    for kind in (False, True):
+        chosen = atoms.anisotropic == kind
+        if not bool(chosen.any()):
+            continue
+        part = atoms.select(chosen)
+        radii = reach(part, plan)
+        for block, half_widths in _blocks(radii, part, plan):
+            piece = part.select(block)
+            arguments = (piece, radii[block], half_widths, plan, kind)
+            if atoms.differentiable:
+                place, values = checkpoint(_splat_block, *arguments, use_reentrant=False)
+            else:
+                place, values = _splat_block(*arguments)
+            grid = grid.index_add(0, place.reshape(-1), values.reshape(-1))
+    return grid.reshape(plan.size)
+
+
+def _gaussians(atoms: ScatteringAtoms, blur: float) -> tuple[Tensor, Tensor]:
+    """Return heights ``[n, 5]`` and inverse widths ``[n, 5, 9]`` of anisotropic atoms."""
+    identity = torch.eye(3, dtype=atoms.u.dtype, device=atoms.u.device)
+    spread = ((atoms.b + blur) / EIGHT_PI_SQUARED)[:, :, None, None] * identity
+    widened = symmetric_matrices(atoms.u)[:, None] + spread
+    heights = atoms.a / torch.sqrt((2 * math.pi) ** 3 * torch.linalg.det(widened))
+    return heights, torch.linalg.inv(widened).reshape(len(atoms), 5, 9)
+
+
+def reach(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
+    """Return the radius in A at which each atom is cut off, ``[n]``."""
+    with torch.no_grad():
+        widest = torch.where(atoms.a != 0.0, atoms.b, 0.0).amax(dim=1) + plan.blur
+        u = atoms.b_iso / EIGHT_PI_SQUARED
+        if bool(atoms.anisotropic.any()):
+            principal = torch.linalg.eigvalsh(symmetric_matrices(atoms.u))[:, 2]
+            u = torch.where(atoms.anisotropic, principal, u)
+        return torch.sqrt(2 * plan.level * (u + widest / EIGHT_PI_SQUARED).clamp_min(0.0))
+
+
+def _blocks(
+    radii: Tensor, atoms: ScatteringAtoms, plan: SplatPlan
+) -> Iterator[tuple[Tensor, tuple[int, int, int]]]:
+    """Give blocks of atoms of like reach, and the half-widths of their boxes in grid points."""
+    order = torch.argsort(radii)
+    steps = atoms.cell.reciprocal_lengths * np.array(plan.size)
+    sorted_radii = radii[order].double().cpu().numpy()
+    start = 0
+    while start < len(order):
+        # the box of the last atom of a block serves all of them
+        stop = start + 1
+        points = float(np.prod(2 * sorted_radii[start] * steps + 3))
+        stop = min(len(order), start + max(1, int(_POINTS / points)))
+        stop = start + int(
+            np.searchsorted(sorted_radii[start:stop], 1.15 * sorted_radii[start], side="right")
+        )
+        half = np.ceil(sorted_radii[stop - 1] * steps + 0.5).astype(int)
+        yield order[start:stop], (int(half[0]), int(half[1]), int(half[2]))
+        start = stop
+
+
+def _splat_block(
+    atoms: ScatteringAtoms, radii: Tensor, half: tuple[int, int, int], plan: SplatPlan,
+    anisotropic: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return grid places and densities of a block of atoms, both ``[n, points]``."""
+    dtype, device = atoms.xyz.dtype, atoms.xyz.device
+    size = torch.tensor(plan.size, device=atoms.xyz.device)
+    orthogonalization = torch.as_tensor(atoms.cell.orthogonalization, dtype=dtype, device=device)
+    fractional = (
+        atoms.xyz @ torch.as_tensor(atoms.cell.fractionalization, dtype=dtype, device=device).T
+    )
+    nearest = torch.round(fractional.detach() * size)
+    centre = (nearest / size - fractional) @ orthogonalization.T
+    offsets = _offsets(half, atoms, plan, float(radii.max())).to(atoms.xyz.device)
+    steps = (offsets.to(atoms.xyz.dtype) / size) @ orthogonalization.T
+    r_squared = _quadratic(centre, steps)
+    inside = r_squared < (radii**2)[:, None]
+    if anisotropic:
+        values = _anisotropic_density(atoms, centre, steps, plan.blur)
+    else:
+        values = _isotropic_density(atoms, r_squared, plan.blur)
+    values = torch.where(inside, values * atoms.occupancy[:, None], 0.0)
+    axes = [
+        torch.remainder(nearest[:, i, None].long() + offsets[:, i], plan.size[i]) for i in range(3)
+    ]
+    return (axes[0] * plan.size[1] + axes[1]) * plan.size[2] + axes[2], values
+
+
+def _offsets(
+    half: tuple[int, int, int], atoms: ScatteringAtoms, plan: SplatPlan, radius: float
+) -> Tensor:
+    """Return integer offsets ``[points, 3]`` of a box, those left out that no atom can reach."""
+    ranges = [torch.arange(-h, h + 1) for h in half]
+    box = torch.cartesian_prod(*ranges)
+    step = torch.as_tensor(atoms.cell.orthogonalization / np.array(plan.size)).T
+    distance = (box.double() @ step).norm(dim=1)
+    diagonal = 0.5 * float(step.norm(dim=1).sum())  # an atom is at most this far from its point
+    return box[distance < radius + diagonal]
+
+
+def _quadratic(centre: Tensor, steps: Tensor) -> Tensor:
+    """Return |centre + step|^2 for all pairs, ``[n, points]``."""
+    return ((centre**2).sum(1)[:, None] + 2 * centre @ steps.T + (steps**2).sum(1)).clamp_min(0.0)
+
+
+def _isotropic_density(atoms: ScatteringAtoms, r_squared: Tensor, blur: float) -> Tensor:
+    """Return sum_i a_i (4 pi/B_i)^(3/2) exp(-4 pi^2 r^2/B_i), B_i = B + b_i + blur."""
+    total = atoms.b_iso[:, None] + atoms.b + blur
+    height = atoms.a * (4 * math.pi / total) ** 1.5
+    rate = -4 * math.pi**2 / total
+    values = height[:, 0, None] * torch.exp(rate[:, 0, None] * r_squared)
+    for i in range(1, atoms.a.shape[1]):
+        values = values + height[:, i, None] * torch.exp(rate[:, i, None] * r_squared)
+    return values
+
+
+def _anisotropic_density(
+    atoms: ScatteringAtoms, centre: Tensor, steps: Tensor, blur: float
+) -> Tensor:
+    """Return sum_i a_i exp(-x'U_i^-1 x/2) / sqrt((2 pi)^3 det U_i), U_i = U + (b_i+blur)/8 pi^2."""
+    heights, inverses = _gaussians(atoms, blur)
+    products = torch.stack([steps[:, i] * steps[:, j] for i in range(3) for j in range(3)])
+    values = torch.zeros((len(atoms), len(steps)), dtype=steps.dtype, device=steps.device)
+    for i in range(atoms.a.shape[1]):
+        inverse, height = inverses[:, i].reshape(-1, 3, 3), heights[:, i]
+        tilted = (inverse @ centre[:, :, None])[:, :, 0]
+        exponent = (
+            inverse.reshape(-1, 9) @ products
+            + 2 * tilted @ steps.T
+            + (tilted * centre).sum(1)[:, None]
+        )
+        values = values + height[:, None] * torch.exp(-0.5 * exponent)
+    return values
+
+
+def _gather(
+    transform: Tensor, atoms: ScatteringAtoms, hkl: IntArray, s_squared: FloatArray,
+    plan: SplatPlan,
+) -> Tensor:  # fmt: skip
+    """Return F of the whole cell from the half transform of the asymmetric unit's density."""
+    flat = transform.reshape(-1)
+    group = atoms.spacegroup
+    total = flat.new_zeros(len(hkl))
+    for rotation, translation in zip(group.rotations, group.translations, strict=True):
+        rotated = hkl @ rotation
+        friedel = rotated[:, 2] < 0  # the half transform holds l >= 0 only
+        stored = np.where(friedel[:, None], -rotated, rotated) % np.array(plan.size)
+        half = plan.size[2] // 2 + 1
+        place = (stored[:, 0] * plan.size[1] + stored[:, 1]) * half + stored[:, 2]
+        picked = flat[torch.as_tensor(place, device=flat.device)]
+        # torch transforms with exp(-2 pi i), crystallography with exp(+2 pi i)
+        turned = torch.where(torch.as_tensor(friedel, device=flat.device), picked, picked.conj())
+        phase = torch.as_tensor(np.exp(2j * np.pi * (hkl @ translation)))
+        total = total + turned * phase.to(flat)
+    scale = atoms.cell.volume / math.prod(plan.size) * np.exp(plan.blur * s_squared / 4)
+    return total * torch.as_tensor(scale * group.centring_factor(hkl)).to(atoms.xyz)

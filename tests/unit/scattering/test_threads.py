@@ -1,0 +1,62 @@
+"""Parts of a range in threads."""
+
+import multiprocessing
+
+import numpy as np
+import pytest
+import torch
+
+from multicopy_refinement.scattering.threads import in_threads
+
+
+@pytest.fixture(params=[1, 2, 5])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 100])
+@pytest.mark.parametrize("even", [True, False])
+def test_every_place_is_worked_on_once(threads, n, even):
+    count = np.zeros(n, dtype=int)
+
+    def work(first, last):
+        count[first:last] += 1
+
+    in_threads(work, n, None if even else np.arange(n, dtype=float) ** 2)
+    assert (count == 1).all()
+
+
+def test_parts_have_like_costs(threads):
+    cost = np.zeros(1000)
+    cost[:100] = 1.0
+    parts = []
+    in_threads(lambda i, j: parts.append(cost[i:j].sum()), 1000, cost)
+    assert max(parts) <= 100 / threads + 1
+
+
+def test_errors_reach_the_caller(threads):
+    def work(first, last):
+        raise KeyError(first)
+
+    with pytest.raises(KeyError):
+        in_threads(work, 10)
+
+
+def _work_in_child(queue):
+    count = np.zeros(50)
+    in_threads(lambda i, j: count[i:j].__iadd__(1), 50)
+    queue.put(count.sum())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_forked_process_has_threads_of_its_own(threads):
+    in_threads(lambda i, j: None, 50)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_work_in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=20) == 50
+    child.join()
