@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers study clean
+.PHONY: help demo test check format lint types layers study bench form-factors clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 # torch goes first and from its own line: a range would draw the CUDA build on some machines
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -46,6 +46,16 @@ format: $(VENV)/.dev ## put the code into shape
 
 study: $(VENV)/.dev ## R factors of all shared data sets before and after, into docs/
 	$(BIN)/python benchmarks/data_sets.py --out docs/data-sets.md
+
+# the other engines live in an environment of their own: they pin other versions than ours
+bench: $(VENV)/.dev ## compare speed and accuracy with other engines, into docs/
+	test -x build/bench-venv/bin/python || $(PYTHON) -m venv build/bench-venv
+	build/bench-venv/bin/python -m pip --disable-pip-version-check --quiet install $$(grep '^torch==' constraints.txt)
+	build/bench-venv/bin/python -m pip --disable-pip-version-check --quiet install -r benchmarks/peers.txt
+	$(BIN)/python -W ignore benchmarks/engines.py --peers build/bench-venv/bin/python --out docs/engines.md
+
+form-factors: $(VENV)/.dev ## fit form factors by fewer Gaussians anew
+	$(BIN)/python scripts/fit_form_factors.py
 
 clean: ## remove what make made
 	rm -rf $(VENV) build

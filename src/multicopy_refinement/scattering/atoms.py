@@ -12,7 +12,7 @@ from torch import Tensor
 from multicopy_refinement.atoms.groups import OccupancyGroups
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
-from multicopy_refinement.scattering.form_factors import form_factors
+from multicopy_refinement.scattering.form_factors import FormFactors, form_factors
 
 #: B = 8 pi^2 U
 EIGHT_PI_SQUARED = 78.95683520871486
@@ -74,6 +74,10 @@ class ScatteringAtoms:
         Bool ``[n]``.
     a, b
         Form-factor coefficients of each atom, ``[n, 5]``.
+    element
+        Row of each atom in ``factors``, ``[n]``.
+    factors
+        Form factors of the elements.
     """
 
     xyz: Tensor
@@ -83,6 +87,8 @@ class ScatteringAtoms:
     anisotropic: Tensor
     a: Tensor
     b: Tensor
+    element: Tensor
+    factors: FormFactors
     cell: Cell
     spacegroup: SpaceGroup
 
@@ -100,7 +106,7 @@ class ScatteringAtoms:
         """Return the atoms of an index or mask."""
         picked = {
             k: getattr(self, k)[atoms]
-            for k in ("xyz", "occupancy", "u", "b_iso", "anisotropic", "a", "b")
+            for k in ("xyz", "occupancy", "u", "b_iso", "anisotropic", "a", "b", "element")
         }
         return replace(self, **picked)
 
@@ -129,6 +135,8 @@ def atoms_of(model: AtomicModel) -> ScatteringAtoms:
         model.anisotropic,
         a,
         b,
+        torch.as_tensor(factors.element, device=xyz.device),
+        factors,
         model.cell,
         model.spacegroup,
     )

@@ -23,7 +23,7 @@ from multicopy_refinement.scattering.kernels.transform import (
     gather_reflections,
     scatter_reflections,
 )
-from multicopy_refinement.scattering.plan import SplatPlan, widest_gaussian
+from multicopy_refinement.scattering.plan import SplatPlan, levels_of_gaussians
 from multicopy_refinement.scattering.threads import in_threads
 
 
@@ -117,7 +117,11 @@ def _gaussians(atoms: ScatteringAtoms, plan: SplatPlan) -> Gaussians:
         u[:, :3] = atoms.b_iso.double().numpy()[:, None] / EIGHT_PI_SQUARED
         u[anisotropic] = atoms.u.double().numpy()[anisotropic]
         u[:, :3] += plan.blur / EIGHT_PI_SQUARED
-        a, b = atoms.a.double().numpy(), atoms.b.double().numpy()
+        a, b = atoms.factors.fewer_gaussians(plan.d_min, plan.tolerance)
+        element = atoms.element.numpy()
+        level = levels_of_gaussians(a, plan.level)[element]
+        a, b = a[element], b[element] / EIGHT_PI_SQUARED
+        reach = level * (u[:, :3].mean(axis=1, keepdims=True) + b)
         size = np.array(plan.size)
         inverse_step = atoms.cell.fractionalization * size[:, None]
         return Gaussians(
@@ -125,23 +129,32 @@ def _gaussians(atoms: ScatteringAtoms, plan: SplatPlan) -> Gaussians:
             atoms.occupancy.double().numpy(),
             u,
             a,
-            b / EIGHT_PI_SQUARED,
-            widest_gaussian(a, b),
-            plan.level,
+            b,
+            level,
+            reach.argmax(axis=1),
             np.ascontiguousarray(atoms.cell.orthogonalization / size),
             np.ascontiguousarray(inverse_step),
         )
 
 
+def _widest(atoms: Gaussians) -> FloatArray:
+    """Return 2 level W of the Gaussian of each atom that reaches farthest, ``[n, 6]``."""
+    at = atoms.widest[:, None]
+    tensors = atoms.u.copy()
+    tensors[:, :3] += np.take_along_axis(atoms.b, at, axis=1)
+    return np.asarray(2.0 * np.take_along_axis(atoms.level, at, axis=1) * tensors)
+
+
+def _half_widths(atoms: Gaussians) -> FloatArray:
+    """Return how far the atoms reach along the axes of the grid, in steps, ``[n, 3]``."""
+    x, y, z = atoms.inverse_step.T
+    along = np.stack((x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z))
+    return np.asarray(np.sqrt(_widest(atoms) @ along))
+
+
 def _side(atoms: Gaussians) -> int:
     """Return the longest edge of the atoms' boxes in v and w, in points."""
-    b = np.take_along_axis(atoms.b, atoms.widest[:, None], axis=1)[:, 0]
-    variance = atoms.u.copy()
-    variance[:, :3] += b[:, None]
-    x, y, z = atoms.inverse_step[1:].T[:, :, None]
-    spread = np.stack((x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z), axis=-1)[:, 0]
-    widest = float((spread @ variance.T).max(initial=0.0))
-    return int(2 * math.sqrt(2 * atoms.level * widest)) + 3
+    return int(2 * _half_widths(atoms)[:, 1:].max(initial=0.0)) + 3
 
 
 def _splat(atoms: Gaussians, plan: SplatPlan, side: int) -> Tensor:
@@ -154,8 +167,7 @@ def _splat(atoms: Gaussians, plan: SplatPlan, side: int) -> Tensor:
 
 def _work(atoms: Gaussians, n: int) -> FloatArray:
     """Return how many boxes of atoms each plane of the grid crosses, ``[n]``."""
-    row = atoms.inverse_step[0]
-    reach = np.sqrt(2 * atoms.level * (atoms.u[:, :3] @ row**2))
+    reach = _half_widths(atoms)[:, 0]
     first = np.floor(atoms.position[:, 0] - reach).astype(np.int64)
     last = np.ceil(atoms.position[:, 0] + reach).astype(np.int64)
     turns = np.minimum((last - first) // n, 1)

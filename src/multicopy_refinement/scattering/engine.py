@@ -11,7 +11,7 @@ from torch import Tensor
 from multicopy_refinement._typing import IntArray
 from multicopy_refinement.scattering.atoms import AtomicModel, atoms_of
 from multicopy_refinement.scattering.direct import direct_sum
-from multicopy_refinement.scattering.plan import ACCURACY, plan_splat
+from multicopy_refinement.scattering.plan import ACCURACY
 from multicopy_refinement.scattering.splat import splat_structure_factors
 
 if TYPE_CHECKING:
@@ -60,6 +60,4 @@ def structure_factors(
     atoms = atoms_of(model)
     if Method(method) is Method.DIRECT:
         return direct_sum(atoms, indices)
-    highest = float(atoms.cell.inverse_d_squared(indices).max(initial=1e-4))
-    finest = highest**-0.5 if d_min is None else min(d_min, highest**-0.5)
-    return splat_structure_factors(atoms, indices, plan_splat(atoms, finest, accuracy=accuracy))
+    return splat_structure_factors(atoms, indices, d_min=d_min, accuracy=accuracy)

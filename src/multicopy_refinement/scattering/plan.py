@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
+from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.crystal.grid import grid_size
 from multicopy_refinement.scattering.atoms import EIGHT_PI_SQUARED, ScatteringAtoms
 
@@ -31,20 +31,21 @@ class SplatPlan:
     blur
         B in A^2 added to every atom and divided out of F: without it sharp atoms alias.
     level
-        Each Gaussian of an atom ends where it has fallen to exp(-level) of its height.
+        Gaussians end where they have fallen to about exp(-level) of the height of the atom's main
+        one, see `levels_of_gaussians`.
     single
         Whether the grid is float32; otherwise float64.
+    d_min, tolerance
+        Form factors may err by ``tolerance`` of f down to ``d_min`` in A: then they take fewer
+        Gaussians. At 0 they have their five terms.
     """
 
     size: tuple[int, int, int]
     blur: float
     level: float
     single: bool
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the grid."""
-        return torch.float32 if self.single else torch.float64
+    d_min: float = 0.0
+    tolerance: float = 0.0
 
 
 def plan_splat(atoms: ScatteringAtoms, d_min: float, *, accuracy: float = ACCURACY) -> SplatPlan:
@@ -59,12 +60,18 @@ def plan_splat(atoms: ScatteringAtoms, d_min: float, *, accuracy: float = ACCURA
     spacing = d_min / (2 * (_RATE + 0.3 * finer))
     sharpest = (1 + 0.2 * finer) * EIGHT_PI_SQUARED * spacing**2 / 1.1
     blur = float(max(0.0, sharpest - atoms.smallest_b()))
-    level = 1.0 - math.log(accuracy)  # errors of gradients by B are ten times those of F
+    level = 1.5 - math.log(accuracy)  # errors of gradients by B are ten times those of F
     return SplatPlan(
-        grid_size(atoms.cell, atoms.spacegroup, spacing), blur, level, accuracy >= _SINGLE
-    )
+        grid_size(atoms.cell, atoms.spacegroup, spacing), blur, level, accuracy >= _SINGLE,
+        d_min, 0.5 * accuracy,
+    )  # fmt: skip
 
 
-def widest_gaussian(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the column of the largest b with a height, of each row of form factors."""
-    return np.asarray(np.where(a != 0.0, b, -1.0).argmax(axis=1))
+def levels_of_gaussians(a: FloatArray, level: float) -> FloatArray:
+    """Return the exponent at which each Gaussian of atoms ends, ``[n, m]``.
+
+    Gaussians end at like densities of electrons for the atom they belong to: one that holds few of
+    them, as the widest often does, ends earlier. The level is that of 0.4 of an atom's electrons.
+    """
+    share = np.abs(a) / np.maximum(0.4 * a.sum(axis=1, keepdims=True), 1e-6)
+    return np.asarray(np.maximum(level + np.log(np.maximum(share, 1e-12)), 1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor
 
 from multicopy_refinement._typing import IntArray
@@ -15,6 +16,7 @@ def splat_structure_factors(
     hkl: IntArray,
     plan: SplatPlan | None = None,
     *,
+    d_min: float | None = None,
     accuracy: float = ACCURACY,
 ) -> Tensor:
     """Return F of `direct_sum` by density and FFT, complex ``[n]``, once differentiable.
@@ -25,7 +27,8 @@ def splat_structure_factors(
     Parameters
     ----------
     plan
-        Grid and blur; for the highest of ``hkl`` and the accuracy when left out.
+        Grid and blur; when left out, for the accuracy and for ``d_min`` in A or the highest of
+        ``hkl``, whichever is finer.
 
     Raises
     ------
@@ -34,10 +37,10 @@ def splat_structure_factors(
     """
     if plan is None:
         highest = float(atoms.cell.inverse_d_squared(hkl).max(initial=1e-4))
-        plan = plan_splat(atoms, highest**-0.5, accuracy=accuracy)
-    for axis, size in enumerate(plan.size):
-        if len(hkl) and 2 * max(_largest(atoms, hkl, axis), 0) >= size:
-            raise ValueError(f"a grid of {plan.size} points is too coarse for these indices")
+        finest = highest**-0.5 if d_min is None else min(d_min, highest**-0.5)
+        plan = plan_splat(atoms, finest, accuracy=accuracy)
+    elif (2 * _largest(atoms, hkl) >= np.array(plan.size)).any():
+        raise ValueError(f"a grid of {plan.size} points is too coarse for these indices")
     if atoms.xyz.device.type == "cpu":
         from multicopy_refinement.scattering.compiled import compiled_structure_factors
 
@@ -45,6 +48,7 @@ def splat_structure_factors(
     return torch_structure_factors(atoms, hkl, plan)
 
 
-def _largest(atoms: ScatteringAtoms, hkl: IntArray, axis: int) -> int:
-    """Return the largest index along an axis of the reflections and their equivalents."""
-    return max(int(abs(hkl @ r[:, axis]).max()) for r in atoms.spacegroup.rotations)
+def _largest(atoms: ScatteringAtoms, hkl: IntArray) -> IntArray:
+    """Return the largest index along each axis of the reflections and their equivalents."""
+    images = [abs(hkl @ r).max(axis=0, initial=0) for r in atoms.spacegroup.rotations]
+    return np.asarray(np.max(images, axis=0))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -28,7 +29,11 @@ def in_threads(work: Callable[[int, int], None], n: int, cost: FloatArray | None
         total = np.concatenate(([0.0], cost.cumsum()))
         inner = np.searchsorted(total, total[-1] * np.arange(1, n_threads) / n_threads)
         edges = [0, *inner.tolist(), n]
-    list(_pool(n_threads).map(work, edges[:-1], edges[1:]))
+    # the caller takes the last part itself: one thread less to wake
+    others = [_pool(n_threads).submit(work, i, j) for i, j in pairwise(edges[:-1])]
+    work(edges[-2], edges[-1])
+    for other in others:
+        other.result()
 
 
 @lru_cache(maxsize=2)

@@ -16,7 +16,7 @@ from multicopy_refinement.scattering.atoms import (
     ScatteringAtoms,
     symmetric_matrices,
 )
-from multicopy_refinement.scattering.plan import SplatPlan
+from multicopy_refinement.scattering.plan import SplatPlan, levels_of_gaussians
 
 #: Grid points of atoms treated at once.
 _POINTS = 2_000_000
@@ -61,12 +61,14 @@ def _gaussians(atoms: ScatteringAtoms, blur: float) -> tuple[Tensor, Tensor]:
 def reach(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
     """Return the radius in A at which each atom is cut off, ``[n]``."""
     with torch.no_grad():
-        widest = torch.where(atoms.a != 0.0, atoms.b, 0.0).amax(dim=1) + plan.blur
+        level = levels_of_gaussians(atoms.a.detach().double().cpu().numpy(), plan.level)
         u = atoms.b_iso / EIGHT_PI_SQUARED
         if bool(atoms.anisotropic.any()):
             principal = torch.linalg.eigvalsh(symmetric_matrices(atoms.u))[:, 2]
             u = torch.where(atoms.anisotropic, principal, u)
-        return torch.sqrt(2 * plan.level * (u + widest / EIGHT_PI_SQUARED).clamp_min(0.0))
+        widths = u[:, None] + (atoms.b + plan.blur) / EIGHT_PI_SQUARED
+        squares = 2 * torch.as_tensor(level).to(widths) * widths
+        return torch.sqrt(squares.amax(dim=1).clamp_min(0.0))
 
 
 def _blocks(

@@ -76,7 +76,8 @@ def test_gradients_are_within_one_per_mille_by_default(crystal):
 
 def test_compiled_and_torch_splat_agree(crystal):
     atoms, hkl = crystal
-    plan = plan_splat(atoms, 1.7, accuracy=1e-8)
+    # fits of form factors are good to d_min only, densities go beyond
+    plan = replace(plan_splat(atoms, 1.7, accuracy=1e-8), tolerance=0.0)
     weight = random_weight(len(hkl))
     with torch.no_grad():
         assert relative_error(compiled_density(atoms, plan), density(atoms, plan)) < 1e-7

@@ -7,7 +7,7 @@ In steps of the grid the exponent is -d'Qd/2. On a plane u = const of the grid i
 hangs on u alone (a number), on v and w (a table of the plane), and exp(-du (Q12 dv + Q13 dw)),
 by which the table changes from plane to plane: its growth. So a box takes few exponentials, and
 the long loops over planes are multiplications and additions. Each Gaussian ends where its exponent
-is the ``level``. Tables have the precision of the grid, sums over planes are in float64.
+is its ``level``. Tables have the precision of the grid, sums over planes are in float64.
 
 The splat of Gaussians to a grid and FFT is by Sayre (1951), Acta Cryst. 4, 362 and Ten Eyck (1977),
 Acta Cryst. A33, 486; the adjoint by Agarwal (1978), Acta Cryst. A34, 791 and Bricogne (1993).
@@ -44,10 +44,10 @@ class Gaussians(NamedTuple):
         Displacement tensors, blur included, in A^2, 11 22 33 12 13 23, ``[n, 6]``.
     a, b
         Heights in electrons, and widths b/(8 pi^2) in A^2, ``[n, m]``.
-    widest
-        Gaussian of largest b of each atom, ``[n]``.
     level
-        Exponent at which Gaussians end.
+        Exponents at which Gaussians end, ``[n, m]``.
+    widest
+        Gaussian of each atom that reaches farthest, ``[n]``.
     step
         Steps of the grid in A as columns, upper triangular, ``[3, 3]``.
     inverse_step
@@ -59,8 +59,8 @@ class Gaussians(NamedTuple):
     u: np.ndarray
     a: np.ndarray
     b: np.ndarray
+    level: np.ndarray
     widest: np.ndarray
-    level: float
     step: np.ndarray
     inverse_step: np.ndarray
 
@@ -77,6 +77,7 @@ class _Box(NamedTuple):
     height: np.ndarray  # [m]
     q: np.ndarray  # [m, 6] Q of each Gaussian
     inverse: np.ndarray  # [m, 6] W^-1
+    ellipse: np.ndarray  # [m, 6] see _ellipse
     steep: np.ndarray  # [m] bool: tables could overflow
     grows: np.ndarray  # [m] bool: tables change from plane to plane
     own: np.ndarray  # [m, 4] first plane and end of each Gaussian, its first row and end
@@ -91,61 +92,80 @@ def _new_box(m: int, side: int, grid: np.ndarray) -> _Box:
     return _Box(
         np.empty((m, area), grid.dtype), np.empty((m, area), grid.dtype),
         np.empty(area, grid.dtype), np.empty((m, side)), np.empty((m, side)), np.empty((m, 3)),
-        np.empty(m), np.empty((m, 6)), np.empty((m, 6)), np.empty(m, np.bool_),
-        np.empty(m, np.bool_),
-        np.empty((m, 4), np.int64),
+        np.empty(m), np.empty((m, 6)), np.empty((m, 6)), np.empty((m, 6)),
+        np.empty(m, np.bool_), np.empty(m, np.bool_), np.empty((m, 4), np.int64),
         np.empty(side, np.int64), np.empty(side, np.int64), np.empty(side, np.int64),
     )  # fmt: skip
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def half_width(atoms: Gaussians, atom: int, gaussian: int, axis: int) -> float:
+def _half_width(
+    u: np.ndarray, atom: int, b: float, inverse_step: np.ndarray, axis: int, level: float
+) -> float:
     """Return how far a Gaussian reaches along an axis of the grid, in steps."""
-    row = atoms.inverse_step[axis]
-    x, y, z = row[0], row[1], row[2]
-    u, b = atoms.u[atom], atoms.b[atom, gaussian]
+    x, y, z = inverse_step[axis, 0], inverse_step[axis, 1], inverse_step[axis, 2]
     variance = (
-        x * x * (u[0] + b) + y * y * (u[1] + b) + z * z * (u[2] + b)
-        + 2.0 * (x * y * u[3] + x * z * u[4] + y * z * u[5])
+        x * x * (u[atom, 0] + b) + y * y * (u[atom, 1] + b) + z * z * (u[atom, 2] + b)
+        + 2.0 * (x * y * u[atom, 3] + x * z * u[atom, 4] + y * z * u[atom, 5])
     )  # fmt: skip
-    return float(np.sqrt(2.0 * atoms.level * variance))
+    return float(np.sqrt(2.0 * level * variance))
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _extent(atoms: Gaussians, atom: int, axis: int) -> tuple[int, int]:
+def _extent(
+    u: np.ndarray, atom: int, b: float, inverse_step: np.ndarray, axis: int, level: float,
+    centre: float,
+) -> tuple[int, int]:  # fmt: skip
     """Return first point and number of points of an atom's box along an axis."""
-    reach = half_width(atoms, atom, atoms.widest[atom], axis)
-    centre = atoms.position[atom, axis]
+    reach = _half_width(u, atom, b, inverse_step, axis, level)
     first = int(np.ceil(centre - reach))
     return first, int(np.floor(centre + reach)) + 1 - first
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _quadratic_form(atoms: Gaussians, atom: int, i: int, box: _Box) -> None:
-    """Fill height, W^-1 and Q of a Gaussian."""
-    u, b, s = atoms.u[atom], atoms.b[atom, i], atoms.step
-    w11, w22, w33, w12, w13, w23 = u[0] + b, u[1] + b, u[2] + b, u[3], u[4], u[5]
+def _quadratic_form(
+    u: np.ndarray, atom: int, b: float, s: np.ndarray, i: int, q: np.ndarray, inverse: np.ndarray
+) -> float:
+    """Fill W^-1 and Q of a Gaussian, and return the determinant of W."""
+    w11, w22, w33 = u[atom, 0] + b, u[atom, 1] + b, u[atom, 2] + b
+    w12, w13, w23 = u[atom, 3], u[atom, 4], u[atom, 5]
     c11, c12, c13 = w22 * w33 - w23 * w23, w13 * w23 - w12 * w33, w12 * w23 - w13 * w22
     determinant = w11 * c11 + w12 * c12 + w13 * c13
-    box.height[i] = atoms.a[atom, i] / np.sqrt((2.0 * np.pi) ** 3 * determinant)
-    m11, m12, m13 = c11 / determinant, c12 / determinant, c13 / determinant
-    m22, m33 = (w11 * w33 - w13 * w13) / determinant, (w11 * w22 - w12 * w12) / determinant
-    m23 = (w12 * w13 - w11 * w23) / determinant
-    inverse, q = box.inverse[i], box.q[i]
-    inverse[0], inverse[1], inverse[2] = m11, m22, m33
-    inverse[3], inverse[4], inverse[5] = m12, m13, m23
+    per = 1.0 / determinant
+    m11, m12, m13 = c11 * per, c12 * per, c13 * per
+    m22, m33 = (w11 * w33 - w13 * w13) * per, (w11 * w22 - w12 * w12) * per
+    m23 = (w12 * w13 - w11 * w23) * per
+    inverse[i, 0], inverse[i, 1], inverse[i, 2] = m11, m22, m33
+    inverse[i, 3], inverse[i, 4], inverse[i, 5] = m12, m13, m23
     # Q = S'MS with S upper triangular: columns of MS first
     y1, y2 = m11 * s[0, 1] + m12 * s[1, 1], m12 * s[0, 1] + m22 * s[1, 1]
     z1 = m11 * s[0, 2] + m12 * s[1, 2] + m13 * s[2, 2]
     z2 = m12 * s[0, 2] + m22 * s[1, 2] + m23 * s[2, 2]
     z3 = m13 * s[0, 2] + m23 * s[1, 2] + m33 * s[2, 2]
-    q[0] = s[0, 0] * s[0, 0] * m11
-    q[1] = s[0, 1] * y1 + s[1, 1] * y2
-    q[2] = s[0, 2] * z1 + s[1, 2] * z2 + s[2, 2] * z3
-    q[3], q[4], q[5] = s[0, 0] * y1, s[0, 0] * z1, s[0, 1] * z1 + s[1, 1] * z2
+    q[i, 0] = s[0, 0] * s[0, 0] * m11
+    q[i, 1] = s[0, 1] * y1 + s[1, 1] * y2
+    q[i, 2] = s[0, 2] * z1 + s[1, 2] * z2 + s[2, 2] * z3
+    q[i, 3], q[i, 4], q[i, 5] = s[0, 0] * y1, s[0, 0] * z1, s[0, 1] * z1 + s[1, 1] * z2
     for k in range(3, 6):  # rounding of right angles
-        if abs(q[k]) < 1e-12 * (q[0] + q[1] + q[2]):
-            q[k] = 0.0
+        if abs(q[i, k]) < 1e-12 * (q[i, 0] + q[i, 1] + q[i, 2]):
+            q[i, k] = 0.0
+    return float(determinant)
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _ellipse(q: np.ndarray, i: int, level: float, ellipse: np.ndarray) -> None:
+    """Fill what the ellipsoid d'Qd < 2 level is in planes and rows.
+
+    Rows of the plane du: |dv + [0] du| < sqrt([2] - [1] du^2). Points of the row dv:
+    |dw + [3] du + [4] dv| < sqrt([5] ([2] - [1] du^2 - (dv + [0] du)^2)).
+    """
+    per_w = 1.0 / q[i, 2]
+    p11, p12 = q[i, 0] - q[i, 4] * q[i, 4] * per_w, q[i, 3] - q[i, 4] * q[i, 5] * per_w
+    p22 = q[i, 1] - q[i, 5] * q[i, 5] * per_w
+    per_v = 1.0 / p22
+    ellipse[i, 0], ellipse[i, 1] = p12 * per_v, (p11 - p12 * p12 * per_v) * per_v
+    ellipse[i, 2] = 2.0 * level * per_v
+    ellipse[i, 3], ellipse[i, 4], ellipse[i, 5] = q[i, 4] * per_w, q[i, 5] * per_w, p22 * per_w
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -193,42 +213,52 @@ def _start(
     atoms: Gaussians, atom: int, first: tuple[int, int, int], rows: int, columns: int, box: _Box
 ) -> None:
     """Make the tables of an atom for the first plane of its box."""
-    value, along, across, own = box.value, box.along, box.across, box.own
+    value, along, across, own, scale = box.value, box.along, box.across, box.own, box.scale
+    growth, q, steep, grows, inverse = box.growth, box.q, box.steep, box.grows, box.inverse
+    u, step, inverse_step, levels = atoms.u, atoms.step, atoms.inverse_step, atoms.level
+    a, all_b, height, ellipse = atoms.a, atoms.b, box.height, box.ellipse
     cu = atoms.position[atom, 0]
     dv, dw = first[1] - atoms.position[atom, 1], first[2] - atoms.position[atom, 2]
-    for i in range(len(box.q)):
-        _quadratic_form(atoms, atom, i, box)
-        q = box.q[i]
-        u, v = half_width(atoms, atom, i, 0), half_width(atoms, atom, i, 1)
-        w = half_width(atoms, atom, i, 2)
-        of_v = max(0, int(np.ceil(-v - dv))), min(rows, int(np.floor(v - dv)) + 1)
-        of_w = max(0, int(np.ceil(-w - dw))), min(columns, int(np.floor(w - dw)) + 1)
-        own[i, 0], own[i, 1] = int(np.ceil(cu - u)), int(np.floor(cu + u)) + 1
+    for i in range(len(q)):
+        if a[atom, i] == 0.0:  # elements with fewer Gaussians than others
+            own[i, 0], own[i, 1], height[i] = 0, 0, 0.0
+            continue
+        b, level = all_b[atom, i], levels[atom, i]
+        determinant = _quadratic_form(u, atom, b, step, i, q, inverse)
+        height[i] = a[atom, i] / np.sqrt((2.0 * np.pi) ** 3 * determinant)
+        _ellipse(q, i, level, ellipse)
+        half_u = _half_width(u, atom, b, inverse_step, 0, level)
+        half_v = _half_width(u, atom, b, inverse_step, 1, level)
+        half_w = _half_width(u, atom, b, inverse_step, 2, level)
+        of_v = max(0, int(np.ceil(-half_v - dv))), min(rows, int(np.floor(half_v - dv)) + 1)
+        of_w = max(0, int(np.ceil(-half_w - dw))), min(columns, int(np.floor(half_w - dw)) + 1)
+        own[i, 0], own[i, 1] = int(np.ceil(cu - half_u)), int(np.floor(cu + half_u)) + 1
         own[i, 2], own[i, 3] = of_v
         du = own[i, 0] - cu
-        box.scale[i, 0] = np.exp(-0.5 * q[0] * du * du)
-        box.scale[i, 1], box.scale[i, 2] = np.exp(-q[0] * (du + 0.5)), np.exp(-q[0])
-        box.steep[i] = max(q[0] * u * u, q[1] * v * v, q[2] * w * w) > 2.0 * _STEEP
-        box.grows[i] = (q[3] != 0.0 or q[4] != 0.0) and not box.steep[i]
-        if box.steep[i]:
+        scale[i, 0] = np.exp(-0.5 * q[i, 0] * du * du)
+        scale[i, 1], scale[i, 2] = np.exp(-q[i, 0] * (du + 0.5)), np.exp(-q[i, 0])
+        steepest = max(q[i, 0] * half_u**2, q[i, 1] * half_v**2, q[i, 2] * half_w**2)
+        steep[i] = steepest > 2.0 * _STEEP
+        grows[i] = (q[i, 3] != 0.0 or q[i, 4] != 0.0) and not steep[i]
+        if steep[i]:
             continue
-        if box.grows[i]:
+        if grows[i]:
             _fill_bell(along, i, rows, of_v, 0.0, 0.0)
             _fill_bell(across, i, columns, of_w, 0.0, 0.0)
-            _times_powers(along, i, of_v, -q[3] * (dv + of_v[0]), -q[3])
-            _times_powers(across, i, of_w, -q[4] * (dw + of_w[0]), -q[4])
-            _outer(box.growth, i, along, of_v, across, columns)
-        _fill_bell(along, i, rows, of_v, dv, q[1])
-        _fill_bell(across, i, columns, of_w, dw, q[2])
-        if q[3] != 0.0:
-            _times_powers(along, i, of_v, -q[3] * du * (dv + of_v[0]), -q[3] * du)
-        if q[4] != 0.0:
-            _times_powers(across, i, of_w, -q[4] * du * (dw + of_w[0]), -q[4] * du)
+            _times_powers(along, i, of_v, -q[i, 3] * (dv + of_v[0]), -q[i, 3])
+            _times_powers(across, i, of_w, -q[i, 4] * (dw + of_w[0]), -q[i, 4])
+            _outer(growth, i, along, of_v, across, columns)
+        _fill_bell(along, i, rows, of_v, dv, q[i, 1])
+        _fill_bell(across, i, columns, of_w, dw, q[i, 2])
+        if q[i, 3] != 0.0:
+            _times_powers(along, i, of_v, -q[i, 3] * du * (dv + of_v[0]), -q[i, 3] * du)
+        if q[i, 4] != 0.0:
+            _times_powers(across, i, of_w, -q[i, 4] * du * (dw + of_w[0]), -q[i, 4] * du)
         _outer(value, i, along, of_v, across, columns)
-        if q[5] != 0.0:
+        if q[i, 5] != 0.0:
             for k in range(of_v[0], of_v[1]):
-                ends = (k * columns + of_w[0], k * columns + of_w[1])
-                _times_powers(value, i, ends, -q[5] * (dv + k) * (dw + of_w[0]), -q[5] * (dv + k))
+                ends, v = (k * columns + of_w[0], k * columns + of_w[1]), dv + k
+                _times_powers(value, i, ends, -q[i, 5] * v * (dw + of_w[0]), -q[i, 5] * v)
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -253,36 +283,27 @@ def _grow(value: np.ndarray, growth: np.ndarray, i: int, first: int, end: int) -
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _rows_inside(
-    q: np.ndarray, i: int, level: float, du: float, dv: float, rows: int
-) -> tuple[int, int]:
-    """Return the rows of a plane that the ellipsoid d'Qd < 2 level reaches, first and end."""
-    per_w = 1.0 / q[i, 2]
-    p12, p22 = q[i, 3] - q[i, 4] * q[i, 5] * per_w, q[i, 1] - q[i, 5] * q[i, 5] * per_w
-    rest = 2.0 * level - (q[i, 0] - q[i, 4] * q[i, 4] * per_w) * du * du
-    root = p12 * p12 * du * du + p22 * rest
-    if root <= 0.0:
+def _rows_inside(ellipse: np.ndarray, i: int, du: float, dv: float, rows: int) -> tuple[int, int]:
+    """Return the rows of a plane that an ellipsoid reaches, first and end."""
+    square = ellipse[i, 2] - ellipse[i, 1] * du * du
+    if square <= 0.0:
         return 0, 0
-    root = np.sqrt(root)
-    per_v = 1.0 / p22
-    first = int(np.ceil((-p12 * du - root) * per_v - dv))
-    end = int(np.floor((-p12 * du + root) * per_v - dv)) + 1
-    return max(0, first), min(rows, end)
+    half, middle = np.sqrt(square), -ellipse[i, 0] * du - dv
+    return max(0, int(np.ceil(middle - half))), min(rows, int(np.floor(middle + half)) + 1)
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def _ends_of_rows(
-    q: np.ndarray, i: int, level: float, d: tuple[float, float, float], rows: tuple[int, int],
+    ellipse: np.ndarray, i: int, d: tuple[float, float, float], rows: tuple[int, int],
     columns: int, low: np.ndarray, high: np.ndarray,
 ) -> None:  # fmt: skip
     """Fill where the rows of a plane enter and leave the ellipsoid."""
-    q13, q23, per_w = q[i, 4], q[i, 5], 1.0 / q[i, 2]
-    p12, p22 = q[i, 3] - q13 * q23 * per_w, q[i, 1] - q23 * q23 * per_w
-    rest = 2.0 * level - (q[i, 0] - q13 * q13 * per_w) * d[0] * d[0]
+    tilt, per_row, wide = ellipse[i, 0] * d[0], ellipse[i, 4], ellipse[i, 5]
+    square, start = ellipse[i, 2] - ellipse[i, 1] * d[0] * d[0], -ellipse[i, 3] * d[0] - d[2]
     for k in range(rows[0], rows[1]):
         v = d[1] + k
-        half = np.sqrt(max(0.0, (rest - (2.0 * p12 * d[0] + p22 * v) * v) * per_w))
-        middle = -(q13 * d[0] + q23 * v) * per_w - d[2]
+        half = np.sqrt(max(0.0, wide * (square - (v + tilt) * (v + tilt))))
+        middle = start - per_row * v
         low[k] = max(0, int(np.ceil(middle - half)))
         high[k] = min(columns, int(np.floor(middle + half)) + 1)
 
@@ -365,31 +386,34 @@ def splat_slab(first: int, last: int, grid: np.ndarray, atoms: Gaussians, side: 
     box = _new_box(atoms.a.shape[1], side, grid)
     value, plane, q, scale, steep = box.value, box.plane, box.q, box.scale, box.steep
     growth, grows, own, height = box.growth, box.grows, box.own, box.height
-    row, low, high = box.row, box.low, box.high
-    position, level = atoms.position, atoms.level
-    for atom in range(len(atoms.weight)):
-        u1, planes = _extent(atoms, atom, 0)
+    row, low, high, ellipse = box.row, box.low, box.high, box.ellipse
+    position, all_u, all_b, levels = atoms.position, atoms.u, atoms.b, atoms.level
+    all_widest, all_weight, inverse_step = atoms.widest, atoms.weight, atoms.inverse_step
+    for atom in range(len(all_weight)):
+        widest = all_widest[atom]
+        b, level = all_b[atom, widest], levels[atom, widest]
+        u1, planes = _extent(all_u, atom, b, inverse_step, 0, level, position[atom, 0])
         if not _reaches_slab(u1, planes, nu, first, last):
             continue
-        v1, rows = _extent(atoms, atom, 1)
-        w1, columns = _extent(atoms, atom, 2)
+        v1, rows = _extent(all_u, atom, b, inverse_step, 1, level, position[atom, 1])
+        w1, columns = _extent(all_u, atom, b, inverse_step, 2, level, position[atom, 2])
         if rows <= 0 or columns <= 0:
             continue
         _start(atoms, atom, (u1, v1, w1), rows, columns, box)
         for k in range(rows):
             row[k] = (v1 + k) % nv
         dv, dw, start = v1 - position[atom, 1], w1 - position[atom, 2], w1 % nw
-        widest, weight = atoms.widest[atom], atoms.weight[atom]
+        weight = all_weight[atom]
         for u in range(u1, u1 + planes):
             du, place_u = u - position[atom, 0], u % nu
             owned = first <= place_u < last
-            top, bottom = _rows_inside(q, widest, level, du, dv, rows)
+            top, bottom = _rows_inside(ellipse, widest, du, dv, rows)
             _clear(plane, top * columns, bottom * columns)
             for i in range(len(q)):
                 if u < own[i, 0] or u >= own[i, 1]:
                     continue
                 if owned:
-                    k1, k2 = _rows_inside(q, i, level, du, dv, rows)
+                    k1, k2 = _rows_inside(ellipse, i, du, dv, rows)
                     k1, k2 = max(k1, top, own[i, 2]), min(k2, bottom, own[i, 3])
                     factor = weight * height[i]
                     if steep[i]:
@@ -403,7 +427,7 @@ def splat_slab(first: int, last: int, grid: np.ndarray, atoms: Gaussians, side: 
                     _grow(value, growth, i, own[i, 2] * columns, own[i, 3] * columns)
             if not owned:
                 continue
-            _ends_of_rows(q, widest, level, (du, dv, dw), (top, bottom), columns, low, high)
+            _ends_of_rows(ellipse, widest, (du, dv, dw), (top, bottom), columns, low, high)
             _add_to_grid(grid, place_u, plane, columns, (top, bottom), start, row, low, high)
 
 
@@ -432,18 +456,21 @@ def gather_atoms(
     nu, nv, nw = grid.shape
     m = atoms.a.shape[1]
     box = _new_box(m, side, grid)
-    value, plane, q, scale, steep = box.value, box.plane, box.q, box.scale, box.steep
+    value, plane, scale, steep = box.value, box.plane, box.scale, box.steep
     v, w = np.empty(side * side, grid.dtype), np.empty(side * side, grid.dtype)
     growth, grows, own, height = box.growth, box.grows, box.own, box.height
-    row, low, high = box.row, box.low, box.high
-    position, level = atoms.position, atoms.level
+    row, low, high, ellipse = box.row, box.low, box.high, box.ellipse
+    position, all_u, all_b, levels = atoms.position, atoms.u, atoms.b, atoms.level
+    all_widest, inverse_step = atoms.widest, atoms.inverse_step
     # sums of map times Gaussian, times 1, du, dv, dw, du^2, dv^2, dw^2, du dv, du dw, dv dw
     moments = np.empty((m, 10))
     for atom in range(first, last):
         moments[:] = 0.0
-        u1, planes = _extent(atoms, atom, 0)
-        v1, rows = _extent(atoms, atom, 1)
-        w1, columns = _extent(atoms, atom, 2)
+        widest = all_widest[atom]
+        b, level = all_b[atom, widest], levels[atom, widest]
+        u1, planes = _extent(all_u, atom, b, inverse_step, 0, level, position[atom, 0])
+        v1, rows = _extent(all_u, atom, b, inverse_step, 1, level, position[atom, 1])
+        w1, columns = _extent(all_u, atom, b, inverse_step, 2, level, position[atom, 2])
         if rows <= 0 or columns <= 0:
             continue
         _start(atoms, atom, (u1, v1, w1), rows, columns, box)
@@ -451,17 +478,16 @@ def gather_atoms(
         _fill_axes(v, w, rows, columns, dv, dw)
         for k in range(rows):
             row[k] = (v1 + k) % nv
-        widest = atoms.widest[atom]
         for u in range(u1, u1 + planes):
             du, place_u = u - position[atom, 0], u % nu
-            top, bottom = _rows_inside(q, widest, level, du, dv, rows)
+            top, bottom = _rows_inside(ellipse, widest, du, dv, rows)
             _clear(plane, top * columns, bottom * columns)
-            _ends_of_rows(q, widest, level, (du, dv, dw), (top, bottom), columns, low, high)
+            _ends_of_rows(ellipse, widest, (du, dv, dw), (top, bottom), columns, low, high)
             _copy_from_grid(grid, place_u, plane, columns, (top, bottom), start, row, low, high)
             for i in range(m):
                 if u < own[i, 0] or u >= own[i, 1]:
                     continue
-                k1, k2 = _rows_inside(q, i, level, du, dv, rows)
+                k1, k2 = _rows_inside(ellipse, i, du, dv, rows)
                 k1, k2 = max(k1, top, own[i, 2]), min(k2, bottom, own[i, 3])
                 j1, j2 = k1 * columns, max(k1, k2) * columns
                 c = scale[i, 0]
@@ -476,10 +502,17 @@ def gather_atoms(
                 scale[i, 1] *= scale[i, 2]
                 if grows[i]:
                     _grow(value, growth, i, own[i, 2] * columns, own[i, 3] * columns)
-        for i in range(m):
-            d_weight[atom] += height[i] * moments[i, 0]
+        d_weight[atom] = _total(height, moments)
         if not only_weight:
             _chain(atoms, atom, box, moments, d_position[atom], d_u[atom])
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _total(height: np.ndarray, moments: np.ndarray) -> float:
+    total = 0.0
+    for i in range(len(height)):
+        total += height[i] * moments[i, 0]
+    return total
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -543,6 +576,8 @@ def _chain(
     step = atoms.step
     tilted = np.empty((3, 3))
     for i in range(len(box.q)):
+        if box.height[i] == 0.0:
+            continue
         h = atoms.weight[atom] * box.height[i]
         q, n, s = box.q[i], box.inverse[i], moments[i]
         d_position[0] += h * (q[0] * s[1] + q[3] * s[2] + q[4] * s[3])
