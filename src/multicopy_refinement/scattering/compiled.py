@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import scipy.fft
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -25,6 +26,10 @@ from multicopy_refinement.scattering.kernels.transform import (
 )
 from multicopy_refinement.scattering.plan import SplatPlan, levels_of_gaussians
 from multicopy_refinement.scattering.threads import in_threads
+
+#: Grids of fewer points are transformed by one thread. torch's other threads go on spinning for
+#: milliseconds after an FFT, which costs the threads of the splat more than the FFT gains.
+_SMALL = 500_000
 
 
 def compiled_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan) -> Tensor:
@@ -54,7 +59,7 @@ class _Splat(Function):
     ) -> Tensor:  # fmt: skip
         gaussians = _gaussians(atoms, plan)
         side = _side(gaussians)
-        transform = torch.fft.rfftn(_splat(gaussians, plan, side)).numpy()
+        transform = _transform(_splat(gaussians, plan, side).numpy())
         cell = _symmetry(atoms, plan)
         factors = np.empty(len(hkl), dtype=np.complex128)
         in_threads(lambda i, j: gather_reflections(i, j, transform, hkl, cell, factors), len(hkl))
@@ -201,5 +206,13 @@ def _gradient_map(
         lambda i, j: scatter_reflections(i, j, transform, hkl, cell, gradient, nw % 2 == 0), nu
     )
     # "forward" keeps the inverse free of 1/N
+    if math.prod(plan.size) < _SMALL:
+        return np.asarray(scipy.fft.irfftn(transform, s=plan.size, norm="forward"))
     inverse = torch.fft.irfftn(torch.from_numpy(transform), s=plan.size, norm="forward")
     return np.asarray(inverse.numpy())
+
+
+def _transform(grid: np.ndarray) -> np.ndarray:
+    if grid.size < _SMALL:
+        return np.asarray(scipy.fft.rfftn(grid))
+    return np.asarray(torch.fft.rfftn(torch.from_numpy(grid)).numpy())
