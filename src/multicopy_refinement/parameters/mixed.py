@@ -84,7 +84,7 @@ class MixedTensor(nn.Module):
         if len(free) == 0:
             return self._fixed_part()
         pool = torch.cat([self._fixed_part().reshape(-1), free])
-        return pool[self._assembly].reshape(self.fixed_values.shape)
+        return pool.index_select(0, self._assembly).reshape(self.fixed_values.shape)
 
     def _fixed_part(self) -> Tensor:
         """Return held values exactly, and the transform of raw values assigned since."""
