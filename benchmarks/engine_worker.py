@@ -209,18 +209,19 @@ def memory(name: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def measured(work: Callable[[], None]) -> dict[str, float]:
-    """Return seconds of a call, and by how much the process grew at its peak, MB."""
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-    before = memory("VmRSS")
+def seconds(work: Callable[[], None]) -> float:
     start = time.perf_counter()
     work()
-    seconds = time.perf_counter() - start
-    return {
-        "seconds": seconds,
-        "growth_mb": (memory("VmHWM") - before) / 1024,
-        "peak_mb": memory("VmHWM") / 1024,
-    }
+    return time.perf_counter() - start
+
+
+def grown(work: Callable[[], None]) -> dict[str, object]:
+    """Return by how much the process grew at the peak of a call, and the peak, MB; and seconds."""
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    before = memory("VmRSS")
+    took = seconds(work)
+    peak = memory("VmHWM")
+    return {"growth_mb": (peak - before) / 1024, "peak_mb": peak / 1024, "took": took}
 
 
 def main() -> None:
@@ -235,10 +236,9 @@ def main() -> None:
             answer = {"rss_mb": memory("VmRSS") / 1024, "gradients": engine.gradients}
         elif order["do"] in ("forward", "both"):
             work = getattr(engine, order["do"])
-            answer = dict(measured(work))
-            answer["seconds"] = [answer["seconds"]]
-            for _ in range(int(order.get("more", 0))):
-                answer["seconds"].append(measured(work)["seconds"])
+            # counting memory empties tables that the next accesses fill again: not while timing
+            answer = grown(work) if order.get("memory") else {}
+            answer["seconds"] = [seconds(work) for _ in range(order.get("calls", 0))]
         elif order["do"] == "sample":
             random = np.random.default_rng(0)
             picked = random.permutation(len(engine.hkl))[: order["n"]]

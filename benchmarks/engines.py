@@ -15,6 +15,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -31,7 +32,7 @@ SAMPLE = 400
 MEMORY_GB = 14.0
 #: Models of more atoms have fewer turns, of one call.
 LARGE = 10_000
-#: Engines that take longer, in seconds, have one turn of one call.
+#: A call that takes longer, in seconds, is not repeated.
 SLOW = 10.0
 OURS = "multicopy float64"
 EVERY = [
@@ -84,7 +85,7 @@ class Worker:
             env=environment,
         )  # fmt: skip
 
-    def ask(self, **order: object) -> dict[str, float]:
+    def ask(self, **order: object) -> dict[str, Any]:
         assert self.process.stdin
         assert self.process.stdout
         try:
@@ -174,6 +175,7 @@ def compare(
     print(f"{case.name}: {case.n_atoms} atoms, {len(case.hkl)} reflections", flush=True)
     np.save(folder / "hkl.npy", case.hkl)
     workers, results = {}, []
+    times: dict[tuple[str, str], list[float]] = {}
     for engine in engines:
         result = Result(case.name, engine, threads, case.n_atoms, len(case.hkl), case.d_min)
         results.append(result)
@@ -187,24 +189,24 @@ def compare(
                 do="load", model=str(case.model), d_min=case.d_min, hkl=str(folder / "hkl.npy")
             )
             kinds = ["forward", "both"] if loaded["gradients"] else ["forward"]
-            for kind in kinds:  # compilation, plans, caches
-                warm = worker.ask(do=kind)["seconds"][0]
-            workers[engine] = worker, kinds, result, warm > SLOW
+            for kind in kinds:
+                first = worker.ask(do=kind, memory=True)  # with compilation, plans, caches
+                times[engine, kind] = [first["took"]] if first["took"] > SLOW else []
+                later = first if first["took"] > SLOW else worker.ask(do=kind, memory=True)
+                setattr(result, f"{kind}_mb", later["growth_mb"])
+                result.process_mb = max(result.process_mb or 0.0, later["peak_mb"])
+            workers[engine] = worker, kinds, result
         except RuntimeError as error:
             result.note = f"failed: {error}"
             worker.stop()
-    times: dict[tuple[str, str], list[float]] = {}
-    for turn in range(rounds):
-        for engine, (worker, kinds, result, slow) in workers.items():
-            if slow and turn > 0:
-                continue
+    slow = {key for key, found in times.items() if found}
+    for _ in range(rounds):
+        for engine, (worker, kinds, _) in workers.items():
             for kind in kinds:
-                answer = worker.ask(do=kind, more=0 if slow or case.n_atoms > LARGE else 4)
-                times.setdefault((engine, kind), []).extend(answer["seconds"])
-                name = f"{kind}_mb"
-                setattr(result, name, max(getattr(result, name) or 0.0, answer["growth_mb"]))
-                result.process_mb = answer["peak_mb"]
-    for engine, (worker, kinds, result, _) in workers.items():
+                if (engine, kind) not in slow:
+                    answer = worker.ask(do=kind, calls=1 if case.n_atoms > LARGE else 5)
+                    times[engine, kind].extend(answer["seconds"])
+    for engine, (worker, kinds, result) in workers.items():
         for kind in kinds:
             setattr(result, f"{kind}_s", statistics.median(times[engine, kind]))
         worker.ask(do="sample", n=SAMPLE, out=str(folder / "sample.npz"))
@@ -237,7 +239,8 @@ def row(result: Result, reference: Result | None) -> str:
     )
     error = "-" if result.error is None else f"{result.error:.1e}"
     growth = [f"{v:.0f}" if v is not None else "-" for v in (result.forward_mb, result.both_mb)]
-    return f"| {result.engine} | {forward} | {both} | {error} | {' / '.join(growth)} |"
+    process = "-" if result.process_mb is None else f"{result.process_mb:.0f}"
+    return f"| {result.engine} | {forward} | {both} | {error} | {' / '.join(growth)} | {process} |"
 
 
 def table(results: list[Result]) -> str:
@@ -250,8 +253,8 @@ def table(results: list[Result]) -> str:
             f"### {case}: {one.n_atoms:,} atoms, {one.n_reflections:,} reflections "
             f"to {one.d_min} Å",
             "",
-            "| engine | F, ms | F and gradient, ms | error of F | memory, MB |",
-            "|---|---:|---:|---:|---:|",
+            "| engine | F, ms | F and gradient, ms | error of F | growth, MB | process, MB |",
+            "|---|---:|---:|---:|---:|---:|",
             *(row(r, rows[0]) for r in rows),
             "",
         ]
@@ -281,12 +284,13 @@ Made by `make bench` (`python benchmarks/engines.py`). Models are not part of th
 - *F*: F_calc of all unique reflections to the resolution. *F and gradient*: also the gradient of
   sum|F| by coordinates, B and occupancies (SFcalculator and cctbx as far as they offer them).
 - Times are medians of {rounds} turns of five calls (three turns of one call for the large
-  model, one call where it takes more than 10 s);
+  model, a single call where it takes more than 10 s);
   all engines take turns in the same session, each in a process of its own with {threads} threads.
   In brackets: that time divided by ours.
 - *error of F*: sqrt(sum|F - F_direct|^2 / sum|F_direct|^2) of {sample} reflections drawn at random,
-  direct summation in float64 with the same form factors. *memory*: growth of the process at its
-  peak above what it held before the call, F / F and gradient.
+  direct summation in float64 with the same form factors. *growth*: of the process at its
+  peak above what it held before the call, F / F and gradient. *process*: at its peak, libraries,
+  compiled code and model included.
 - *multicopy torch-only* is the route of tensors that are not on the CPU, run on the CPU.
 - gemmi, TorchRef and we have the same grid rate (1.5). *gemmi, no blur* is its default.
 - Versions: {versions}

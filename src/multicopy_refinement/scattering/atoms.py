@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -72,8 +73,6 @@ class ScatteringAtoms:
         A^2, ``[n]``; used where ``anisotropic`` is False.
     anisotropic
         Bool ``[n]``.
-    a, b
-        Form-factor coefficients of each atom, ``[n, 5]``.
     element
         Row of each atom in ``factors``, ``[n]``.
     factors
@@ -85,8 +84,6 @@ class ScatteringAtoms:
     u: Tensor
     b_iso: Tensor
     anisotropic: Tensor
-    a: Tensor
-    b: Tensor
     element: Tensor
     factors: FormFactors
     cell: Cell
@@ -94,6 +91,16 @@ class ScatteringAtoms:
 
     def __len__(self) -> int:
         return len(self.occupancy)
+
+    @property
+    def a(self) -> Tensor:
+        """Form-factor coefficients in electrons, ``[n, 5]``."""
+        return torch.as_tensor(self.factors.a).to(self.xyz)[self.element]
+
+    @property
+    def b(self) -> Tensor:
+        """Form-factor coefficients in A^2, ``[n, 5]``."""
+        return torch.as_tensor(self.factors.b).to(self.xyz)[self.element]
 
     @property
     def differentiable(self) -> bool:
@@ -106,7 +113,7 @@ class ScatteringAtoms:
         """Return the atoms of an index or mask."""
         picked = {
             k: getattr(self, k)[atoms]
-            for k in ("xyz", "occupancy", "u", "b_iso", "anisotropic", "a", "b", "element")
+            for k in ("xyz", "occupancy", "u", "b_iso", "anisotropic", "element")
         }
         return replace(self, **picked)
 
@@ -122,20 +129,24 @@ class ScatteringAtoms:
         return min(lowest)
 
 
+#: Form factors of the models in use, by their tables, which do not change.
+_FACTORS: WeakKeyDictionary[AtomTable, tuple[FormFactors, Tensor]] = WeakKeyDictionary()
+
+
 def atoms_of(model: AtomicModel) -> ScatteringAtoms:
     """Return the present state of a model."""
-    factors = form_factors(model.table.element)
+    if model.table not in _FACTORS:
+        found = form_factors(model.table.element)
+        _FACTORS[model.table] = found, torch.as_tensor(found.element)
+    factors, element = _FACTORS[model.table]
     xyz = model.xyz()
-    a, b = (torch.as_tensor(t[factors.element]).to(xyz) for t in (factors.a, factors.b))
     return ScatteringAtoms(
         xyz,
         model.occupancy(),
         model.u_aniso(),
         model.b_iso(),
         model.anisotropic,
-        a,
-        b,
-        torch.as_tensor(factors.element, device=xyz.device),
+        element.to(xyz.device),
         factors,
         model.cell,
         model.spacegroup,

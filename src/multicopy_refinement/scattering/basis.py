@@ -147,8 +147,7 @@ def _double(atoms: ScatteringAtoms) -> ScatteringAtoms:
 
     return replace(
         atoms, xyz=double(atoms.xyz), occupancy=double(atoms.occupancy), u=double(atoms.u),
-        b_iso=double(atoms.b_iso), anisotropic=atoms.anisotropic.cpu(), a=double(atoms.a),
-        b=double(atoms.b),
+        b_iso=double(atoms.b_iso), anisotropic=atoms.anisotropic.cpu(), element=atoms.element.cpu(),
     )  # fmt: skip
 
 

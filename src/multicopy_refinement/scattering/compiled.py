@@ -46,7 +46,7 @@ def compiled_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: Spla
 def compiled_density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
     """Return the blurred density of the asymmetric unit's atoms in e/A^3, of the plan's size."""
     gaussians = _gaussians(atoms, plan)
-    return _splat(gaussians, plan, _side(gaussians))
+    return torch.from_numpy(_splat(gaussians, plan, _half_widths(gaussians)))
 
 
 class _Splat(Function):
@@ -58,13 +58,13 @@ class _Splat(Function):
         atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan,
     ) -> Tensor:  # fmt: skip
         gaussians = _gaussians(atoms, plan)
-        side = _side(gaussians)
-        transform = _transform(_splat(gaussians, plan, side).numpy())
+        half_widths = _half_widths(gaussians)
+        transform = _transform(_splat(gaussians, plan, half_widths))
         cell = _symmetry(atoms, plan)
         factors = np.empty(len(hkl), dtype=np.complex128)
         in_threads(lambda i, j: gather_reflections(i, j, transform, hkl, cell, factors), len(hkl))
         ctx.save_for_backward(xyz, occupancy, u, b_iso)
-        ctx.rest = (gaussians, side, atoms.anisotropic, cell, hkl, plan)
+        ctx.rest = (gaussians, _side(half_widths), atoms.anisotropic, cell, hkl, plan)
         kind = torch.complex128 if xyz.dtype == torch.float64 else torch.complex64
         return torch.from_numpy(factors).to(kind)
 
@@ -142,39 +142,34 @@ def _gaussians(atoms: ScatteringAtoms, plan: SplatPlan) -> Gaussians:
         )
 
 
-def _widest(atoms: Gaussians) -> FloatArray:
-    """Return 2 level W of the Gaussian of each atom that reaches farthest, ``[n, 6]``."""
-    at = atoms.widest[:, None]
-    tensors = atoms.u.copy()
-    tensors[:, :3] += np.take_along_axis(atoms.b, at, axis=1)
-    return np.asarray(2.0 * np.take_along_axis(atoms.level, at, axis=1) * tensors)
-
-
 def _half_widths(atoms: Gaussians) -> FloatArray:
     """Return how far the atoms reach along the axes of the grid, in steps, ``[n, 3]``."""
     x, y, z = atoms.inverse_step.T
     along = np.stack((x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z))
-    return np.asarray(np.sqrt(_widest(atoms) @ along))
+    row = np.arange(len(atoms.widest))
+    b, level = atoms.b[row, atoms.widest], atoms.level[row, atoms.widest]
+    variance = atoms.u @ along + b[:, None] * along[:3].sum(axis=0)
+    return np.asarray(np.sqrt(2.0 * level[:, None] * variance))
 
 
-def _side(atoms: Gaussians) -> int:
+def _side(half_widths: FloatArray) -> int:
     """Return the longest edge of the atoms' boxes in v and w, in points."""
-    return int(2 * _half_widths(atoms)[:, 1:].max(initial=0.0)) + 3
+    return int(2 * half_widths[:, 1:].max(initial=0.0)) + 3
 
 
-def _splat(atoms: Gaussians, plan: SplatPlan, side: int) -> Tensor:
+def _splat(atoms: Gaussians, plan: SplatPlan, half_widths: FloatArray) -> np.ndarray:
+    """Return the density."""
     grid = np.zeros(plan.size, dtype=np.float32 if plan.single else np.float64)
-    in_threads(
-        lambda i, j: splat_slab(i, j, grid, atoms, side), plan.size[0], _work(atoms, plan.size[0])
-    )
-    return torch.from_numpy(grid)
+    side, n = _side(half_widths), plan.size[0]
+    cost = _boxes_across(atoms.position[:, 0], half_widths[:, 0], n)
+    in_threads(lambda i, j: splat_slab(i, j, grid, atoms, side), n, cost)
+    return grid
 
 
-def _work(atoms: Gaussians, n: int) -> FloatArray:
+def _boxes_across(centre: FloatArray, reach: FloatArray, n: int) -> FloatArray:
     """Return how many boxes of atoms each plane of the grid crosses, ``[n]``."""
-    reach = _half_widths(atoms)[:, 0]
-    first = np.floor(atoms.position[:, 0] - reach).astype(np.int64)
-    last = np.ceil(atoms.position[:, 0] + reach).astype(np.int64)
+    first = np.floor(centre - reach).astype(np.int64)
+    last = np.ceil(centre + reach).astype(np.int64)
     turns = np.minimum((last - first) // n, 1)
     change = np.bincount(first % n, minlength=n) - np.bincount(last % n, minlength=n)
     starts_before = (first % n > last % n).sum() + turns.sum()

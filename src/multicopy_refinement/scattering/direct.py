@@ -52,9 +52,8 @@ def _sum_block(atoms: ScatteringAtoms, hkl: IntArray) -> Tensor:
     fractionalization = torch.as_tensor(atoms.cell.fractionalization, dtype=dtype, device=device)
     fractional = atoms.xyz @ fractionalization.T
     s_squared = torch.as_tensor(atoms.cell.inverse_d_squared(hkl), dtype=dtype, device=device)
-    factors = atoms.a[:, 0] * torch.exp(-atoms.b[:, 0] * s_squared[:, None] / 4)
-    for i in range(1, atoms.a.shape[1]):
-        factors = factors + atoms.a[:, i] * torch.exp(-atoms.b[:, i] * s_squared[:, None] / 4)
+    each = torch.as_tensor(atoms.factors.at(atoms.cell.inverse_d_squared(hkl)))
+    factors = each.to(dtype=dtype, device=device)[atoms.element].T
     isotropic = torch.exp(-atoms.b_iso * s_squared[:, None] / 4)
     matrices = symmetric_matrices(atoms.u)
     some_anisotropic = bool(atoms.anisotropic.any())

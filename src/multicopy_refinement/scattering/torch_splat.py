@@ -143,7 +143,7 @@ def _isotropic_density(atoms: ScatteringAtoms, r_squared: Tensor, blur: float) -
     height = atoms.a * (4 * math.pi / total) ** 1.5
     rate = -4 * math.pi**2 / total
     values = height[:, 0, None] * torch.exp(rate[:, 0, None] * r_squared)
-    for i in range(1, atoms.a.shape[1]):
+    for i in range(1, height.shape[1]):
         values = values + height[:, i, None] * torch.exp(rate[:, i, None] * r_squared)
     return values
 
@@ -155,7 +155,7 @@ def _anisotropic_density(
     heights, inverses = _gaussians(atoms, blur)
     products = torch.stack([steps[:, i] * steps[:, j] for i in range(3) for j in range(3)])
     values = torch.zeros((len(atoms), len(steps)), dtype=steps.dtype, device=steps.device)
-    for i in range(atoms.a.shape[1]):
+    for i in range(heights.shape[1]):
         inverse, height = inverses[:, i].reshape(-1, 3, 3), heights[:, i]
         tilted = (inverse @ centre[:, :, None])[:, :, 0]
         exponent = (
