@@ -47,8 +47,11 @@ class Engine:
 class OurEngine(Engine):
     """The engine of this package."""
 
-    def __init__(self, threads: int, *, single: bool = False, plain: bool = False) -> None:
+    def __init__(
+        self, threads: int, *, single: bool = False, plain: bool = False, accuracy: float = 1e-4
+    ) -> None:
         super().__init__(threads)
+        self.accuracy = accuracy
         self.dtype = self.torch.float32 if single else self.torch.float64
         self.plain = plain
 
@@ -69,7 +72,7 @@ class OurEngine(Engine):
         else:
 
             def compute() -> object:
-                return structure_factors(loaded, hkl, d_min=d_min)
+                return structure_factors(loaded, hkl, d_min=d_min, accuracy=self.accuracy)
 
         self.compute = compute
 
@@ -191,6 +194,7 @@ class Cctbx(Engine):
 ENGINES = {
     "multicopy float64": OurEngine,
     "multicopy float32": lambda n: OurEngine(n, single=True),
+    "multicopy, accuracy 1e-3": lambda n: OurEngine(n, accuracy=1e-3),
     "multicopy torch-only": lambda n: OurEngine(n, plain=True),
     "torchref float64": TorchRef,
     "torchref float32": TorchRef,
