@@ -289,16 +289,17 @@ Made by `make bench` (`python benchmarks/engines.py`). Models are not part of th
 
 - *F*: F_calc of all unique reflections to the resolution. *F and gradient*: also the gradient of
   sum|F| by coordinates, B and occupancies (SFcalculator and cctbx as far as they offer them).
-- Times are medians of {rounds} turns of twenty calls (1dur), of five (1g8a), or of three turns of one
-  call (large model; a single call where it takes more than 10 s). All engines take turns in the same
-  session, each in a process of its own with {threads} threads. In brackets: that time divided by
-  ours.
+- Times are medians of {rounds} turns of twenty calls (1dur), of five (1g8a), or of three turns of
+  one call (large model; a single call where it takes more than 10 s). All engines take turns in
+  the same session, each in a process of its own with {threads} threads. In brackets: that time
+  divided by ours.
 - *error of F*: sqrt(sum|F - F_direct|^2 / sum|F_direct|^2) of {sample} reflections drawn at random,
   direct summation in float64 with the same form factors. *growth*: of the process at its
   peak above what it held before the call, F / F and gradient. *process*: at its peak, libraries,
   compiled code and model included.
 - *multicopy float64*, *float32*: parameters of that precision, at the default accuracy of 1e-4;
-  *accuracy 1e-3* asks for less, in float64. *multicopy torch-only* is the route of tensors that are not on the CPU, run on the CPU.
+  *accuracy 1e-3* asks for less, in float64. *multicopy torch-only* is the route of tensors that
+  are not on the CPU, run on the CPU.
 - gemmi, TorchRef and we have the same grid rate (1.5). *gemmi, no blur* is its default.
 - Versions: {versions}
 
