@@ -10,7 +10,11 @@ the long loops over planes are multiplications and additions. Each Gaussian ends
 is its ``level``. Tables have the precision of the grid, sums over planes are in float64.
 
 The splat of Gaussians to a grid and FFT is by Sayre (1951), Acta Cryst. 4, 362 and Ten Eyck (1977),
-Acta Cryst. A33, 486; the adjoint by Agarwal (1978), Acta Cryst. A34, 791 and Bricogne (1993).
+Acta Cryst. A33, 486; the adjoint by Agarwal (1978), Acta Cryst. A34, 791.
+
+It is one long file on purpose: the cache of compiled code knows the file of a function, not the
+files of those it calls, and would keep old code when only another file changed. Functions of the
+inner loops take plain arrays: taking them out of a tuple counts references, which costs more there.
 """
 
 from __future__ import annotations
@@ -22,10 +26,9 @@ from numba import njit, uint64
 
 _FAST = {"contract", "nsz", "reassoc"}
 
-#: Where exponents of factors reach this, tables are made from their products instead: e^80 and its
-#: square root's errors still fit into float32.
+#: A Gaussian whose factors have larger exponents is evaluated point by point: products of two
+#: factors up to e^40 still fit into float32.
 _STEEP = 40.0
-
 
 #: Elements 11 22 33 12 13 23.
 _FIRST, _SECOND = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)
