@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import pairwise
 
@@ -17,7 +17,8 @@ from multicopy_refinement._typing import FloatArray
 def in_threads(work: Callable[[int, int], None], n: int, cost: FloatArray | None = None) -> None:
     """Call ``work(first, last)`` for as many parts of 0..n as torch has threads.
 
-    Parts have equal length, or equal sums of ``cost`` ``[n]``.
+    Parts have equal length, or equal sums of ``cost`` ``[n]``. The caller and the threads of the
+    pool take part after part: what a thread that wakes late has not begun is done by another.
     """
     n_threads = max(1, min(torch.get_num_threads(), n))
     if n_threads == 1:
@@ -29,9 +30,17 @@ def in_threads(work: Callable[[int, int], None], n: int, cost: FloatArray | None
         total = np.concatenate(([0.0], cost.cumsum()))
         inner = np.searchsorted(total, total[-1] * np.arange(1, n_threads) / n_threads)
         edges = [0, *inner.tolist(), n]
-    # the caller takes the last part itself: one thread less to wake
-    others = [_pool(n_threads).submit(work, i, j) for i, j in pairwise(edges[:-1])]
-    work(edges[-2], edges[-1])
+    parts = iter(list(pairwise(edges)))  # threads may share an iterator of a list
+
+    def work_on() -> None:
+        for first, last in parts:
+            work(first, last)
+
+    others = [_pool(n_threads).submit(work_on) for _ in range(n_threads - 1)]
+    try:
+        work_on()
+    finally:
+        wait(others)  # nobody writes any more when this returns or raises
     for other in others:
         other.result()
 
