@@ -58,7 +58,9 @@ class Cell:
 
     def inverse_d_squared(self, hkl: IntArray) -> FloatArray:
         """Return s^2 = 1/d^2 (1/A^2) of Miller indices ``[n, 3]``."""
-        scattering_vector = np.asarray(hkl, dtype=np.float64) @ self.fractionalization
+        # einsum, not a matrix product: BLAS has threads that wait busily for their next work
+        indices = np.asarray(hkl, dtype=np.float64)
+        scattering_vector = np.einsum("ij,jk->ik", indices, self.fractionalization)
         return np.asarray(np.einsum("ij,ij->i", scattering_vector, scattering_vector))
 
     def largest_difference(self, other: Cell) -> float:

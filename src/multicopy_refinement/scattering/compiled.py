@@ -17,6 +17,7 @@ from multicopy_refinement.scattering.atoms import EIGHT_PI_SQUARED, ScatteringAt
 from multicopy_refinement.scattering.kernels.density import (
     Gaussians,
     gather_atoms,
+    margin,
     splat_slab,
 )
 from multicopy_refinement.scattering.kernels.transform import (
@@ -27,9 +28,8 @@ from multicopy_refinement.scattering.kernels.transform import (
 from multicopy_refinement.scattering.plan import SplatPlan, levels_of_gaussians
 from multicopy_refinement.scattering.threads import in_threads
 
-#: Grids of fewer points are transformed by one thread. torch's other threads go on spinning for
-#: milliseconds after an FFT, which costs the threads of the splat more than the FFT gains.
-_SMALL = 500_000
+#: Grids of fewer points are transformed by one thread: more are not faster.
+_SMALL = 100_000
 
 
 def compiled_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan) -> Tensor:
@@ -75,20 +75,18 @@ class _Splat(Function):
         gaussians, side, anisotropic, cell, hkl, plan = ctx.rest
         with torch.no_grad():
             gradient = gradients[0].resolve_conj().to(torch.complex128).numpy()
-            grid = _gradient_map(gradient, cell, hkl, plan)
+            grid = _with_margin(_gradient_map(gradient, cell, hkl, plan), side)
             n = len(occupancy)
             only_occupancy = not any(ctx.needs_input_grad[i] for i in (0, 2, 3))
             d_weight, d_position, d_u = np.zeros(n), np.zeros((n, 3)), np.zeros((n, 6))
+            nw, out = plan.size[2], (d_weight, d_position, d_u)
             in_threads(
-                lambda i, j: gather_atoms(
-                    i, j, grid, gaussians, side, only_occupancy, d_weight, d_position, d_u
-                ),
-                n,
+                lambda i, j: gather_atoms(i, j, grid, nw, gaussians, side, only_occupancy, *out), n
             )
             d_b = d_u[:, :3].sum(axis=1) / EIGHT_PI_SQUARED
             tensor = torch.from_numpy
             results = [
-                tensor(d_position @ gaussians.inverse_step).to(xyz),
+                tensor(np.einsum("ij,jk->ik", d_position, gaussians.inverse_step)).to(xyz),
                 tensor(d_weight).to(occupancy),
                 torch.where(anisotropic[:, None], tensor(d_u), 0.0).to(u),
                 torch.where(anisotropic, 0.0, tensor(d_b)).to(b_iso),
@@ -130,7 +128,7 @@ def _gaussians(atoms: ScatteringAtoms, plan: SplatPlan) -> Gaussians:
         size = np.array(plan.size)
         inverse_step = atoms.cell.fractionalization * size[:, None]
         return Gaussians(
-            atoms.xyz.double().numpy() @ inverse_step.T,
+            np.einsum("ij,kj->ik", atoms.xyz.double().numpy(), inverse_step),
             atoms.occupancy.double().numpy(),
             u,
             a,
@@ -148,7 +146,7 @@ def _half_widths(atoms: Gaussians) -> FloatArray:
     along = np.stack((x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z))
     row = np.arange(len(atoms.widest))
     b, level = atoms.b[row, atoms.widest], atoms.level[row, atoms.widest]
-    variance = atoms.u @ along + b[:, None] * along[:3].sum(axis=0)
+    variance = np.einsum("ij,jk->ik", atoms.u, along) + b[:, None] * along[:3].sum(axis=0)
     return np.asarray(np.sqrt(2.0 * level[:, None] * variance))
 
 
@@ -159,11 +157,24 @@ def _side(half_widths: FloatArray) -> int:
 
 def _splat(atoms: Gaussians, plan: SplatPlan, half_widths: FloatArray) -> np.ndarray:
     """Return the density."""
-    grid = np.zeros(plan.size, dtype=np.float32 if plan.single else np.float64)
-    side, n = _side(half_widths), plan.size[0]
-    cost = _boxes_across(atoms.position[:, 0], half_widths[:, 0], n)
-    in_threads(lambda i, j: splat_slab(i, j, grid, atoms, side), n, cost)
-    return grid
+    (nu, nv, nw), side = plan.size, _side(half_widths)
+    grid = np.zeros((nu, nv, nw + margin(side)), dtype=np.float32 if plan.single else np.float64)
+    cost = _boxes_across(atoms.position[:, 0], half_widths[:, 0], nu)
+    in_threads(lambda i, j: splat_slab(i, j, grid, nw, atoms, side), nu, cost)
+    for at in range(nw, grid.shape[2], nw):
+        part = grid[:, :, at : at + nw]
+        grid[:, :, : part.shape[2]] += part
+    return grid[:, :, :nw]
+
+
+def _with_margin(grid: np.ndarray, side: int) -> np.ndarray:
+    """Return a map whose rows go on, as the cell repeats, for as far as boxes reach."""
+    nu, nv, nw = grid.shape
+    longer = np.empty((nu, nv, nw + margin(side)), grid.dtype)
+    for at in range(0, longer.shape[2], nw):
+        part = longer[:, :, at : at + nw]
+        part[:] = grid[:, :, : part.shape[2]]
+    return longer
 
 
 def _boxes_across(centre: FloatArray, reach: FloatArray, n: int) -> FloatArray:
@@ -201,13 +212,19 @@ def _gradient_map(
         lambda i, j: scatter_reflections(i, j, transform, hkl, cell, gradient, nw % 2 == 0), nu
     )
     # "forward" keeps the inverse free of 1/N
-    if math.prod(plan.size) < _SMALL:
-        return np.asarray(scipy.fft.irfftn(transform, s=plan.size, norm="forward"))
-    inverse = torch.fft.irfftn(torch.from_numpy(transform), s=plan.size, norm="forward")
-    return np.asarray(inverse.numpy())
+    workers = _workers(math.prod(plan.size))
+    return np.asarray(scipy.fft.irfftn(transform, s=plan.size, norm="forward", workers=workers))
 
 
 def _transform(grid: np.ndarray) -> np.ndarray:
-    if grid.size < _SMALL:
-        return np.asarray(scipy.fft.rfftn(grid))
-    return np.asarray(torch.fft.rfftn(torch.from_numpy(grid)).numpy())
+    return np.asarray(scipy.fft.rfftn(grid, workers=_workers(grid.size)))
+
+
+def _workers(points: int) -> int:
+    """Return the threads of an FFT.
+
+    scipy's threads sleep when they are done. Those of torch (OpenMP) and of matrix products
+    (OpenBLAS) go on waiting busily for up to many milliseconds, and keep the threads of the
+    compiled loops from the processors: this file has none of either.
+    """
+    return torch.get_num_threads() if points >= _SMALL else 1

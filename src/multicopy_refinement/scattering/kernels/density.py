@@ -3,11 +3,16 @@
     rho(x) = sum_j q_j sum_i a_ji ((2 pi)^3 det W_ji)^(-1/2) exp(-d'W_ji^-1 d / 2),   d = x - x_j,
     W_ji = U_j + b_ji
 
-In steps of the grid the exponent is -d'Qd/2. On a plane u = const of the grid it parts into what
-hangs on u alone (a number), on v and w (a table of the plane), and exp(-du (Q12 dv + Q13 dw)),
-by which the table changes from plane to plane: its growth. So a box takes few exponentials, and
-the long loops over planes are multiplications and additions. Each Gaussian ends where its exponent
-is its ``level``. Tables have the precision of the grid, sums over planes are in float64.
+In steps of the grid the exponent is -d'Qd/2. A row of the grid (u and v constant) takes of it
+
+    factor(u, v) * table(w; v),   table = exp(-(Q33 dw^2/2 + Q13 du dw + Q23 dv dw)):
+
+the factor is a number and the table is a short vector. From plane to plane both change by
+multiplication, so a box takes few exponentials. Where Q23 = 0, as for isotropic atoms wherever
+the axes v and w are at right angles, one table serves all rows of a plane. Rows are whole vectors
+of `LANES` points, zero beyond the atom's reach; so that they need not stop at the edge of the cell,
+the grid has a margin behind it (`LANES` explains). Each Gaussian ends where its exponent is its
+``level``. Tables and sums have the precision of the grid.
 
 The splat of Gaussians to a grid and FFT is by Sayre (1951), Acta Cryst. 4, 362 and Ten Eyck (1977),
 Acta Cryst. A33, 486; the adjoint by Agarwal (1978), Acta Cryst. A34, 791.
@@ -19,12 +24,18 @@ inner loops take plain arrays: taking them out of a tuple counts references, whi
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, uint64
+from llvmlite import ir
+from numba import extending, njit, types
+from numba.core import cgutils
 
 _FAST = {"contract", "nsz", "reassoc"}
+
+#: Points of a row are worked on by so many: one AVX-512 register of float32, or as many smaller
+#: ones as the processor needs. A grid has a margin of a whole number of them behind its last axis.
+LANES = 16
 
 #: A Gaussian whose factors have larger exponents is evaluated point by point: products of two
 #: factors up to e^40 still fit into float32.
@@ -69,36 +80,208 @@ class Gaussians(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """Tables of one atom's box: v and w lie in a plane of ``area`` points, a row a value of v."""
+    """Tables of one atom's box; a row is a value of v, its points are ``lanes`` values of w."""
 
-    value: np.ndarray  # [m, area] the Gaussians of a plane, without their scale
-    growth: np.ndarray  # [m, area] factors from plane to plane
-    plane: np.ndarray  # [area] density, or the gradient map
-    along: np.ndarray  # [m, side] one axis, while tables are made
-    across: np.ndarray  # [m, side]
-    scale: np.ndarray  # [m, 3] the factor of u: value, ratio, change of the ratio
+    table: np.ndarray  # [m * side * most] vectors of rows, one after the other
+    growth: np.ndarray  # [m * most] their change from plane to plane
+    factor: np.ndarray  # [m * most] factors of the rows of a plane
+    along: np.ndarray  # [m * most] what hangs on v of them, zero beyond the reach
+    along_growth: np.ndarray  # [m * most] its change from plane to plane
+    bell: np.ndarray  # [most] one row or column, while tables are made
+    scale: np.ndarray  # [m, 3] what hangs on u: value, ratio, change of the ratio
     height: np.ndarray  # [m]
     q: np.ndarray  # [m, 6] Q of each Gaussian
     inverse: np.ndarray  # [m, 6] W^-1
-    ellipse: np.ndarray  # [m, 6] see _ellipse
+    ellipse: np.ndarray  # [m, 3] see _ellipse
     steep: np.ndarray  # [m] bool: tables could overflow
-    grows: np.ndarray  # [m] bool: tables change from plane to plane
     own: np.ndarray  # [m, 4] first plane and end of each Gaussian, its first row and end
-    row: np.ndarray  # [side] place of each row in the grid
-    low: np.ndarray  # [side] first point of each row inside the ellipsoid
-    high: np.ndarray  # [side] and one past the last
+    row: np.ndarray  # [side] where each row of a plane begins in the grid
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _new_box(m: int, side: int, grid: np.ndarray) -> _Box:
-    area = side * side
+def _new_box(m: int, side: int, most: int, grid: np.ndarray) -> _Box:
     return _Box(
-        np.empty((m, area), grid.dtype), np.empty((m, area), grid.dtype),
-        np.empty(area, grid.dtype), np.empty((m, side)), np.empty((m, side)), np.empty((m, 3)),
-        np.empty(m), np.empty((m, 6)), np.empty((m, 6)), np.empty((m, 6)),
-        np.empty(m, np.bool_), np.empty(m, np.bool_), np.empty((m, 4), np.int64),
-        np.empty(side, np.int64), np.empty(side, np.int64), np.empty(side, np.int64),
+        np.zeros(m * side * most, grid.dtype), np.ones(m * most, grid.dtype),
+        np.zeros(m * most, grid.dtype), np.zeros(m * most, grid.dtype),
+        np.ones(m * most, grid.dtype), np.empty(most), np.empty((m, 3)), np.empty(m),
+        np.empty((m, 6)), np.empty((m, 6)), np.empty((m, 3)), np.empty(m, np.bool_),
+        np.empty((m, 4), np.int64), np.empty(side, np.int64),
     )  # fmt: skip
+
+
+# --- vectors of LANES points ----------------------------------------------------------------------
+# The compiler makes vector instructions of long loops over arrays, but of rows of 10 to 30 points
+# it makes one instruction a point. So they are written as vectors.
+
+#: Its declared type counts the typing context among the arguments of a call.
+_intrinsic: Any = extending.intrinsic
+
+
+class _Vectors:
+    """Writes instructions on vectors of `LANES` elements of arrays of one type."""
+
+    def __init__(self, context: Any, builder: Any, element: Any) -> None:
+        self.context, self.builder = context, builder
+        self.element = context.get_value_type(element)
+        self.kind = ir.VectorType(self.element, LANES)
+        self.align = self.element.get_abi_size(context.target_data)
+
+    def data(self, array_type: Any, array: Any) -> Any:
+        """Return the pointer to an array's elements."""
+        return self.context.make_array(array_type)(self.context, self.builder, array).data
+
+    def place(self, data: Any, index: Any) -> Any:
+        """Return the pointer to the vector that begins at an element."""
+        return self.builder.bitcast(self.builder.gep(data, [index]), self.kind.as_pointer())
+
+    def load(self, data: Any, index: Any) -> Any:
+        return self.builder.load(self.place(data, index), align=self.align)
+
+    def store(self, value: Any, data: Any, index: Any) -> None:
+        self.builder.store(value, self.place(data, index), align=self.align)
+
+    def repeat(self, scalar: Any) -> Any:
+        """Return a vector of one number."""
+        first = ir.Constant(ir.IntType(32), 0)
+        one = self.builder.insert_element(ir.Constant(self.kind, ir.Undefined), scalar, first)
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return self.builder.shuffle_vector(one, one, zeros)
+
+    def element_at(self, data: Any, index: Any) -> Any:
+        return self.builder.load(self.builder.gep(data, [index]))
+
+    def number(self, value: Any) -> Any:
+        """Return a vector of one float64, in the type of the elements."""
+        if value.type != self.element:
+            value = self.builder.fptrunc(value, self.element)
+        return self.repeat(value)
+
+    def times(self, x: Any, y: Any) -> Any:
+        return self.builder.fmul(x, y, flags=("contract",))
+
+    def plus_times(self, total: Any, x: Any, y: Any) -> Any:
+        return self.builder.fadd(total, self.times(x, y), flags=("contract",))
+
+    def sums(self, n: int) -> list[Any]:
+        """Return places of vectors that start at zero; they end up in registers."""
+        places = [cgutils.alloca_once(self.builder, self.kind) for _ in range(n)]
+        for place in places:
+            self.builder.store(ir.Constant(self.kind, [0.0] * LANES), place)
+        return places
+
+
+@_intrinsic
+def _add_row(
+    typing_context: Any, grid: Any, to: Any, table: Any, at: Any, size: Any, factor: Any,
+    of: Any, side: Any, m: Any,
+) -> Any:  # fmt: skip
+    """Add sum_i factor[of + i side] table[at + i size + (0..LANES)] to grid[to + (0..LANES)]."""
+    signature = types.void(grid, to, table, at, size, factor, of, side, m)
+
+    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Vectors(context, builder, grid.dtype)
+        grid_, to_, table_, at_, size_, factor_, of_, side_, m_ = arguments
+        grid_, table_, factor_ = v.data(grid, grid_), v.data(table, table_), v.data(factor, factor_)
+        (total,) = v.sums(1)
+        builder.store(v.load(grid_, to_), total)
+        with cgutils.for_range(builder, m_) as loop:
+            c = v.element_at(factor_, builder.add(of_, builder.mul(loop.index, side_)))
+            x = v.load(table_, builder.add(at_, builder.mul(loop.index, size_)))
+            builder.store(v.plus_times(builder.load(total), v.repeat(c), x), total)
+        v.store(builder.load(total), grid_, to_)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+@_intrinsic
+def _add_rows_to_sums(
+    typing_context: Any, sums: Any, to: Any, lanes: Any, grid: Any, start: Any, row: Any,
+    table: Any, at: Any, stride: Any, factor: Any, of: Any, v0: Any, du: Any, ends: Any,
+) -> Any:  # fmt: skip
+    """Add the rows of a plane to the sums over a box, for one vector of w.
+
+    With x_k = grid[start + row[k] + (0..LANES)] table[at + k stride + (0..LANES)], c_k =
+    factor[of + k] and v_k = v0 + k, for k in the range of ends, the vectors at sums[to + i lanes]
+    grow by sum_k c_k x_k times 1, du, du^2, v_k, v_k du, v_k^2 (i from 0 to 5).
+    """
+    signature = types.void(
+        sums, to, lanes, grid, start, row, table, at, stride, factor, of, v0, du, ends
+    )
+
+    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Vectors(context, builder, grid.dtype)
+        sums_, to_, lanes_, grid_, start_, row_, table_, at_, stride_, factor_, of_, v0_, du_ = (
+            arguments[:-1]
+        )
+        first, end = cgutils.unpack_tuple(builder, arguments[-1], 2)
+        sums_, grid_, row_ = v.data(sums, sums_), v.data(grid, grid_), v.data(row, row_)
+        table_, factor_ = v.data(table, table_), v.data(factor, factor_)
+        one, of_v, of_vv = places = v.sums(3)
+        with cgutils.for_range(builder, end, start=first) as loop:
+            k = loop.index
+            x = v.load(grid_, builder.add(start_, v.element_at(row_, k)))
+            x = v.times(x, v.load(table_, builder.add(at_, builder.mul(k, stride_))))
+            x = v.times(x, v.repeat(v.element_at(factor_, builder.add(of_, k))))
+            along = v.number(builder.fadd(v0_, builder.sitofp(k, v0_.type)))
+            y = v.times(x, along)
+            builder.store(builder.fadd(builder.load(one), x), one)
+            builder.store(builder.fadd(builder.load(of_v), y), of_v)
+            builder.store(v.plus_times(builder.load(of_vv), y, along), of_vv)
+        s1, s2, s3 = (builder.load(place) for place in places)
+        d = v.number(du_)
+        for i, term in enumerate((s1, v.times(s1, d), v.times(v.times(s1, d), d), s2,
+                                  v.times(s2, d), s3)):  # fmt: skip
+            place = builder.add(to_, builder.mul(lanes_, lanes_.type(i)))
+            v.store(builder.fadd(v.load(sums_, place), term), sums_, place)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+@_intrinsic
+def _fill_scaled(
+    typing_context: Any, out: Any, at: Any, values: Any, c: Any,
+) -> Any:  # fmt: skip
+    """Fill out[at + (0..LANES)] with c values[at + (0..LANES)]."""
+    signature = types.void(out, at, values, c)
+
+    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Vectors(context, builder, out.dtype)
+        out_, at_, values_, c_ = arguments
+        x = v.load(v.data(values, values_), at_)
+        v.store(v.times(x, v.number(c_)), v.data(out, out_), at_)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+@_intrinsic
+def _multiply(
+    typing_context: Any, table: Any, at: Any, growth: Any, of: Any,
+) -> Any:  # fmt: skip
+    """Multiply table[at + (0..LANES)] by growth[of + (0..LANES)]."""
+    signature = types.void(table, at, growth, of)
+
+    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Vectors(context, builder, table.dtype)
+        table_, at_, growth_, of_ = arguments
+        table_, growth_ = v.data(table, table_), v.data(growth, growth_)
+        v.store(v.times(v.load(table_, at_), v.load(growth_, of_)), table_, at_)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+def margin(side: int) -> int:
+    """Return how many points a grid needs behind its last axis for boxes of ``side`` points."""
+    return (side + LANES - 1) // LANES * LANES
+
+
+_whole_vectors = njit(nogil=True, cache=True)(margin)
+
+
+# --- one atom's box ------------------------------------------------------------------------------
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -157,74 +340,71 @@ def _quadratic_form(
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def _ellipse(q: np.ndarray, i: int, level: float, ellipse: np.ndarray) -> None:
-    """Fill what the ellipsoid d'Qd < 2 level is in planes and rows.
+    """Fill what the ellipsoid d'Qd < 2 level is in planes.
 
-    Rows of the plane du: |dv + [0] du| < sqrt([2] - [1] du^2). Points of the row dv:
-    |dw + [3] du + [4] dv| < sqrt([5] ([2] - [1] du^2 - (dv + [0] du)^2)).
+    Rows of the plane du: |dv + [0] du| < sqrt([2] - [1] du^2).
     """
     per_w = 1.0 / q[i, 2]
     p11, p12 = q[i, 0] - q[i, 4] * q[i, 4] * per_w, q[i, 3] - q[i, 4] * q[i, 5] * per_w
-    p22 = q[i, 1] - q[i, 5] * q[i, 5] * per_w
-    per_v = 1.0 / p22
+    per_v = 1.0 / (q[i, 1] - q[i, 5] * q[i, 5] * per_w)
     ellipse[i, 0], ellipse[i, 1] = p12 * per_v, (p11 - p12 * p12 * per_v) * per_v
     ellipse[i, 2] = 2.0 * level * per_v
-    ellipse[i, 3], ellipse[i, 4], ellipse[i, 5] = q[i, 4] * per_w, q[i, 5] * per_w, p22 * per_w
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _fill_bell(
-    out: np.ndarray, i: int, n: int, ends: tuple[int, int], start: float, q: float
-) -> None:
-    """Fill out[i, :n] with exp(-q x^2/2), x = start + index, zero outside of the ends."""
-    for j in range(ends[0]):
-        out[i, j] = 0.0
-    for j in range(ends[1], n):
-        out[i, j] = 0.0
+def _fill_bell(out: np.ndarray, ends: tuple[int, int], start: float, q: float) -> None:
+    """Fill out with exp(-q x^2/2), x = start + index, zero outside of the ends."""
+    out[: ends[0]] = 0.0
+    out[ends[1] :] = 0.0
     x = start + ends[0]
     value, ratio, change = np.exp(-0.5 * q * x * x), np.exp(-q * (x + 0.5)), np.exp(-q)
     for j in range(ends[0], ends[1]):
-        out[i, j] = value
+        out[j] = value
         value *= ratio
         ratio *= change
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _times_powers(
-    out: np.ndarray, i: int, ends: tuple[int, int], exponent: float, per_step: float
-) -> None:
-    """Multiply out[i, first:end] by exp(exponent + (index - first) * per_step)."""
-    value, ratio = np.exp(exponent), np.exp(per_step)
+def _fill_powers(out: np.ndarray, at: int, ends: tuple[int, int], start: float, q: float) -> None:
+    """Fill out[at + index] with exp(-q x), x = start + index, for the indices of the ends."""
+    value, ratio = np.exp(-q * (start + ends[0])), np.exp(-q)
     for j in range(ends[0], ends[1]):
-        out[i, j] *= value
+        out[at + j] = value
         value *= ratio
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _outer(
-    out: np.ndarray, i: int, along: np.ndarray, rows: tuple[int, int], across: np.ndarray,
-    columns: int,
+def _fill_row(
+    out: np.ndarray, at: int, n: int, bell: np.ndarray, ends: tuple[int, int], start: float,
+    q: float,
 ) -> None:  # fmt: skip
-    """Fill rows of a plane with products of a column and a row."""
-    for k in range(rows[0], rows[1]):
-        factor, at = along[i, k], uint64(k * columns)
-        for j in range(uint64(columns)):
-            out[i, at + j] = factor * across[i, j]
+    """Fill out[at + (0..n)] with bell times exp(-q x), x = start + index, zero outside the ends."""
+    out[at : at + ends[0]] = 0.0
+    out[at + ends[1] : at + n] = 0.0
+    if q == 0.0:
+        for j in range(ends[0], ends[1]):
+            out[at + j] = bell[j]
+        return
+    value, ratio = np.exp(-q * (start + ends[0])), np.exp(-q)
+    for j in range(ends[0], ends[1]):
+        out[at + j] = bell[j] * value
+        value *= ratio
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _start(
-    atoms: Gaussians, atom: int, first: tuple[int, int, int], rows: int, columns: int, box: _Box
-) -> None:
-    """Make the tables of an atom for the first plane of its box."""
-    value, along, across, own, scale = box.value, box.along, box.across, box.own, box.scale
-    growth, q, steep, grows, inverse = box.growth, box.q, box.steep, box.grows, box.inverse
-    u, step, inverse_step, levels = atoms.u, atoms.step, atoms.inverse_step, atoms.level
-    a, all_b, height, ellipse = atoms.a, atoms.b, box.height, box.ellipse
-    cu = atoms.position[atom, 0]
-    dv, dw = first[1] - atoms.position[atom, 1], first[2] - atoms.position[atom, 2]
-    for i in range(len(q)):
+def _measure(atoms: Gaussians, atom: int, box: _Box) -> bool:
+    """Fill heights, quadratic forms and planes of an atom's Gaussians.
+
+    Returns whether the vectors of its rows differ.
+    """
+    q, steep, inverse, ellipse = box.q, box.steep, box.inverse, box.ellipse
+    own, height, a, all_b, levels = box.own, box.height, atoms.a, atoms.b, atoms.level
+    u, step, inverse_step = atoms.u, atoms.step, atoms.inverse_step
+    centre, differ = atoms.position[atom, 0], False
+    for i in range(len(height)):
+        own[i, :] = 0
+        height[i], steep[i] = 0.0, False
         if a[atom, i] == 0.0:  # elements with fewer Gaussians than others
-            own[i, 0], own[i, 1], height[i] = 0, 0, 0.0
             continue
         b, level = all_b[atom, i], levels[atom, i]
         determinant = _quadratic_form(u, atom, b, step, i, q, inverse)
@@ -233,56 +413,75 @@ def _start(
         half_u = _half_width(u, atom, b, inverse_step, 0, level)
         half_v = _half_width(u, atom, b, inverse_step, 1, level)
         half_w = _half_width(u, atom, b, inverse_step, 2, level)
+        own[i, 0], own[i, 1] = int(np.ceil(centre - half_u)), int(np.floor(centre + half_u)) + 1
+        steepest = max(q[i, 0] * half_u**2, q[i, 1] * half_v**2, q[i, 2] * half_w**2)
+        steep[i] = steepest > 2.0 * _STEEP
+        differ = differ or steep[i] or q[i, 5] != 0.0
+    return differ
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _start(
+    atoms: Gaussians, atom: int, first: tuple[int, int, int], rows: int, columns: int, lanes: int,
+    box: _Box,
+) -> int:  # fmt: skip
+    """Make the tables of an atom for the first plane of its box.
+
+    Returns how far apart the vectors of neighbouring rows are: 0 where all rows have the same.
+    """
+    table, growth, along, bell = box.table, box.growth, box.along, box.bell
+    along_growth, own, scale, height = box.along_growth, box.own, box.scale, box.height
+    q, steep, u, inverse_step = box.q, box.steep, atoms.u, atoms.inverse_step
+    m, most, side = len(height), len(bell), len(box.row)
+    cu = atoms.position[atom, 0]
+    dv, dw = first[1] - atoms.position[atom, 1], first[2] - atoms.position[atom, 2]
+    tilted = _measure(atoms, atom, box)
+    stride = lanes if tilted else 0
+    for i in range(m):
+        if height[i] == 0.0 or steep[i]:
+            along[i * most : i * most + most] = 1.0
+            scale[i, 0], scale[i, 1], scale[i, 2] = 1.0, 1.0, 1.0
+            table[i * side * most : i * side * most + lanes * (rows if tilted else 1)] = 0.0
+            own[i, 3] = rows
+            continue
+        b, level = atoms.b[atom, i], atoms.level[atom, i]
+        half_v = _half_width(u, atom, b, inverse_step, 1, level)
+        half_w = _half_width(u, atom, b, inverse_step, 2, level)
         of_v = max(0, int(np.ceil(-half_v - dv))), min(rows, int(np.floor(half_v - dv)) + 1)
         of_w = max(0, int(np.ceil(-half_w - dw))), min(columns, int(np.floor(half_w - dw)) + 1)
-        own[i, 0], own[i, 1] = int(np.ceil(cu - half_u)), int(np.floor(cu + half_u)) + 1
         own[i, 2], own[i, 3] = of_v
         du = own[i, 0] - cu
         scale[i, 0] = np.exp(-0.5 * q[i, 0] * du * du)
         scale[i, 1], scale[i, 2] = np.exp(-q[i, 0] * (du + 0.5)), np.exp(-q[i, 0])
-        steepest = max(q[i, 0] * half_u**2, q[i, 1] * half_v**2, q[i, 2] * half_w**2)
-        steep[i] = steepest > 2.0 * _STEEP
-        grows[i] = (q[i, 3] != 0.0 or q[i, 4] != 0.0) and not steep[i]
-        if steep[i]:
-            continue
-        if grows[i]:
-            _fill_bell(along, i, rows, of_v, 0.0, 0.0)
-            _fill_bell(across, i, columns, of_w, 0.0, 0.0)
-            _times_powers(along, i, of_v, -q[i, 3] * (dv + of_v[0]), -q[i, 3])
-            _times_powers(across, i, of_w, -q[i, 4] * (dw + of_w[0]), -q[i, 4])
-            _outer(growth, i, along, of_v, across, columns)
-        _fill_bell(along, i, rows, of_v, dv, q[i, 1])
-        _fill_bell(across, i, columns, of_w, dw, q[i, 2])
+        _fill_bell(bell, of_v, dv, q[i, 1])
+        _fill_row(along, i * most, most, bell, of_v, dv, q[i, 3] * du)
         if q[i, 3] != 0.0:
-            _times_powers(along, i, of_v, -q[i, 3] * du * (dv + of_v[0]), -q[i, 3] * du)
+            _fill_powers(along_growth, i * most, of_v, dv, q[i, 3])
         if q[i, 4] != 0.0:
-            _times_powers(across, i, of_w, -q[i, 4] * du * (dw + of_w[0]), -q[i, 4] * du)
-        _outer(value, i, along, of_v, across, columns)
-        if q[i, 5] != 0.0:
-            for k in range(of_v[0], of_v[1]):
-                ends, v = (k * columns + of_w[0], k * columns + of_w[1]), dv + k
-                _times_powers(value, i, ends, -q[i, 5] * v * (dw + of_w[0]), -q[i, 5] * v)
+            _fill_powers(growth, i * most, of_w, dw, q[i, 4])
+        _fill_bell(bell, of_w, dw, q[i, 2])
+        at = i * side * most
+        for k in range(rows if tilted else 1):
+            tilt = q[i, 4] * du + q[i, 5] * (dv + k)
+            _fill_row(table, at + k * lanes, lanes, bell, of_w, dw, tilt)
+    return stride
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _fill_steep(i: int, d: tuple[float, float, float], rows: int, columns: int, box: _Box) -> None:
-    """Fill the plane of a Gaussian whose factors could overflow, scale included."""
-    q = box.q[i]
+def _fill_steep(
+    table: np.ndarray, first: int, lanes: int, i: int, q: np.ndarray,
+    d: tuple[float, float, float], rows: int, columns: int,
+) -> None:  # fmt: skip
+    """Fill a plane's vectors of a Gaussian whose factors could overflow, all factors included."""
     for k in range(rows):
-        v = d[1] + k
+        at, v = first + k * lanes, d[1] + k
         for j in range(columns):
             w = d[2] + j
-            box.value[i, k * columns + j] = np.exp(
-                -0.5 * (q[0] * d[0] * d[0] + q[1] * v * v + q[2] * w * w)
-                - (q[3] * d[0] * v + q[4] * d[0] * w + q[5] * v * w)
+            table[at + j] = np.exp(
+                -0.5 * (q[i, 0] * d[0] * d[0] + q[i, 1] * v * v + q[i, 2] * w * w)
+                - (q[i, 3] * d[0] * v + q[i, 4] * d[0] * w + q[i, 5] * v * w)
             )
-
-
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _grow(value: np.ndarray, growth: np.ndarray, i: int, first: int, end: int) -> None:
-    """Take a Gaussian's table to the next plane."""
-    for j in range(uint64(first), uint64(end)):
-        value[i, j] *= growth[i, j]
+        table[at + columns : at + lanes] = 0.0
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -296,72 +495,32 @@ def _rows_inside(ellipse: np.ndarray, i: int, du: float, dv: float, rows: int) -
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _ends_of_rows(
-    ellipse: np.ndarray, i: int, d: tuple[float, float, float], rows: tuple[int, int],
-    columns: int, low: np.ndarray, high: np.ndarray,
-) -> None:  # fmt: skip
-    """Fill where the rows of a plane enter and leave the ellipsoid."""
-    tilt, per_row, wide = ellipse[i, 0] * d[0], ellipse[i, 4], ellipse[i, 5]
-    square, start = ellipse[i, 2] - ellipse[i, 1] * d[0] * d[0], -ellipse[i, 3] * d[0] - d[2]
-    for k in range(rows[0], rows[1]):
-        v = d[1] + k
-        half = np.sqrt(max(0.0, wide * (square - (v + tilt) * (v + tilt))))
-        middle = start - per_row * v
-        low[k] = max(0, int(np.ceil(middle - half)))
-        high[k] = min(columns, int(np.floor(middle + half)) + 1)
-
-
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _clear(plane: np.ndarray, first: int, end: int) -> None:
-    for j in range(uint64(first), uint64(end)):
-        plane[j] = 0.0
-
-
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _add_gaussian(
-    plane: np.ndarray, value: np.ndarray, i: int, first: int, end: int, factor: float
+def _fill_factors(
+    factor: np.ndarray, i: int, most: int, along: np.ndarray, c: float, rows: tuple[int, int]
 ) -> None:
-    c = plane.dtype.type(factor)
-    for j in range(uint64(first), uint64(end)):
-        plane[j] += c * value[i, j]
+    """Fill the factors of a plane's rows, in whole vectors."""
+    for k in range(rows[0] // LANES * LANES, rows[1], LANES):
+        _fill_scaled(factor, i * most + k, along, c)
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _add_to_grid(
-    grid: np.ndarray, u: int, plane: np.ndarray, columns: int, rows: tuple[int, int], start: int,
-    row: np.ndarray, low: np.ndarray, high: np.ndarray,
+def _to_next_plane(
+    i: int, side: int, lanes: int, stride: int, rows: tuple[int, int], scale: np.ndarray,
+    q: np.ndarray, along: np.ndarray, along_growth: np.ndarray, table: np.ndarray,
+    growth: np.ndarray,
 ) -> None:  # fmt: skip
-    """Add a plane to the grid: rows in pieces that do not cross the edge of the cell."""
-    nw = grid.shape[2]
-    for k in range(rows[0], rows[1]):
-        at, end, v = low[k], high[k], row[k]
-        place = (start + at) % nw if start + at >= nw else start + at
-        while at < end:
-            run = min(end - at, nw - place)
-            to, of = uint64(place), uint64(k * columns + at)
-            for j in range(uint64(run)):
-                grid[u, v, to + j] += plane[of + j]
-            at += run
-            place = 0
-
-
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _copy_from_grid(
-    grid: np.ndarray, u: int, plane: np.ndarray, columns: int, rows: tuple[int, int], start: int,
-    row: np.ndarray, low: np.ndarray, high: np.ndarray,
-) -> None:  # fmt: skip
-    """Fill a plane from the grid, as `_add_to_grid` goes."""
-    nw = grid.shape[2]
-    for k in range(rows[0], rows[1]):
-        at, end, v = low[k], high[k], row[k]
-        place = (start + at) % nw if start + at >= nw else start + at
-        while at < end:
-            run = min(end - at, nw - place)
-            of, to = uint64(place), uint64(k * columns + at)
-            for j in range(uint64(run)):
-                plane[to + j] = grid[u, v, of + j]
-            at += run
-            place = 0
+    """Change the tables of a Gaussian to those of the next plane."""
+    scale[i, 0] *= scale[i, 1]
+    scale[i, 1] *= scale[i, 2]
+    most = len(growth) // len(q)
+    if q[i, 3] != 0.0:
+        for k in range(i * most + rows[0] // LANES * LANES, i * most + rows[1], LANES):
+            _multiply(along, k, along_growth, k)
+    if q[i, 4] != 0.0:
+        at = i * side * most
+        for k in range(rows[0] if stride else 0, rows[1] if stride else 1):
+            for j in range(0, lanes, LANES):
+                _multiply(table, at + k * lanes + j, growth, i * most + j)
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -373,7 +532,9 @@ def _reaches_slab(u: int, planes: int, nu: int, first: int, last: int) -> bool:
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def splat_slab(first: int, last: int, grid: np.ndarray, atoms: Gaussians, side: int) -> None:
+def splat_slab(
+    first: int, last: int, grid: np.ndarray, nw: int, atoms: Gaussians, side: int
+) -> None:
     """Add the density of atoms to the planes first..last of the first axis of a grid.
 
     Parameters
@@ -381,15 +542,21 @@ def splat_slab(first: int, last: int, grid: np.ndarray, atoms: Gaussians, side: 
     first, last
         Slab of planes that this call owns.
     grid
-        ``[nu, nv, nw]``, added to.
+        ``[nu, nv, nw + margin]``, added to. What falls into the margin belongs to the beginning
+        of its row.
+    nw
+        Points along the third axis of the cell.
     side
-        Points along the longest edge of a box in v and w.
+        Points along the longest edge of a box in v and w; rounded up to whole vectors it is at
+        most the margin.
     """
-    nu, nv, nw = grid.shape
-    box = _new_box(atoms.a.shape[1], side, grid)
-    value, plane, q, scale, steep = box.value, box.plane, box.q, box.scale, box.steep
-    growth, grows, own, height = box.growth, box.grows, box.own, box.height
-    row, low, high, ellipse = box.row, box.low, box.high, box.ellipse
+    nu, nv, pitch = grid.shape
+    points = grid.reshape(-1)
+    m, most = atoms.a.shape[1], _whole_vectors(side)
+    box = _new_box(m, side, most, grid)
+    table, factor, scale, steep, q = box.table, box.factor, box.scale, box.steep, box.q
+    growth, along, along_growth, own = box.growth, box.along, box.along_growth, box.own
+    height, row, ellipse = box.height, box.row, box.ellipse
     position, all_u, all_b, levels = atoms.position, atoms.u, atoms.b, atoms.level
     all_widest, all_weight, inverse_step = atoms.widest, atoms.weight, atoms.inverse_step
     for atom in range(len(all_weight)):
@@ -402,42 +569,39 @@ def splat_slab(first: int, last: int, grid: np.ndarray, atoms: Gaussians, side: 
         w1, columns = _extent(all_u, atom, b, inverse_step, 2, level, position[atom, 2])
         if rows <= 0 or columns <= 0:
             continue
-        _start(atoms, atom, (u1, v1, w1), rows, columns, box)
+        lanes = _whole_vectors(columns)
+        stride = _start(atoms, atom, (u1, v1, w1), rows, columns, lanes, box)
         for k in range(rows):
-            row[k] = (v1 + k) % nv
-        dv, dw, start = v1 - position[atom, 1], w1 - position[atom, 2], w1 % nw
+            row[k] = (v1 + k) % nv * pitch + w1 % nw
+        dv, dw = v1 - position[atom, 1], w1 - position[atom, 2]
         weight = all_weight[atom]
         for u in range(u1, u1 + planes):
             du, place_u = u - position[atom, 0], u % nu
             owned = first <= place_u < last
             top, bottom = _rows_inside(ellipse, widest, du, dv, rows)
-            _clear(plane, top * columns, bottom * columns)
-            for i in range(len(q)):
-                if u < own[i, 0] or u >= own[i, 1]:
-                    continue
-                if owned:
-                    k1, k2 = _rows_inside(ellipse, i, du, dv, rows)
-                    k1, k2 = max(k1, top, own[i, 2]), min(k2, bottom, own[i, 3])
-                    factor = weight * height[i]
-                    if steep[i]:
-                        _fill_steep(i, (du, dv, dw), rows, columns, box)
-                    else:
-                        factor *= scale[i, 0]
-                    _add_gaussian(plane, value, i, k1 * columns, max(k1, k2) * columns, factor)
-                scale[i, 0] *= scale[i, 1]
-                scale[i, 1] *= scale[i, 2]
-                if grows[i]:
-                    _grow(value, growth, i, own[i, 2] * columns, own[i, 3] * columns)
-            if not owned:
-                continue
-            _ends_of_rows(ellipse, widest, (du, dv, dw), (top, bottom), columns, low, high)
-            _add_to_grid(grid, place_u, plane, columns, (top, bottom), start, row, low, high)
+            if owned:
+                for i in range(m):
+                    reached = own[i, 0] <= u < own[i, 1]
+                    c = weight * height[i] * scale[i, 0] if reached else 0.0
+                    _fill_factors(factor, i, most, along, c, (top, bottom))
+                    if reached and steep[i]:
+                        at = i * side * most
+                        _fill_steep(table, at, lanes, i, q, (du, dv, dw), rows, columns)
+                plane = place_u * nv * pitch
+                for k in range(top, bottom):
+                    for j in range(0, lanes, LANES):
+                        _add_row(points, plane + row[k] + j, table, k * stride + j, side * most,
+                                 factor, k, most, m)  # fmt: skip
+            for i in range(m):
+                if own[i, 0] <= u < own[i, 1] and not steep[i]:
+                    _to_next_plane(i, side, lanes, stride, (own[i, 2], own[i, 3]), scale, q, along,
+                                   along_growth, table, growth)  # fmt: skip
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def gather_atoms(
-    first: int, last: int, grid: np.ndarray, atoms: Gaussians, side: int, only_weight: bool,
-    d_weight: np.ndarray, d_position: np.ndarray, d_u: np.ndarray,
+    first: int, last: int, grid: np.ndarray, nw: int, atoms: Gaussians, side: int,
+    only_weight: bool, d_weight: np.ndarray, d_position: np.ndarray, d_u: np.ndarray,
 ) -> None:  # fmt: skip
     """Fill the derivatives of sum_x grid(x) rho(x) by the atoms first..last.
 
@@ -446,8 +610,8 @@ def gather_atoms(
     first, last
         Range of atoms that this call owns.
     grid
-        Gradient map, ``[nu, nv, nw]``.
-    side
+        Gradient map, ``[nu, nv, nw + margin]``, the margin repeating the beginning of the row.
+    nw, side
         As in `splat_slab`.
     only_weight
         Leave ``d_position`` and ``d_u`` as they are.
@@ -456,19 +620,20 @@ def gather_atoms(
     d_u
         By the elements 11 22 33 12 13 23, an off-diagonal one standing for both places ``[n, 6]``.
     """
-    nu, nv, nw = grid.shape
-    m = atoms.a.shape[1]
-    box = _new_box(m, side, grid)
-    value, plane, scale, steep = box.value, box.plane, box.scale, box.steep
-    v, w = np.empty(side * side, grid.dtype), np.empty(side * side, grid.dtype)
-    growth, grows, own, height = box.growth, box.grows, box.own, box.height
-    row, low, high, ellipse = box.row, box.low, box.high, box.ellipse
+    nu, nv, pitch = grid.shape
+    points = grid.reshape(-1)
+    m, most = atoms.a.shape[1], _whole_vectors(side)
+    box = _new_box(m, side, most, grid)
+    table, factor, scale, steep, q = box.table, box.factor, box.scale, box.steep, box.q
+    growth, along, along_growth, own = box.growth, box.along, box.along_growth, box.own
+    height, row, ellipse = box.height, box.row, box.ellipse
     position, all_u, all_b, levels = atoms.position, atoms.u, atoms.b, atoms.level
     all_widest, inverse_step = atoms.widest, atoms.inverse_step
-    # sums of map times Gaussian, times 1, du, dv, dw, du^2, dv^2, dw^2, du dv, du dw, dv dw
+    # sums of map times Gaussian, of each point of w, times 1, du, du^2, dv, dv du, dv^2
+    sums = np.empty(m * 6 * most, grid.dtype)
+    # and over w, times 1, du, dv, dw, du^2, dv^2, dw^2, du dv, du dw, dv dw
     moments = np.empty((m, 10))
     for atom in range(first, last):
-        moments[:] = 0.0
         widest = all_widest[atom]
         b, level = all_b[atom, widest], levels[atom, widest]
         u1, planes = _extent(all_u, atom, b, inverse_step, 0, level, position[atom, 0])
@@ -476,35 +641,32 @@ def gather_atoms(
         w1, columns = _extent(all_u, atom, b, inverse_step, 2, level, position[atom, 2])
         if rows <= 0 or columns <= 0:
             continue
-        _start(atoms, atom, (u1, v1, w1), rows, columns, box)
-        dv, dw, start = v1 - position[atom, 1], w1 - position[atom, 2], w1 % nw
-        _fill_axes(v, w, rows, columns, dv, dw)
+        lanes = _whole_vectors(columns)
+        stride = _start(atoms, atom, (u1, v1, w1), rows, columns, lanes, box)
+        dv, dw = v1 - position[atom, 1], w1 - position[atom, 2]
         for k in range(rows):
-            row[k] = (v1 + k) % nv
+            row[k] = (v1 + k) % nv * pitch + w1 % nw
+        sums[: m * 6 * lanes] = 0.0
         for u in range(u1, u1 + planes):
-            du, place_u = u - position[atom, 0], u % nu
+            du, plane = u - position[atom, 0], u % nu * nv * pitch
             top, bottom = _rows_inside(ellipse, widest, du, dv, rows)
-            _clear(plane, top * columns, bottom * columns)
-            _ends_of_rows(ellipse, widest, (du, dv, dw), (top, bottom), columns, low, high)
-            _copy_from_grid(grid, place_u, plane, columns, (top, bottom), start, row, low, high)
             for i in range(m):
-                if u < own[i, 0] or u >= own[i, 1]:
+                if not own[i, 0] <= u < own[i, 1]:
                     continue
-                k1, k2 = _rows_inside(ellipse, i, du, dv, rows)
-                k1, k2 = max(k1, top, own[i, 2]), min(k2, bottom, own[i, 3])
-                j1, j2 = k1 * columns, max(k1, k2) * columns
-                c = scale[i, 0]
+                at = i * side * most
                 if steep[i]:
-                    c = 1.0
-                    _fill_steep(i, (du, dv, dw), rows, columns, box)
-                if only_weight:
-                    moments[i, 0] += c * _product(plane, value, i, j1, j2)
-                else:
-                    _add_moments(moments, plane, value, v, w, i, (j1, j2), c, du)
-                scale[i, 0] *= scale[i, 1]
-                scale[i, 1] *= scale[i, 2]
-                if grows[i]:
-                    _grow(value, growth, i, own[i, 2] * columns, own[i, 3] * columns)
+                    _fill_steep(table, at, lanes, i, q, (du, dv, dw), rows, columns)
+                k1, k2 = max(top, own[i, 2]), min(bottom, own[i, 3])
+                _fill_factors(factor, i, most, along, scale[i, 0], (k1, k2))
+                for j in range(0, lanes, LANES):
+                    _add_rows_to_sums(
+                        sums, i * 6 * lanes + j, lanes, points, plane + j, row, table, at + j,
+                        stride, factor, i * most, dv, du, (k1, k2),
+                    )  # fmt: skip
+                if not steep[i]:
+                    _to_next_plane(i, side, lanes, stride, (own[i, 2], own[i, 3]), scale, q, along,
+                                   along_growth, table, growth)  # fmt: skip
+        _fill_moments(moments, sums, lanes, dw)
         d_weight[atom] = _total(height, moments)
         if not only_weight:
             _chain(atoms, atom, box, moments, d_position[atom], d_u[atom])
@@ -519,51 +681,25 @@ def _total(height: np.ndarray, moments: np.ndarray) -> float:
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _fill_axes(
-    v: np.ndarray, w: np.ndarray, rows: int, columns: int, first_v: float, first_w: float
-) -> None:
-    """Fill where the points of a plane are, from the centre of the atom."""
-    for k in range(rows):
-        for j in range(columns):
-            v[k * columns + j] = first_v + k
-            w[k * columns + j] = first_w + j
-
-
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _product(plane: np.ndarray, value: np.ndarray, i: int, first: int, end: int) -> float:
-    total = plane.dtype.type(0)
-    for j in range(uint64(first), uint64(end)):
-        total += plane[j] * value[i, j]
-    return float(total)
-
-
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _add_moments(
-    moments: np.ndarray, plane: np.ndarray, value: np.ndarray, v: np.ndarray, w: np.ndarray,
-    i: int, ends: tuple[int, int], c: float, du: float,
-) -> None:  # fmt: skip
-    """Add a plane's sums to the moments of a Gaussian."""
-    zero = plane.dtype.type(0)
-    s1, s2, s3, s22, s33, s23 = zero, zero, zero, zero, zero, zero
-    for j in range(uint64(ends[0]), uint64(ends[1])):
-        x = plane[j] * value[i, j]
-        y, z = x * v[j], x * w[j]
-        s1 += x
-        s2 += y
-        s3 += z
-        s22 += y * v[j]
-        s33 += z * w[j]
-        s23 += y * w[j]
-    moments[i, 0] += c * s1
-    moments[i, 1] += c * du * s1
-    moments[i, 2] += c * s2
-    moments[i, 3] += c * s3
-    moments[i, 4] += c * du * du * s1
-    moments[i, 5] += c * s22
-    moments[i, 6] += c * s33
-    moments[i, 7] += c * du * s2
-    moments[i, 8] += c * du * s3
-    moments[i, 9] += c * s23
+def _fill_moments(moments: np.ndarray, sums: np.ndarray, lanes: int, first_w: float) -> None:
+    """Fill the sums over a box from those of each point of w."""
+    moments[:] = 0.0
+    for i in range(len(moments)):
+        at = i * 6 * lanes
+        for j in range(lanes):
+            w = first_w + j
+            one, of_u, of_uu = sums[at + j], sums[at + lanes + j], sums[at + 2 * lanes + j]
+            of_v, of_uv = sums[at + 3 * lanes + j], sums[at + 4 * lanes + j]
+            moments[i, 0] += one
+            moments[i, 1] += of_u
+            moments[i, 2] += of_v
+            moments[i, 3] += one * w
+            moments[i, 4] += of_uu
+            moments[i, 5] += sums[at + 5 * lanes + j]
+            moments[i, 6] += one * w * w
+            moments[i, 7] += of_uv
+            moments[i, 8] += of_u * w
+            moments[i, 9] += of_v * w
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
