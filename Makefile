@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers study bench form-factors clean
+.PHONY: help demo test check format lint types layers study bench servalcat form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -53,6 +53,11 @@ bench: $(VENV)/.dev ## compare speed and accuracy with other engines, into docs/
 	build/bench-venv/bin/python -m pip --disable-pip-version-check --quiet install $$(grep '^torch==' constraints.txt)
 	build/bench-venv/bin/python -m pip --disable-pip-version-check --quiet install -r benchmarks/peers.txt
 	$(BIN)/python -W ignore benchmarks/engines.py --peers build/bench-venv/bin/python --out docs/engines.md
+
+servalcat: $(VENV)/.dev ## show that Servalcat reads the groups that we write for it
+	test -x build/servalcat-venv/bin/python || $(PYTHON) -m venv build/servalcat-venv
+	build/servalcat-venv/bin/python -m pip --disable-pip-version-check --quiet install servalcat
+	$(BIN)/python benchmarks/servalcat_groups.py --peer build/servalcat-venv/bin/python
 
 form-factors: $(VENV)/.dev ## fit form factors by fewer Gaussians anew
 	$(BIN)/python scripts/fit_form_factors.py

@@ -6,7 +6,8 @@ The tree::
     |-- InputError               a file or an option is at fault (command line: exit status 2)
     |   |-- ModelFileError       a coordinate file
     |   |-- ReflectionFileError  a reflection file
-    |   `-- OutputError          a place to write to
+    |   |-- OutputError          a place to write to
+    |   `-- RuleError            (OccupancyError) a rule for occupancy groups that cannot be
     |-- OccupancyError           (ValueError) values, masks, groups or sets that cannot be
     |   `-- ConformationError    (AssertionError) a conformation whose atoms are in several groups
     |-- StaleBasisError          a basis used with a model that has changed since it was made
@@ -38,6 +39,10 @@ class OutputError(InputError):
 
 class OccupancyError(MulticopyError, ValueError):
     """Occupancies, masks, groups or sets that break a rule; the message names index and value."""
+
+
+class RuleError(InputError, OccupancyError):
+    """A rule for occupancy groups that selects nothing, contradicts another, or cannot be."""
 
 
 class ConformationError(OccupancyError, AssertionError):

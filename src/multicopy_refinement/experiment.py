@@ -18,6 +18,7 @@ from multicopy_refinement.scaling.mask import solvent_structure_factors
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.targets import LeastSquares, MLAmplitude, Target, TargetKind
 from multicopy_refinement.targets.least_squares import amplitude_variance
+from multicopy_refinement.targets.restraints import OccupancyPrior
 from multicopy_refinement.targets.sigma_a import ErrorModel, estimate_errors
 
 #: Cells of model and data that differ by more than this are refused, by more than the second named.
@@ -105,6 +106,22 @@ class Experiment(nn.Module):
         f = self.forward() if f_model is None else f_model
         each = self.target.log_likelihood(f.abs())
         return each[torch.as_tensor(self.data.work)].sum()
+
+    def log_prior(self) -> Tensor:
+        """Return log p of the occupancies by the restraints of the model's rules, differentiable.
+
+        A scalar without its constant, -1/2 sum ((w'q - t)/sigma)^2; 0 without restraints.
+        """
+        groups, occupancy = self.model.occupancy_groups, self.model.occupancy()
+        first = torch.as_tensor(groups.first_atom, device=occupancy.device)
+        return OccupancyPrior.of(groups.restraints, len(groups)).log_prior(occupancy[first])
+
+    def log_posterior(self, f_model: Tensor | None = None) -> Tensor:
+        """Return the log-likelihood of the work set plus `log_prior`.
+
+        Both are in the same units: the negative is the loss of a restrained refinement.
+        """
+        return self.log_likelihood(f_model) + self.log_prior()
 
     # ------------------------------------------------------------------ what is held
 

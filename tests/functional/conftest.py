@@ -58,6 +58,17 @@ def demo(tmp_path_factory):
 
 
 @pytest.fixture
+def own_files(tmp_path, monkeypatch):
+    """A folder with model.pdb and data.mtz, as a user has them, to run in."""
+    source = files("multicopy_refinement") / "demo"
+    truth = Model(dtype_float=torch.float64).load(str(source / "truth.pdb"))
+    write_simulated(simulate(truth, 2.2, seed=1), truth, tmp_path / "data.mtz")
+    (tmp_path / "model.pdb").write_text((source / "start.pdb").read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def start_cif(demo):
     """The starting model as an mmCIF block."""
     return gemmi.read_pdb(str(demo / "start.pdb")).make_mmcif_document()

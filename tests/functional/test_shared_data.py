@@ -77,9 +77,15 @@ def test_data_set(case, shared_data):
     held = ~solution.groups.refined
     np.testing.assert_array_equal(solution.occupancy[held], solution.groups.occupancy[held])
     for group_set in solution.groups.sets:
-        assert solution.occupancy[list(group_set.groups)].sum() == pytest.approx(1, abs=1e-9)
+        total = solution.occupancy[list(group_set.groups)].sum()
         hundredths = solution.groups.rounded(solution.occupancy, 2)[list(group_set.groups)] * 100
-        assert sum(round(v) for v in hundredths) == 100
+        if group_set.complete:
+            assert total == pytest.approx(1, abs=1e-9)
+            assert sum(round(v) for v in hundredths) == 100
+        else:  # a water on a special position
+            assert group_set.total in {0.25, 0.5}
+            assert total <= group_set.total + 1e-9
+            assert sum(round(v) for v in hundredths) <= 100 * group_set.total
 
     if case.folder == "1g8a":
         assert final.r_work <= 0.2175

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.atoms.table import AtomTable
+
+#: A group is refined when its occupancy differs from 1 by more than this.
+FULL_TOLERANCE = 0.001
 
 
 class Why(IntEnum):
@@ -20,6 +25,10 @@ class Why(IntEnum):
     VALUE = 2
     COPY = 3
     SHARED = 4
+    CONNECTED = 5
+    HYDROGEN_PAIR = 6
+    SEPARATED = 7
+    DEFINED = 8
 
 
 @dataclass(frozen=True)
@@ -33,15 +42,39 @@ class OccupancySet:
     groups
         Indices of the member groups.
     total
-        What they sum to.
+        What they sum to, beside the parent.
     complete
         True for an equality, False for an upper bound.
+    parent
+        Group whose occupancy is added to the total, or None.
     """
 
     name: str
     groups: tuple[int, ...]
     total: float = 1.0
     complete: bool = True
+    parent: int | None = None
+
+
+@dataclass(frozen=True)
+class Restraint:
+    """A Gaussian prior on a combination of occupancies: -log p = ((w'q - target)/sigma)^2 / 2.
+
+    Attributes
+    ----------
+    groups, weights
+        Which groups, and w of each.
+    target, sigma
+        Of the combination.
+    name
+        In words, for the record.
+    """
+
+    groups: tuple[int, ...]
+    weights: tuple[float, ...]
+    target: float
+    sigma: float
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +90,23 @@ class OccupancyGroups:
     file_occupancy
         Mean of what the file says for the atoms of each group, ``[n_groups]``.
     occupancy
-        What is used: within [0, 1], complete sets scaled to their sum, ``[n_groups]``.
+        What is used: within [0, 1], sets scaled to their sums, ``[n_groups]``.
     refined
         Whether the group is refinable, ``[n_groups]``.
     rule
         `Why` of each group, ``[n_groups]``.
-    set_index
-        Set of each group or -1, ``[n_groups]``.
+    sums
+        The sets that groups belong to, and what their members sum to.
+    restraints
+        Priors on occupancies.
+    labels
+        Names that a user gave to groups.
+    set_labels
+        Names of sets other than that of their first residue.
+    details
+        What a group's reason says beyond its rule.
+    set_details
+        Why a set is one, where it is not the altlocs of a residue.
     """
 
     table: AtomTable
@@ -72,7 +115,17 @@ class OccupancyGroups:
     occupancy: FloatArray
     refined: BoolArray
     rule: IntArray
-    set_index: IntArray
+    sums: SumConstraints
+    restraints: tuple[Restraint, ...] = ()
+    labels: Mapping[int, str] = field(default_factory=dict)
+    set_labels: Mapping[int, str] = field(default_factory=dict)
+    details: Mapping[int, str] = field(default_factory=dict)
+    set_details: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def set_index(self) -> IntArray:
+        """Set of each group or -1, ``[n_groups]``."""
+        return self.sums.set_index
 
     def __len__(self) -> int:
         return len(self.occupancy)
@@ -101,67 +154,125 @@ class OccupancyGroups:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Name of every group: ``A/10/ARG:B``, ``A/10/ARG``, ``A/10/ARG=0.50``."""
-        return tuple(self.name(g) for g in range(len(self)))
+        """Name of every group, no two alike: ``A/10/ARG:B``, ``A/10/ARG``, ``A/10/ARG=0.50``."""
+        names = [self.name(g) for g in range(len(self))]
+        seen: dict[str, int] = {}
+        for g, name in enumerate(names):
+            seen[name] = seen.get(name, 0) + 1
+            if seen[name] > 1:
+                names[g] = f"{name}#{seen[name]}"
+        return tuple(names)
 
     def name(self, group: int) -> str:
         """Return the name of one group."""
+        if group in self.labels:
+            return self.labels[group]
         atom = int(self.first_atom[group])
-        if self.rule[group] == Why.COPY:
+        rule = self.rule[group]
+        if rule == Why.COPY:
             return f"model {self.table.model[atom]}"
         label = self.table.residue_label(atom)
+        if rule == Why.HYDROGEN_PAIR:
+            label = f"{label}/{self.table.name[atom].decode()}"
         altloc = self.table.altloc[atom].decode()
         if altloc:
             return f"{label}:{altloc}"
-        if self.rule[group] == Why.VALUE:
+        if rule == Why.VALUE:
             return f"{label}={self.file_occupancy[group]:.2f}"
         return label
 
     def why(self, group: int) -> str:
         """Return in words why a group exists and whether it is refined."""
+        return f"{self.reason(group)}; {self.role(group)}"
+
+    def reason(self, group: int) -> str:
+        """Return in words why a group exists."""
         atom = int(self.first_atom[group])
         value = self.file_occupancy[group]
         altloc = self.table.altloc[atom].decode()
+        letter = f" with altloc {altloc}" if altloc else ""
         reason = {
-            Why.RESIDUE: "atoms of one residue without altloc, occupancies agree within 0.01",
-            Why.ALTLOC: f"atoms of one residue with altloc {altloc}",
-            Why.VALUE: f"atoms of one residue without altloc and with occupancy {value:.2f}",
+            Why.RESIDUE: "one residue without altloc, equal within 0.01",
+            Why.ALTLOC: f"one residue{letter}",
+            Why.VALUE: f"one residue without altloc, its atoms at {value:.2f}",
             Why.COPY: f"all atoms of model {self.table.model[atom]}",
             Why.SHARED: "joined by a sharing rule",
+            Why.CONNECTED: f"connected residues{letter}",
+            Why.HYDROGEN_PAIR: "H and D at one site",
+            Why.SEPARATED: f"taken out of its group by a rule{letter}",
+            Why.DEFINED: "atoms that a rule names",
         }[Why(int(self.rule[group]))]
-        if self.set_index[group] >= 0:
-            name = self.sets[int(self.set_index[group])].name
-            return f"{reason}; refined: member of the complete set {name}"
-        return f"{reason}; {'refined: not 1' if self.refined[group] else 'held: occupancy is 1'}"
+        detail = self.details.get(group)
+        return f"{reason} ({detail})" if detail else reason
+
+    def role(self, group: int) -> str:
+        """Return in words whether a group is refined, and under which sum."""
+        number = int(self.set_index[group])
+        if number < 0:
+            if self.refined[group]:
+                return "refined: not 1"
+            full = abs(self.occupancy[group] - 1) < FULL_TOLERANCE
+            return "held: occupancy is 1" if full else f"held at {self.occupancy[group]:.3f}"
+        role = "refined" if self.refined[group] else f"held at {self.occupancy[group]:.3f}"
+        one = self.sets[number]
+        if one.parent is not None:
+            kind = "sums to" if one.complete else "sums to at most"
+            tail = f"member of the set {one.name}, which {kind} {self.name(one.parent)}"
+        elif one.complete:
+            total = "" if one.total == 1 else f", which sums to {one.total:.3g}"
+            tail = f"member of the complete set {one.name}{total}"
+        elif len(one.groups) == 1:
+            tail = f"at most {one.total:.3g}"
+        else:
+            tail = f"member of the set {one.name}, which sums to at most {one.total:.3g}"
+        because = self.set_details.get(number)
+        return f"{role}: {tail}" + (f" ({because})" if because else "")
 
     @cached_property
     def sets(self) -> tuple[OccupancySet, ...]:
-        """The complete sets."""
-        members: dict[int, list[int]] = {}
-        for group in np.flatnonzero(self.set_index >= 0).tolist():
-            members.setdefault(int(self.set_index[group]), []).append(group)
+        """The sets."""
+        sums = self.sums
         return tuple(
-            OccupancySet(self._set_name(members[i]), tuple(members[i])) for i in sorted(members)
-        )
+            OccupancySet(
+                self._set_name(number), tuple(members.tolist()), float(sums.totals[number]),
+                bool(sums.complete[number]),
+                int(sums.parent[number]) if sums.parent[number] >= 0 else None,
+            )
+            for number, members in enumerate(sums.members)
+        )  # fmt: skip
 
-    def _set_name(self, groups: list[int]) -> str:
-        if self.rule[groups[0]] == Why.COPY:
+    def _set_name(self, number: int) -> str:
+        if number in self.set_labels:
+            return self.set_labels[number]
+        first = int(self.sums.members[number][0])
+        if self.rule[first] == Why.COPY:
             return "models"
-        return self.table.residue_label(int(self.first_atom[groups[0]]))
+        label = self.table.residue_label(int(self.first_atom[first]))
+        if self.rule[first] == Why.HYDROGEN_PAIR:
+            return f"{label}/{self.table.name[self.first_atom[first]].decode()}"
+        return label
 
     def rounded(self, values: FloatArray, decimals: int) -> FloatArray:
-        """Return group values rounded so that complete sets still sum to exactly 1.
+        """Return group values rounded so that complete sets still sum to exactly their total.
 
         Members of a set are rounded down, and the missing units of the last decimal go to those
         that lost most (largest remainders); other groups are rounded to nearest.
         """
         scale = 10**decimals
         units = np.rint(values * scale)
-        for group_set in self.sets:
-            members = np.array(group_set.groups)
+        for number in self.sums.outermost_first.tolist():
+            members = self.sums.members[number]
+            wanted = self.sums.wanted(number, units / scale) * scale
+            if not self.sums.complete[number]:
+                if units[members].sum() > wanted + 1e-6:
+                    units[members] = np.floor(values[members] * scale + 1e-6)
+                continue
             exact = values[members] * scale
             down = np.floor(exact + 1e-6)
-            missing = round(group_set.total * scale - down.sum())
+            missing = round(wanted - down.sum())
+            while missing < 0 and (down > 0).any():  # the parent was rounded down
+                down[np.argmin(np.where(down > 0, exact - down, np.inf))] -= 1
+                missing += 1
             if not 0 <= missing <= len(members):
                 continue  # the set is broken: its values are rounded like any others
             gain = np.argsort(-(exact - down), kind="stable")[:missing]

@@ -1,124 +1,471 @@
-"""User rules that change the automatic groups."""
+"""Application of users' rules to the automatic groups."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray, IntArray
-from multicopy_refinement.atoms.grouping import (
-    FULL_TOLERANCE,
-    SAME_OCCUPANCY,
-    GroupingResult,
-    normalise_sets,
-    number_in_order,
-    number_sets,
-)
+from multicopy_refinement._typing import BoolArray
+from multicopy_refinement.atoms.draft import Draft, DraftRestraint, DraftSet
 from multicopy_refinement.atoms.groups import OccupancyGroups, Why
-from multicopy_refinement.errors import OccupancyError
+from multicopy_refinement.atoms.numbering import RESOLUTION, SAME_OCCUPANCY, number_residues
+from multicopy_refinement.atoms.rule_models import (
+    FixRule,
+    GroupRule,
+    PlacedRule,
+    RefineRule,
+    ResidueShareRule,
+    RestrainRule,
+    RuleSet,
+    Selection,
+    SeparateRule,
+    ShareRule,
+    SimilarRule,
+    SumRule,
+    parse_rules,
+)
+from multicopy_refinement.atoms.selection import select_cid
+from multicopy_refinement.atoms.values import EXACT, GroupingResult, normalise_sets, not_full
+from multicopy_refinement.errors import RuleError
 from multicopy_refinement.notices import Notice, listed
 
-#: ``{"residues": [(number, chain), ...], "share": True}``
-SharingRule = Mapping[str, Any]
+#: Rules as mappings, as a checked set, or in a file.
+Rules = Sequence[Mapping[str, Any]] | RuleSet | str | Path
 
 
-def apply_sharing_rules(result: GroupingResult, rules: Sequence[SharingRule]) -> GroupingResult:
-    """Join the groups of the residues of each rule, letter by letter.
+def apply_rules(result: GroupingResult, rules: Rules) -> GroupingResult:
+    """Return the groups that rules make of the automatic ones.
 
     Raises
     ------
-    ValueError
-        A rule that is malformed, selects nothing, or joins sets with different members.
+    RuleError
+        A rule that is malformed, selects nothing, contradicts another or makes a set impossible;
+        the message names the rule's place and the atoms.
     """
-    groups, notices = result.groups, list(result.notices)
-    for number, rule in enumerate(rules):
-        where = f"sharing_rules[{number}]"
-        unknown = set(rule) - {"residues", "share"}
-        if unknown or "residues" not in rule:
-            raise OccupancyError(f"{where}: needs 'residues' and 'share', not {sorted(rule)}")
-        if rule.get("share", True):
-            joined = _share(groups, _selected(groups, rule["residues"], where), where)
-            notices += _notice_changed(groups, joined, where)
-            groups = joined
-    return normalise_sets(groups, notices)
+    if isinstance(rules, str | Path):
+        from multicopy_refinement.atoms.exchange import read_rules
+
+        rules = read_rules(rules, result.groups.table)
+    elif not isinstance(rules, RuleSet):
+        rules = parse_rules(rules)
+    application = _Application(result, rules)
+    for placed in rules.rules:
+        application.take(placed)
+    return application.result()
 
 
-def _notice_changed(before: OccupancyGroups, after: OccupancyGroups, where: str) -> list[Notice]:
-    """Name the atoms that take another occupancy because they share it now."""
-    change = after.occupancy[after.index] - before.occupancy[before.index]
-    changed = np.abs(change) > SAME_OCCUPANCY / 2
-    if not changed.any():
-        return []
-    labels = after.table.labels(changed)
-    return [
-        Notice(
-            "shared_by_rule",
-            f"{where}: {len(labels)} atoms take the mean of the groups "
-            f"that the rule joins: {listed(list(labels))}",
-            labels,
-        )
-    ]
+class _Application:
+    """Groups while rules are applied to them, one after the other."""
 
+    def __init__(self, result: GroupingResult, rules: RuleSet) -> None:
+        self.start = result.groups
+        self.table = result.groups.table
+        self.draft = Draft.of(result.groups)
+        self.notices = list(result.notices)
+        self.where = ""
+        self.by_name: dict[str, int] = {name: g for g, name in enumerate(self.start.names)}
+        self.automatic_sets = set(range(len(self.draft.sets)))
+        self.set_rules: dict[int, str] = {}
+        self.fixed: dict[int, str] = {}
+        self.released: dict[int, str] = {}
+        self.carved: dict[int, str] = {}
+        for remark in rules.remarks:
+            self.notices.append(Notice("rules", remark))
+        if not rules.automatic:
+            for one in self.draft.sets:
+                self._dissolve(one)
+            for group in self.draft.groups:
+                group.refined = False
 
-def _selected(
-    groups: OccupancyGroups, residues: Sequence[tuple[int, str]], where: str
-) -> BoolArray:
-    """Return the atoms of residues given as (number, chain)."""
-    table = groups.table
-    selected = np.zeros(len(table), dtype=bool)
-    for number, chain in residues:
-        found = (table.resseq == number) & (table.chain == str(chain).encode())
+    def take(self, placed: PlacedRule) -> None:
+        """Apply one rule."""
+        self.where = placed.where
+        rule = placed.rule
+        if isinstance(rule, ResidueShareRule):
+            if rule.share:
+                self._share([self._residues(rule)], rule.name)
+        elif isinstance(rule, ShareRule):
+            self._share([self._atoms(s) for s in rule.share], rule.name)
+        elif isinstance(rule, SeparateRule):
+            for selection in rule.separate:
+                self._separate(self._atoms(selection))
+        elif isinstance(rule, FixRule):
+            self._fix(rule)
+        elif isinstance(rule, RefineRule):
+            self._refine(rule)
+        elif isinstance(rule, SumRule):
+            self._sum(rule)
+        elif isinstance(rule, RestrainRule):
+            for group in self._groups(rule.restrain):
+                self._restrain([group], [1.0], rule.target, rule.sigma)
+        elif isinstance(rule, SimilarRule):
+            self._similar(rule)
+        else:
+            self._define(rule)
+
+    # ------------------------------------------------------------------ selecting
+
+    def _fault(self, message: str) -> RuleError:
+        return RuleError(f"{self.where}: {message}")
+
+    def _residues(self, rule: ResidueShareRule) -> BoolArray:
+        selected = np.zeros(len(self.table), dtype=bool)
+        for number, chain in rule.residues:
+            found = (self.table.resseq == number) & (self.table.chain == chain.encode())
+            if not found.any():
+                raise self._fault(f"no residue {number} in chain {chain!r}")
+            selected |= found
+        return selected
+
+    def _atoms(self, selection: Selection) -> BoolArray:
+        """Return the atoms of a selection: the name of a group, a CID, or places in the file."""
+        found = np.zeros(len(self.table), dtype=bool)
+        if not isinstance(selection, str):
+            outside = [a for a in selection if not 0 <= a < len(self.table)]
+            if outside:
+                raise self._fault(f"atom {outside[0]} is not in 0..{len(self.table) - 1}")
+            found[list(selection)] = True
+        elif selection in self.by_name:
+            found[self.draft.atoms(self.by_name[selection])] = True
+        else:
+            try:
+                found = select_cid(self.table, selection)
+            except RuleError as fault:
+                raise self._fault(str(fault)) from None
         if not found.any():
-            raise OccupancyError(f"{where}: no residue {number} in chain {chain!r}")
-        selected |= found
-    return selected
+            raise self._fault(f"{selection!r} selects no atom")
+        return found
 
+    def _groups(self, selections: Sequence[Selection]) -> list[int]:
+        """Return the groups that selections hold as a whole."""
+        found: list[int] = []
+        for selection in selections:
+            atoms = self._atoms(selection)
+            for group in self.draft.touched(atoms):
+                members = self.draft.atoms(group)
+                inside = int(atoms[members].sum())
+                if inside < len(members):
+                    outside = listed(list(self.table.labels(members[~atoms[members]])))
+                    raise self._fault(
+                        f"{selection!r} selects {inside} of the {len(members)} atoms of group "
+                        f"{self._name(group)}, not {outside}; name the group, or separate it first"
+                    )
+                if group not in found:
+                    found.append(group)
+        return found
 
-def _share(groups: OccupancyGroups, atoms: BoolArray, where: str) -> OccupancyGroups:
-    target = np.arange(len(groups))
-    altloc = groups.table.altloc[groups.first_atom]
-    chosen = np.unique(groups.index[atoms])
-    for letter in np.unique(altloc[chosen]):
-        same = chosen[altloc[chosen] == letter]
-        target[same] = same[0]
-    _check_sets(groups, target, where)
-    order = number_in_order(target[groups.index])
-    kept = np.empty(int(order.max()) + 1, dtype=np.int64)
-    kept[order] = target[groups.index]
-    joined = np.isin(kept, target[chosen])
-    means = _joined_means(groups, order)
-    set_index = number_sets(groups.set_index[kept])
-    refined = (set_index >= 0) | (np.abs(means[0] - 1) > FULL_TOLERANCE + 1e-9)
-    return replace(
-        groups,
-        index=order,
-        file_occupancy=np.where(joined, means[1], groups.file_occupancy[kept]),
-        occupancy=np.where(joined, means[0], groups.occupancy[kept]),
-        refined=np.where(joined, refined, groups.refined[kept]),
-        rule=np.where(joined, int(Why.SHARED), groups.rule[kept]),
-        set_index=set_index,
-    )
+    def _name(self, group: int) -> str:
+        group = self.draft.find(group)
+        for name, number in self.by_name.items():
+            if self.draft.find(number) == group:
+                return name
+        return self.table.label(int(self.draft.atoms(group)[0]))
 
+    def _names(self, groups: Sequence[int]) -> str:
+        return listed([self._name(g) for g in groups], 12)
 
-def _joined_means(groups: OccupancyGroups, order: IntArray) -> tuple[np.ndarray, np.ndarray]:
-    count = np.bincount(order)
-    used = np.bincount(order, groups.occupancy[groups.index]) / count
-    file = np.bincount(order, groups.file_occupancy[groups.index]) / count
-    return np.round(used, 10), np.round(file, 10)
+    # ------------------------------------------------------------------ groups
 
+    def _share(self, selections: list[BoolArray], name: str | None) -> None:
+        atoms = np.logical_or.reduce(selections)
+        chosen = self.draft.touched(atoms)
+        letters: dict[bytes, list[int]] = {}
+        for group in chosen:
+            first = self.draft.atoms(group)[0]
+            letters.setdefault(bytes(self.table.altloc[first]), []).append(group)
+        for group in chosen:
+            if group in self.fixed and len(chosen) > 1:
+                raise self._fault(
+                    f"{self._name(group)}: contradicts the rule of {self.fixed[group]}"
+                )
+        before = self._values()
+        self._share_sets(letters)
+        for letter, groups in letters.items():
+            first = self.draft.join(groups, Why.SHARED, None)
+            one = self.draft.groups[first]
+            one.detail = self.where
+            if one.set_number is None:
+                one.refined = bool(not_full(np.array([one.occupancy]))[0])
+            if name is not None:
+                label = name if len(letters) == 1 or not letter else f"{name}:{letter.decode()}"
+                self._label(first, label)
+        self._notice_changed(before)
 
-def _check_sets(groups: OccupancyGroups, target: IntArray, where: str) -> None:
-    """Refuse to join a member of a set with a group of another kind of set."""
-    members = {
-        i: tuple(sorted({int(target[g]) for g in s.groups})) for i, s in enumerate(groups.sets)
-    }
-    for group, to in enumerate(target.tolist()):
-        mine, other = (members.get(int(groups.set_index[g])) for g in (group, to))
-        if mine != other:
-            names = f"{groups.name(group)} and {groups.name(to)}"
-            raise OccupancyError(
-                f"{where}: {names} cannot share: their sets have different members"
+    def _share_sets(self, letters: dict[bytes, list[int]]) -> None:
+        """Make one set of those that the groups to be joined are in."""
+        home = {g: letter for letter, groups in letters.items() for g in groups}
+        numbers = [self.draft.groups[g].set_number for g in home]
+        sets = list(dict.fromkeys(n for n in numbers if n is not None))
+        if not sets:
+            return
+        kinds = {}
+        for number in sets:
+            one = self.draft.sets[number]
+            members = frozenset(home.get(m, m) for m in one.members)
+            kinds[number] = (members, one.total, one.complete, one.parent)
+        first = sets[0]
+        for group, in_set in zip(home, numbers, strict=True):
+            if in_set is not None and kinds[in_set] != kinds[first]:
+                other = next(m for m in self.draft.sets[first].members if m != group)
+                raise self._fault(
+                    f"{self._name(group)} and {self._name(other)} cannot share: "
+                    "their sets have different members"
+                )
+        for number in sets[1:]:
+            for member in list(self.draft.sets[number].members):
+                self.draft.leave_set(member)
+        kept = self.draft.sets[first]
+        for groups in letters.values():  # the first of each letter stays a member
+            mine = [g for g in groups if g in kept.members]
+            for g in mine:
+                self.draft.leave_set(g)
+            if mine:
+                kept.members.append(groups[0])
+                self.draft.groups[groups[0]].set_number = first
+                self.draft.groups[groups[0]].refined = True
+        kept.members.sort()
+
+    def _separate(self, atoms: BoolArray) -> None:
+        residue = number_residues(self.table)
+        for number in np.unique(residue[atoms]).tolist():
+            here = atoms & (residue == number)
+            letters = np.unique(self.table.altloc[here])
+            left: list[int | None] = []
+            made = []
+            for letter in letters:
+                part = here & (self.table.altloc == letter)
+                for group in self.draft.touched(part):
+                    mine = part & (self.draft.settled() == group)
+                    left.append(self.draft.groups[group].set_number)
+                    made.append(self._carve(mine, Why.SEPARATED, None))
+            altlocs = [
+                g for g in made if self.table.altloc[self.draft.atoms(g)[0]] != b""
+            ]  # fmt: skip
+            if len(altlocs) > 1:
+                whole = {n for n in left if n is not None}
+                total = self.draft.sets[whole.pop()].total if len(whole) == 1 else 1.0
+                self._add_set(DraftSet(altlocs, total, detail=self.where))
+            for group in made:
+                one = self.draft.groups[group]
+                one.detail = self.where
+                one.refined = one.set_number is not None or bool(
+                    not_full(np.array([one.occupancy]))[0]
+                )
+        self._mend_sets()
+
+    def _define(self, rule: GroupRule) -> None:
+        atoms = np.logical_or.reduce([self._atoms(s) for s in rule.atoms])
+        taken = [g for g in self.draft.touched(atoms) if g in self.carved]
+        if taken:
+            both = atoms & np.isin(self.draft.settled(), taken)
+            raise self._fault(
+                f"{listed(list(self.table.labels(both)))}: in the group of "
+                f"{self.carved[taken[0]]} already"
             )
+        before = self._values()
+        group = self._carve(atoms, Why.DEFINED, rule.group)
+        self.carved[group] = self.where
+        if rule.value is not None:
+            self.draft.groups[group].occupancy = rule.value
+        if rule.group:
+            self._label(group, rule.group)
+        self._mend_sets()
+        self._notice_changed(before)
+
+    def _label(self, group: int, name: str) -> None:
+        other = self.by_name.get(name)
+        if other is not None and self.draft.find(other) != group and len(self.draft.atoms(other)):
+            raise self._fault(f"there is a group {name!r} already")
+        self.draft.groups[group].label = name
+        self.by_name[name] = group
+
+    def _carve(self, atoms: BoolArray, rule: Why, label: str | None) -> int:
+        touched = self.draft.touched(atoms)
+        group = self.draft.carve(atoms, rule, label=label)
+        for old in touched:
+            if not (self.draft.index == old).any():
+                self.draft.leave_set(old)
+        return group
+
+    # ------------------------------------------------------------------ what is refined
+
+    def _fix(self, rule: FixRule) -> None:
+        for group in self._groups(rule.fix):
+            if group in self.released or group in self.fixed:
+                other = self.released.get(group) or self.fixed[group]
+                raise self._fault(f"{self._name(group)}: contradicts the rule of {other}")
+            self.fixed[group] = self.where
+            one = self.draft.groups[group]
+            one.refined, one.detail = False, f"fixed by {self.where}"
+            if rule.value is not None:
+                one.occupancy = rule.value
+
+    def _refine(self, rule: RefineRule) -> None:
+        for group in self._groups(rule.refine):
+            if group in self.fixed:
+                raise self._fault(
+                    f"{self._name(group)}: contradicts the rule of {self.fixed[group]}"
+                )
+            self.released[group] = self.where
+            one = self.draft.groups[group]
+            one.refined = True
+            one.detail = one.detail or f"refined by {self.where}"
+
+    # ------------------------------------------------------------------ sums
+
+    def _sum(self, rule: SumRule) -> None:
+        groups = self._groups(rule.sum)
+        if rule.sigma is not None:
+            weights = rule.weights or (1.0,) * len(groups)
+            if len(weights) != len(groups):
+                raise self._fault(
+                    f"{len(weights)} weights for {len(groups)} groups: {self._names(groups)}"
+                )
+            target = 1.0 if rule.equal is None else float(rule.equal)
+            self._restrain(groups, list(weights), target, rule.sigma)
+            return
+        complete = rule.at_most is None
+        wanted = rule.equal if complete else rule.at_most
+        parent, total = None, 1.0 if wanted is None else wanted
+        if isinstance(total, str):
+            owners = self._groups([total])
+            if len(owners) > 1 or owners[0] in groups:
+                raise self._fault(
+                    f"the sum must be that of one group that is no member, not of "
+                    f"{self._names(owners)}"
+                )
+            parent, total = owners[0], 0.0
+        if complete and total > len(groups):
+            raise self._fault(f"{len(groups)} groups cannot sum to {total}: {self._names(groups)}")
+        for group in groups:
+            number = self.draft.groups[group].set_number
+            if number is not None and number not in self.automatic_sets:
+                raise self._fault(
+                    f"{self._name(group)}: in the set of {self.set_rules[number]} already"
+                )
+        for group in groups:
+            self.draft.leave_set(group)
+        one = DraftSet(groups, total, complete, parent, rule.name, f"by {self.where}")
+        self._add_set(one)
+        for group in groups:
+            self.draft.groups[group].refined = group not in self.fixed
+        self._mend_sets()
+        try:
+            self.draft.finished().sums.level  # noqa: B018 (raises where sets are nested in a ring)
+        except (ValueError, KeyError) as fault:
+            raise self._fault(f"{self._names(groups)}: {fault}") from None
+
+    def _add_set(self, one: DraftSet) -> None:
+        self.set_rules[self.draft.add_set(one)] = self.where
+
+    def _restrain(
+        self, groups: list[int], weights: list[float], target: float, sigma: float
+    ) -> None:
+        terms = [
+            f"{'' if abs(w) == 1 else f'{abs(w):g} '}{self._name(g)}"
+            for g, w in zip(groups, weights, strict=True)
+        ]
+        text = "".join(f" {'-' if w < 0 else '+'} {t}" for t, w in zip(terms, weights, strict=True))
+        name = f"{text.removeprefix(' + ').strip()} = {target:g} ({sigma:g})"
+        self.draft.restraints.append(DraftRestraint(groups, weights, target, sigma, name))
+
+    def _similar(self, rule: SimilarRule) -> None:
+        groups = self._groups(rule.similar)
+        if len(groups) != 2:
+            raise self._fault(f"needs two groups, not {len(groups)}: {self._names(groups)}")
+        self._restrain(groups, [1.0, -1.0], 0.0, rule.sigma)
+
+    def _dissolve(self, one: DraftSet) -> None:
+        for member in list(one.members):
+            self.draft.leave_set(member)
+
+    def _mend_sets(self) -> None:
+        """Dissolve automatic sets that have lost all members but one."""
+        for number in sorted(self.automatic_sets):
+            one = self.draft.sets[number]
+            if len(one.members) == 1 and one.complete and one.parent is None:
+                member = one.members[0]
+                self._dissolve(one)
+                left = self.draft.groups[member]
+                left.refined = bool(not_full(np.array([left.occupancy]))[0])
+                name = self._name(member)
+                self.notices.append(
+                    Notice(
+                        "set_dissolved",
+                        f"{self.where}: the other members of its set are elsewhere now, "
+                        f"so {name} is no longer part of a sum",
+                        self.table.labels(self.draft.atoms(member)),
+                    )
+                )
+
+    # ------------------------------------------------------------------ the end
+
+    def _values(self) -> np.ndarray:
+        return np.array([g.occupancy for g in self.draft.groups])[self.draft.settled()]
+
+    def _notice_changed(self, before: np.ndarray) -> None:
+        """Name the atoms that take another occupancy because they share it now."""
+        changed = np.abs(self._values() - before) > SAME_OCCUPANCY / 2 + RESOLUTION / 2
+        if changed.any():
+            labels = self.table.labels(changed)
+            self.notices.append(
+                Notice(
+                    "shared_by_rule",
+                    f"{self.where}: {len(labels)} atoms take the mean of the groups "
+                    f"that the rule joins: {listed(list(labels))}",
+                    labels,
+                )
+            )
+
+    def result(self) -> GroupingResult:
+        """Return the groups, or say which rule makes a set impossible."""
+        groups = self._settled_members(self.draft.finished())
+        self._check_sets(groups)
+        return normalise_sets(groups, self.notices)
+
+    def _settled_members(self, groups: OccupancyGroups) -> OccupancyGroups:
+        """Hold a member that is all that its set leaves free."""
+        for number, members in enumerate(groups.sums.members):
+            free = members[groups.refined[members]]
+            parent = int(groups.sums.parent[number])
+            if len(free) == 1 < len(members) and groups.sums.complete[number] and parent < 0:
+                held = float(groups.occupancy[members].sum() - groups.occupancy[free[0]])
+                value = groups.sums.totals[number] - held
+                if not -EXACT <= value <= 1 + EXACT:
+                    continue  # said by _check_sets
+                groups.refined[free[0]] = False
+                groups.occupancy[free[0]] = min(max(value, 0.0), 1.0)
+                self.notices.append(
+                    Notice(
+                        "held_by_set",
+                        f"{groups.names[free[0]]} is held at {value:.3f}: the other members of its "
+                        "set are fixed",
+                        self.table.labels(groups.members[free[0]]),
+                    )
+                )
+        return groups
+
+    def _check_sets(self, groups: OccupancyGroups) -> None:
+        sums = groups.sums
+        for number, members in enumerate(sums.members):
+            free, parent = groups.refined[members].any(), int(sums.parent[number])
+            held = float(groups.occupancy[members][~groups.refined[members]].sum())
+            most = sums.wanted(number, groups.occupancy)
+            if parent >= 0 and groups.refined[parent]:
+                most = sums.totals[number] + 1.0
+            bad = held > most + 1e-6 or (
+                not free and sums.complete[number] and (parent < 0 or not groups.refined[parent])
+                and held < most - 1e-6
+            )  # fmt: skip
+            if bad:
+                names = listed([groups.names[g] for g in members], 12)
+                fixed = [g for g in members if not groups.refined[g]]
+                who = sorted({str(groups.details.get(int(g), "")) for g in fixed} - {""})
+                kind = "sum to" if sums.complete[number] else "sum to at most"
+                raise RuleError(
+                    f"{'; '.join(who) or self.where}: the set {names} must {kind} {most:.4g}, "
+                    f"but its fixed members hold {held:.4g}"
+                )

@@ -53,6 +53,8 @@ class AtomTable:
         A^2, ``[n]``.
     u_aniso
         U11 U22 U33 U12 U13 U23 in A^2, ``[n, 6]``, zero for isotropic atoms.
+    links
+        Pairs of atoms that the file says are bonded (LINK, SSBOND, struct_conn).
     """
 
     hetatm: BoolArray
@@ -69,6 +71,7 @@ class AtomTable:
     occupancy: FloatArray
     b_iso: FloatArray
     u_aniso: FloatArray
+    links: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.name)

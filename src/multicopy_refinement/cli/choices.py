@@ -9,6 +9,7 @@ class Grouping(StrEnum):
     """How atoms are put into occupancy groups."""
 
     RESIDUE = "residue"
+    CONNECTED = "connected"
     COPIES = "copies"
 
 
@@ -24,3 +25,7 @@ class GroupsFormat(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    TOML = "toml"
+    PHENIX = "phenix"
+    REFMAC = "refmac"
+    SHELX = "shelx"

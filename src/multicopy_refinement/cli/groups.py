@@ -6,31 +6,52 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from multicopy_refinement.atoms.grouping import Grouping, GroupingResult, group_atoms
+from multicopy_refinement.atoms.exchange import ExchangeFormat, write_groups
+from multicopy_refinement.atoms.exchange.common import is_plain
+from multicopy_refinement.atoms.grouping import Grouping, GroupingOptions
 from multicopy_refinement.atoms.groups import OccupancyGroups
+from multicopy_refinement.atoms.summary import summary_of
+from multicopy_refinement.atoms.values import GroupingResult, not_full
 from multicopy_refinement.errors import OutputError
 from multicopy_refinement.io.files import written_aside
 from multicopy_refinement.io.structure import read_structure
+from multicopy_refinement.model.model import group_model
 
 
-def run_groups(model: Path, grouping: str, output_format: str, output: Path | None) -> None:
+def run_groups(
+    model: Path,
+    output_format: str,
+    output: Path | None,
+    *,
+    grouping: str = "residue",
+    rules: Path | None = None,
+    contact_distance: float = 4.0,
+    link_close_waters: bool = False,
+) -> None:
     """Print the groups of a model, or write them to a file."""
     if output is not None and output.exists():
         raise OutputError(f"{output}: the file is there already; name another with --output")
     source = read_structure(model)
-    result = group_atoms(source.table, Grouping(grouping))
+    options = GroupingOptions(Grouping(grouping), contact_distance, link_close_waters)
+    result = group_model(source, options, rules)
+    if output_format == "table":
+        _deliver_table(result, output)
+        return
     if output_format == "json":
-        _deliver(json.dumps(groups_as_json(result.groups), indent=1) + "\n", output)
-        return
-    if output is None:
-        _print_table(Console(), result)
-        return
-    with written_aside(output) as aside, aside.open("w", encoding="utf-8") as stream:
-        _print_table(Console(file=stream, width=160), result)
+        text = json.dumps(groups_as_json(result.groups), indent=1) + "\n"
+    else:
+        form = ExchangeFormat(output_format)
+        text = write_groups(result.groups, form, cell=source.cell, title=source.path.name)
+    _deliver(text, output)
+    for notice in result.notices:
+        Console(stderr=True).print(
+            f"[yellow]Warning:[/] {escape(notice.message)}", highlight=False, soft_wrap=True
+        )
 
 
 def groups_as_json(groups: OccupancyGroups) -> dict[str, Any]:
@@ -49,10 +70,18 @@ def groups_as_json(groups: OccupancyGroups) -> dict[str, Any]:
         ],
         "sets": [
             {"name": s.name, "groups": [groups.names[g] for g in s.groups], "total": s.total,
-             "complete": s.complete}
+             "complete": s.complete,
+             **({} if s.parent is None else {"parent": groups.names[s.parent]})}
             for s in groups.sets
         ],
     }  # fmt: skip
+
+
+def _short_reason(groups: OccupancyGroups, group: int) -> str:
+    """Return why a group exists, and its sum where that is not the usual 1."""
+    number = int(groups.set_index[group])
+    plain = number < 0 or is_plain(groups.sets[number])
+    return groups.reason(group) if plain else groups.why(group)
 
 
 def _set_name(groups: OccupancyGroups, group: int) -> str | None:
@@ -68,33 +97,43 @@ def _deliver(text: str, output: Path | None) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def _deliver_table(result: GroupingResult, output: Path | None) -> None:
+    if output is None:
+        _print_table(Console(), result)
+        return
+    with written_aside(output) as aside, aside.open("w", encoding="utf-8") as stream:
+        _print_table(Console(file=stream, width=160), result)
+
+
 def _print_table(console: Console, result: GroupingResult) -> None:
-    """Print the refined groups one by one, and count the others."""
+    """Print the groups that are refined or tied one by one, and count the others."""
     groups = result.groups
+    shown = groups.refined | (groups.set_index >= 0) | not_full(groups.occupancy)
     table = Table(
         title=f"{int(groups.refined.sum())} refined of {len(groups)} groups, "
         f"{len(groups.sets)} sets",
         title_justify="left",
     )
-    for name, justify in (
-        ("group", "left"),
-        ("atoms", "right"),
-        ("occupancy", "right"),
-        ("set", "left"),
-        ("why", "left"),
-    ):
-        table.add_column(name, justify="right" if justify == "right" else "left")
-    for g in range(len(groups)):
-        if groups.refined[g]:
-            table.add_row(
-                escape(groups.names[g]),
-                str(len(groups.members[g])),
-                f"{groups.occupancy[g]:.3f}",
-                escape(_set_name(groups, g) or ""),
-                escape(groups.why(g)),
-            )
+    table.add_column("group")
+    for name in ("atoms", "occupancy"):
+        table.add_column(name, justify="right")
+    table.add_column("refined")
+    table.add_column("set")
+    table.add_column("why")
+    for g in np.flatnonzero(shown).tolist():
+        table.add_row(
+            escape(groups.names[g]),
+            str(len(groups.members[g])),
+            f"{groups.occupancy[g]:.3f}",
+            "yes" if groups.refined[g] else "no",
+            escape(_set_name(groups, g) or ""),
+            escape(_short_reason(groups, g)),
+        )
     console.print(table)
-    held = int((~groups.refined).sum())
-    console.print(f"{held} groups are held: their occupancy is 1", highlight=False)
+    for restraint in groups.restraints:
+        console.print(f"Restraint: {escape(restraint.name)}", highlight=False)
+    console.print(summary_of(groups).in_words(), highlight=False, markup=False, soft_wrap=True)
     for notice in result.notices:
-        console.print(f"[yellow]Warning:[/] {escape(notice.message)}", highlight=False)
+        console.print(
+            f"[yellow]Warning:[/] {escape(notice.message)}", highlight=False, soft_wrap=True
+        )

@@ -28,6 +28,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+GroupingOption = Annotated[Grouping, typer.Option(help="How atoms are put into groups.")]
+RulesFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Rules: our TOML, phenix, REFMAC or SHELXL, by content."),
+]
+ContactDistance = Annotated[
+    float, typer.Option(help="Of connected: atoms of one altloc this close belong together, A.",
+                        min=0.1)
+]  # fmt: skip
+LinkCloseWaters = Annotated[
+    bool,
+    typer.Option("--link-close-waters", help="Partial waters closer than 1.5 A share a site."),
+]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="PDB or mmCIF, gzipped or not.")]
 
 
@@ -54,9 +67,10 @@ def refine(
     parameters: Annotated[
         str, typer.Option(help="What is refined: occupancy[,b_group].")
     ] = "occupancy",
-    grouping: Annotated[
-        Grouping, typer.Option(help="How atoms are put into groups.")
-    ] = Grouping.RESIDUE,
+    grouping: GroupingOption = Grouping.RESIDUE,
+    rules: RulesFile = None,
+    contact_distance: ContactDistance = 4.0,
+    link_close_waters: LinkCloseWaters = False,
     labels: Annotated[
         str | None, typer.Option(metavar="F,SIGF", help="Columns of the data, if not by type.")
     ] = None,
@@ -79,14 +93,15 @@ def refine(
 ) -> None:
     """Refine the occupancies of MODEL against DATA."""
     del no_report  # taken so that scripts keep working when there is a report
-    for path in (model, data):
-        if not path.exists():  # said before anything slow is imported
+    for path in (model, data, rules):
+        if path is not None and not path.exists():  # said before anything slow is imported
             raise InputError(f"{path}: no such file")
     from multicopy_refinement.cli.refine import RefineRequest, run_refine
 
     run_refine(
         RefineRequest(
             model=model, data=data, out=out, parameters=parameters, grouping=grouping,
+            rules=rules, contact_distance=contact_distance, link_close_waters=link_close_waters,
             labels=labels, free_label=free_label, free_value=free_value, d_min=d_min,
             target=target, threads=threads, overwrite=overwrite, quiet=quiet,
         )
@@ -96,9 +111,10 @@ def refine(
 @app.command()
 def groups(
     model: ModelFile,
-    grouping: Annotated[
-        Grouping, typer.Option(help="How atoms are put into groups.")
-    ] = Grouping.RESIDUE,
+    grouping: GroupingOption = Grouping.RESIDUE,
+    rules: RulesFile = None,
+    contact_distance: ContactDistance = 4.0,
+    link_close_waters: LinkCloseWaters = False,
     output_format: Annotated[
         GroupsFormat, typer.Option("--format", help="How they are shown.")
     ] = GroupsFormat.TABLE,
@@ -107,7 +123,10 @@ def groups(
     """Show the occupancy groups of MODEL, and why each exists."""
     from multicopy_refinement.cli.groups import run_groups
 
-    run_groups(model, grouping, output_format, output)
+    run_groups(
+        model, output_format, output, grouping=grouping, rules=rules,
+        contact_distance=contact_distance, link_close_waters=link_close_waters,
+    )  # fmt: skip
 
 
 @app.command()

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from multicopy_refinement import __version__
-from multicopy_refinement.atoms.grouping import Grouping
+from multicopy_refinement.atoms.grouping import Grouping, GroupingOptions
 from multicopy_refinement.cli.summary import print_summary
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.experiment import check_same_crystal
@@ -50,6 +50,9 @@ class RefineRequest:
     out: Path
     parameters: str = "occupancy"
     grouping: str = "residue"
+    rules: Path | None = None
+    contact_distance: float = 4.0
+    link_close_waters: bool = False
     labels: str | None = None
     free_label: str | None = None
     free_value: int | None = None
@@ -76,10 +79,14 @@ def run_refine(request: RefineRequest) -> Run:
         parameters=_parameters(request.parameters), target=TargetKind(request.target)
     )
     check_directory(request.out, overwrite=request.overwrite)
-    check_inputs_stay(request.out, (request.model, request.data))
+    inputs = (request.model, request.data, *([request.rules] if request.rules else []))
+    check_inputs_stay(request.out, inputs)
     set_threads(request.threads)
+    grouping = GroupingOptions(
+        Grouping(request.grouping), request.contact_distance, request.link_close_waters
+    )
     model = Model(dtype_float=torch.float64).load(
-        request.model, grouping=Grouping(request.grouping)
+        request.model, grouping=grouping, sharing_rules=request.rules
     )
     data = _read_data(request, model)
     try:
@@ -138,6 +145,9 @@ def _read_data(request: RefineRequest, model: Model) -> ReflectionData:
 def _inputs(request: RefineRequest, data: ReflectionData, options: RefineOptions) -> Inputs:
     given = {
         "grouping": str(request.grouping),
+        "rules": None if request.rules is None else str(request.rules),
+        "contact_distance": request.contact_distance,
+        "link_close_waters": request.link_close_waters,
         "d_min": request.d_min,
         "threads": request.threads,
         **options.model_dump(mode="json"),

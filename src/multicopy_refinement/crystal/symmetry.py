@@ -25,6 +25,9 @@ class SpaceGroup:
 
     name: str
 
+    def __reduce__(self) -> tuple[type[SpaceGroup], tuple[str]]:
+        return SpaceGroup, (self.name,)  # what gemmi made cannot be pickled
+
     @cached_property
     def gemmi(self) -> gemmi.SpaceGroup:
         """The space group as a gemmi object."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,7 @@ def read_structure(path: str | Path) -> StructureFile:
     cell, group, fault = _crystal(path, parsed.structure)
     table = _table(parsed)
     _check_atoms(path, table)
+    table = replace(table, links=_links(parsed.structure, table))
     occupancy, notices = _occupancies(path, parsed.occupancies, table)
     return StructureFile(
         Path(path),
@@ -358,6 +359,38 @@ def _anisotropic(parsed: _Parsed) -> FloatArray:
         rows = np.array([site.atom.aniso.elements_pdb() for site in sites], dtype=np.float64)
         u_aniso[parsed.order] = np.round(rows, 7)
     return u_aniso
+
+
+def _links(structure: gemmi.Structure, table: AtomTable) -> tuple[tuple[int, int], ...]:
+    """Return the pairs of atoms that the file says are bonded, in the model's own copy."""
+    connections = [c for c in structure.connections if c.asu != gemmi.Asu.Different]
+    kinds = (gemmi.ConnectionType.Hydrog,)
+    connections = [c for c in connections if c.type not in kinds]
+    if not connections:
+        return ()
+    wanted = {_address(p) for c in connections for p in (c.partner1, c.partner2)}
+    numbers = {key[1] for key in wanted}
+    found: dict[tuple[str, int, str, str, str], list[int]] = {}
+    for atom in np.flatnonzero(np.isin(table.resseq, list(numbers))).tolist():
+        key = (
+            table.chain[atom].decode(), int(table.resseq[atom]), table.icode[atom].decode(),
+            table.name[atom].decode(), table.altloc[atom].decode(),
+        )  # fmt: skip
+        if key in wanted:
+            found.setdefault(key, []).append(atom)
+    pairs = []
+    for connection in connections:
+        one, other = (
+            found.get(_address(p), []) for p in (connection.partner1, connection.partner2)
+        )
+        pairs += [(a, b) for a in one for b in other if table.model[a] == table.model[b]]
+    return tuple(pairs)
+
+
+def _address(partner: gemmi.AtomAddress) -> tuple[str, int, str, str, str]:
+    seqid = partner.res_id.seqid
+    altloc = "" if partner.altloc == "\0" else partner.altloc
+    return (partner.chain_name, seqid.num or 0, seqid.icode.strip(), partner.atom_name, altloc)
 
 
 def _check_atoms(path: str | Path, table: AtomTable) -> None:

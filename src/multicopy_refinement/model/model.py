@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.atoms.grouping import Grouping, group_atoms
+from multicopy_refinement.atoms.grouping import Grouping, GroupingOptions, automatic_groups
 from multicopy_refinement.atoms.groups import OccupancyGroups
-from multicopy_refinement.atoms.rules import SharingRule, apply_sharing_rules
+from multicopy_refinement.atoms.rules import Rules, apply_rules
+from multicopy_refinement.atoms.special import limit_special_positions
 from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.atoms.values import GroupingResult, normalise_sets
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import ModelFileError, MulticopyError, OutputError
 from multicopy_refinement.io.structure import StructureFile, read_structure
@@ -26,7 +27,7 @@ from multicopy_refinement.parameters import (
     MixedTensor,
     OccupancyTensor,
     PositiveMixedTensor,
-    members_from_index,
+    members_from_sums,
 )
 
 if TYPE_CHECKING:
@@ -90,9 +91,7 @@ class Model(nn.Module):
 
     # ------------------------------------------------------------------ loading
 
-    def load_pdb_from_file(
-        self, path: str | Path, *, sharing_rules: Sequence[SharingRule] | None = None
-    ) -> Model:
+    def load_pdb_from_file(self, path: str | Path, *, sharing_rules: Rules | None = None) -> Model:
         """Load a coordinate file; the name is that of the first specification of the package."""
         return self.load(path, sharing_rules=sharing_rules)
 
@@ -100,23 +99,33 @@ class Model(nn.Module):
         self,
         path: str | Path,
         *,
-        sharing_rules: Sequence[SharingRule] | None = None,
-        grouping: Grouping = Grouping.RESIDUE,
+        sharing_rules: Rules | None = None,
+        grouping: Grouping | GroupingOptions = Grouping.RESIDUE,
     ) -> Model:
         """Load PDB or mmCIF, told apart by content, gzipped or not, and return the model.
+
+        Parameters
+        ----------
+        path
+            The file.
+        sharing_rules
+            Rules that change the automatic groups: mappings as in docs/groups.md, or the path of
+            a file (our TOML, phenix parameters, REFMAC or SHELXL keywords).
+        grouping
+            The automatic rules.
 
         Raises
         ------
         ModelFileError
             What makes the file unusable.
+        RuleError
+            A rule that selects nothing, contradicts another, or makes a set impossible.
         """
         source = read_structure(path)
         self._source = source
         self.table = source.table
         self.__dict__.pop("pdb", None)
-        result = group_atoms(self.table, grouping)
-        if sharing_rules:
-            result = apply_sharing_rules(result, sharing_rules)
+        result = group_model(source, grouping, sharing_rules)
         self.occupancy_groups = result.groups
         b_iso, b_notices = _positive_b(self.table)
         self.notices = source.notices + result.notices + b_notices
@@ -149,7 +158,7 @@ class Model(nn.Module):
             torch.as_tensor(groups.occupancy[groups.index]),
             torch.as_tensor(groups.refined[groups.index]),
             torch.as_tensor(groups.index),
-            members_from_index(groups.set_index),
+            members_from_sums(groups.sums),
             dtype=self.dtype_float, device=self.device, name="occupancy",
         )  # fmt: skip
 
@@ -219,7 +228,7 @@ class Model(nn.Module):
     # ------------------------------------------------------------------ constraints
 
     def enforce_occ_alternative_conformations(self) -> None:
-        """Project the occupancies onto the model's complete sets, ratios kept.
+        """Project the occupancies onto the sums of the model's sets, ratios kept.
 
         A model that obeys its sets is left unchanged to the last bit. ``occupancy`` may be any
         `MixedTensor` of one value an atom.
@@ -239,21 +248,11 @@ class Model(nn.Module):
         per_atom = values.double().cpu().numpy()
         count = np.bincount(groups.index)
         mean = np.bincount(groups.index, per_atom, minlength=len(groups)) / count
-        member = groups.set_index >= 0
-        total = np.bincount(groups.set_index[member], mean[member], minlength=len(groups.sets))
-        broken = np.abs(total - 1.0) > OBEYED
-        if not broken.any():
+        if (np.abs(groups.sums.excess(mean)) <= OBEYED).all():
             return None
-        changed = member.copy()
-        changed[member] = broken[groups.set_index[member]]
-        size = np.bincount(groups.set_index[member], minlength=len(groups.sets))
-        which = groups.set_index[changed]
-        share = np.where(
-            total[which] > 0, mean[changed] / np.maximum(total[which], 1e-300), 1.0 / size[which]
-        )
-        mean[changed] = share
-        atoms = changed[groups.index]
-        per_atom[atoms] = mean[groups.index][atoms]
+        projected = groups.sums.restored(mean, tolerance=OBEYED)
+        atoms = (projected != mean)[groups.index]
+        per_atom[atoms] = projected[groups.index][atoms]
         return torch.as_tensor(per_atom).to(values)
 
     # ------------------------------------------------------------------ writing
@@ -293,6 +292,20 @@ class Model(nn.Module):
             )
         su = None if group_su is None else group_su[groups.index]
         return AtomValues(rounded[groups.index], xyz, b_iso, u_aniso, su)
+
+
+def group_model(
+    source: StructureFile, grouping: Grouping | GroupingOptions = Grouping.RESIDUE,
+    rules: Rules | None = None,
+) -> GroupingResult:  # fmt: skip
+    """Return the groups of a coordinate file."""
+    result = automatic_groups(source.table, grouping)
+    if rules is not None:
+        result = apply_rules(result, rules)
+    result = normalise_sets(result.groups, list(result.notices))
+    if source.cell is None or source.spacegroup is None:
+        return result
+    return limit_special_positions(result, (source.cell, source.spacegroup))
 
 
 def _positive_b(table: AtomTable) -> tuple[FloatArray, tuple[Notice, ...]]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multicopy_refinement._typing import IntArray
+from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.errors import ConformationError, OccupancyError
 
 #: A list of groups, each a list of atom indices, or the collapsed index of each atom.
@@ -21,7 +21,7 @@ AltlocGroups = Sequence[Sequence[Sequence[int]]]
 
 @dataclass(frozen=True, eq=False)
 class SetMembers:
-    """The members of all complete sets, as collapsed indices.
+    """The members of all sets, as collapsed indices.
 
     Attributes
     ----------
@@ -31,18 +31,22 @@ class SetMembers:
         Set of each member, long ``[n_members]``, contiguous from 0.
     n_sets
         Number of sets.
+    sums
+        What the members sum to; 1 when left out.
     """
 
     group: Tensor
     set_index: Tensor
     n_sets: int
+    sums: SumConstraints | None = None
 
 
-def members_from_index(set_index: IntArray) -> SetMembers:
-    """Return the members of sets given as the set of each collapsed index, -1 for none."""
-    group = np.flatnonzero(set_index >= 0)
-    sets = torch.as_tensor(set_index[group])
-    return SetMembers(torch.as_tensor(group), sets, int(set_index.max(initial=-1)) + 1)
+def members_from_sums(sums: SumConstraints) -> SetMembers:
+    """Return the members of sets that are given by groups."""
+    group = np.flatnonzero(sums.set_index >= 0)
+    return SetMembers(
+        torch.as_tensor(group), torch.as_tensor(sums.set_index[group]), len(sums), sums
+    )
 
 
 def expansion_from_groups(groups: SharingGroups | None, n_atoms: int) -> Tensor:

@@ -192,8 +192,13 @@ class MixedTensor(nn.Module):
     def _stored_mask(self, mask: Tensor) -> Tensor:
         return self._full_mask(mask, self.fixed_values)
 
+    def _to_raw(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Return what is stored for values, of which those of ``mask`` are refinable."""
+        del mask
+        return self.transform.inverse(values)
+
     def _register(self, values: Tensor, mask: Tensor) -> None:
-        raw = self.transform.inverse(values)
+        raw = self._to_raw(values, mask)
         self.register_buffer("fixed_values", raw)
         self.register_buffer("refinable_mask", mask)
         # what is held exactly, and the raw value that stands for it: while fixed_values still
@@ -206,7 +211,7 @@ class MixedTensor(nn.Module):
 
     def _store(self, values: Tensor, mask: Tensor) -> None:
         with torch.no_grad():
-            raw = self.transform.inverse(values)
+            raw = self._to_raw(values, mask)
             self.fixed_values = raw.clone()
             if not isinstance(self.transform, Identity):
                 self._held = values.clone()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.errors import OccupancyError
 from multicopy_refinement.parameters.groups import (
     AltlocGroups,
     SetMembers,
     SharingGroups,
     expansion_from_groups,
-    members_from_index,
     members_from_lists,
+    members_from_sums,
 )
 from multicopy_refinement.parameters.mixed import MixedTensor, as_float_tensor
 from multicopy_refinement.parameters.transforms import Sigmoid, Transform, UnitClamp
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 #: How far held members of a set may be from what they must sum to.
 SUM_TOLERANCE = 1e-5
+#: Members of a set of at most a total, and the room that it leaves, are no smaller parts of it.
+ODDS_MARGIN = 1e-6
 #: Logits beyond this are taken as this inside a set, so that no sum of sigmoids underflows.
 LOGIT_LIMIT = 30.0
 
@@ -38,7 +42,10 @@ class OccupancyTensor(MixedTensor):
 
     .. math:: q_i = (1 - \sum_{held} q_k)\, \sigma(l_i) / \sum_{j\,free} \sigma(l_j),
 
-    so that the sum is 1 at every evaluation.
+    so that the sum is 1 at every evaluation. Sets of other sums come as `SetMembers`: their total
+    takes the place of 1, and so does the occupancy of a parent group (nested states). In a set of
+    at most a total T the stored values are logarithms of odds against the room that is left over,
+    :math:`q_i = T\, e^{l_i} / (1 + \sum_j e^{l_j})`: for one group that is T times the sigmoid.
 
     Parameters
     ----------
@@ -77,6 +84,10 @@ class OccupancyTensor(MixedTensor):
     expansion_mask: Tensor
     _set_group: Tensor
     _set_index: Tensor
+    _set_total: Tensor
+    _set_complete: Tensor
+    _set_parent: Tensor
+    _set_level: Tensor
     _free_place: Tensor
     _free_set: Tensor
     _held_group: Tensor
@@ -115,10 +126,13 @@ class OccupancyTensor(MixedTensor):
         self.register_buffer("_set_group", members.group.to(values.device))
         self.register_buffer("_set_index", members.set_index.to(values.device))
         self.n_sets = members.n_sets
+        self._register_sums(members, values)
         for table in ("_free_place", "_free_set", "_held_group", "_held_set"):
             self.register_buffer(table, torch.empty(0, dtype=torch.long), persistent=False)
         self._check_sets(self._held, self.refinable_mask)
         self._tabulate_sets()
+        if self._any_odds:
+            self._store(self._held, self.refinable_mask)
 
     @classmethod
     def from_residue_groups(
@@ -137,7 +151,7 @@ class OccupancyTensor(MixedTensor):
             ``altloc_groups`` overrule what the rules give.
         """
         # grouping belongs to the layer above; it is called from here for the reader's convenience
-        from multicopy_refinement.atoms.grouping import group_by_residue
+        from multicopy_refinement.atoms.residues import group_by_residue
         from multicopy_refinement.atoms.table import AtomTable
 
         table = AtomTable.from_frame(pdb_dataframe)
@@ -146,7 +160,7 @@ class OccupancyTensor(MixedTensor):
         options: dict[str, Any] = {
             "refinable_mask": torch.as_tensor(groups.refined[groups.index]),
             "sharing_groups": torch.as_tensor(groups.index),
-            "altloc_groups": members_from_index(groups.set_index),
+            "altloc_groups": members_from_sums(groups.sums),
         }
         if "sharing_groups" in kwargs:  # other indices: name the members by their atoms
             options["altloc_groups"] = [
@@ -164,12 +178,37 @@ class OccupancyTensor(MixedTensor):
         limited = raw.clamp(-LOGIT_LIMIT, LOGIT_LIMIT) if self.use_sigmoid else raw.clamp_min(1e-12)
         weight = self.transform.forward(limited)
         nothing = weight.new_zeros(self.n_sets)
-        total = nothing.index_add(0, self._free_set, weight)
-        held = nothing.index_add(0, self._held_set, self._fixed_part()[self._held_group])
-        left = (1.0 - held).clamp_min(0.0)
-        return free.index_copy(
-            0, self._free_place, (weight / total[self._free_set]) * left[self._free_set]
-        )
+        slack = nothing
+        if self._any_odds:  # sets of at most a total: odds against what is left over
+            odds = ~self._set_complete
+            weight = torch.where(odds[self._free_set], limited.exp(), weight)
+            slack = odds.to(weight)
+        total = slack.index_add(0, self._free_set, weight)
+        fixed = self._fixed_part()
+        held = nothing.index_add(0, self._held_set, fixed[self._held_group])
+        for level in range(self._n_levels):
+            wanted = self._set_total if level == 0 else self._wanted(free, fixed)
+            left = (wanted - held).clamp_min(0.0)
+            share = weight / total[self._free_set] * left[self._free_set]
+            if not self.use_sigmoid:
+                fits = ~self._set_complete & (total <= left)
+                share = torch.where(fits[self._free_set], weight, share)
+            if self._n_levels == 1:
+                return free.index_copy(0, self._free_place, share)
+            mine = self._set_level[self._free_set] == level
+            free = free.index_copy(0, self._free_place[mine], share[mine])
+        return free
+
+    def _wanted(self, free: Tensor, fixed: Tensor) -> Tensor:
+        """Return what each set sums to, or to at most, with the present values of parents."""
+        nested = self._set_parent >= 0
+        parent = self._set_parent[nested]
+        above = fixed[parent]
+        if len(free):
+            place = torch.cumsum(self.refinable_mask.long(), 0) - 1
+            present = free[place[parent].clamp(0, len(free) - 1)]
+            above = torch.where(self.refinable_mask[parent], present, above)
+        return self._set_total.index_put((nested,), self._set_total[nested] + above)
 
     def _expand_values(self, collapsed: Tensor) -> Tensor:
         """Return the occupancy of each atom, ``[n_atoms]``."""
@@ -222,10 +261,10 @@ class OccupancyTensor(MixedTensor):
         with torch.no_grad():
             values = self._stored_values().clone()
             values[group_idx] = value
-            partners = self._partners(group_idx)
-            if len(partners):
-                _scale_partners(values, group_idx, partners, self.refinable_mask, where)
-            self._store(values, self.refinable_mask)
+            number = self._set_of(group_idx)
+            if number >= 0:
+                self._make_room(values, group_idx, number, where)
+            self._store(self._nested_follow(values), self.refinable_mask)
 
     def move_inside(self, distance: float = 0.01) -> list[int]:
         """Move refinable groups at 0 or 1 inside by ``distance`` and return their indices.
@@ -236,11 +275,24 @@ class OccupancyTensor(MixedTensor):
         with torch.no_grad():
             values = self._stored_values()
             outside = self.refinable_mask & ((values < distance) | (values > 1 - distance))
+            inside = torch.where(outside, values.clamp(distance, 1 - distance), values)
+            outside |= self._off_limits(inside, distance)
             if bool(outside.any()):
-                inside = torch.where(outside, values.clamp(distance, 1 - distance), values)
                 self._store(inside, self.refinable_mask)
             moved = outside & (self._stored_values() != values)
         return [int(i) for i in torch.nonzero(moved)[:, 0]]
+
+    def _off_limits(self, values: Tensor, distance: float) -> Tensor:
+        """Scale sets of at most a total to leave room, in place, and return whose values change."""
+        before = values.clone()
+        for number in torch.nonzero(~self._set_complete)[:, 0].tolist():
+            members = self._set_group[self._set_index == number]
+            free = members[self.refinable_mask[members]]
+            most = float(self._wanted_of(values)[number]) * (1 - distance)
+            total = float(values[members].sum())
+            if total > most and float(values[free].sum()) > 0:
+                values[free] *= max(1 - (total - most) / float(values[free].sum()), 0.0)
+        return values != before
 
     def clamp(
         self, min_value: float | None = None, max_value: float | None = None
@@ -262,13 +314,32 @@ class OccupancyTensor(MixedTensor):
         with torch.no_grad():
             before = self._stored_values()
             values = before.clamp(low, high)
-            for number in range(self.n_sets):
+            for number in torch.argsort(self._set_level, stable=True).tolist():
                 members = self._set_group[self._set_index == number]
-                values[members] = _clamped_set(before[members], low, high, number)
+                wanted = float(self._wanted_of(values)[number])
+                if bool(self._set_complete[number]) or float(values[members].sum()) > wanted:
+                    values[members] = _clamped_set(before[members], low, high, number, wanted)
             clamped._store(values, self.refinable_mask)
         return clamped
 
     # ------------------------------------------------------------------ storage
+
+    def _register_sums(self, members: SetMembers, values: Tensor) -> None:
+        """Note what the members of each set sum to, and in which order sets are evaluated."""
+        sums = members.sums
+        if sums is None:
+            sums = SumConstraints.complete_sets(np.arange(members.n_sets))
+        level = np.where(sums.parent >= 0, np.maximum(sums.level, 1), 0)
+        for name, table in (
+            ("_set_complete", sums.complete), ("_set_parent", sums.parent), ("_set_level", level),
+        ):  # fmt: skip
+            self.register_buffer(name, torch.as_tensor(table, device=values.device))
+        self.register_buffer("_set_total", torch.as_tensor(sums.totals).to(values))
+        self._count_sums()
+
+    def _count_sums(self) -> None:
+        self._n_levels = int(self._set_level.max()) + 1 if len(self._set_level) else 0
+        self._any_odds = self.use_sigmoid and not bool(self._set_complete.all())
 
     def _check_values(self, values: Tensor) -> None:
         _check_range(values, self._label())
@@ -287,12 +358,50 @@ class OccupancyTensor(MixedTensor):
             return group_any(given.bool(), self.expansion_mask)
         return super()._stored_mask(given)
 
-    def _partners(self, group: int) -> Tensor:
+    def _set_of(self, group: int) -> int:
         mine = self._set_index[self._set_group == group]
-        if len(mine) == 0:
-            return self._set_group[:0]
-        members = self._set_group[self._set_index == mine[0]]
-        return members[members != group]
+        return int(mine[0]) if len(mine) else -1
+
+    def _make_room(self, values: Tensor, group: int, number: int, where: str) -> None:
+        """Scale the refinable partners of a group so that its set reaches its sum, ratios kept."""
+        members = self._set_group[self._set_index == number]
+        partners = members[members != group]
+        wanted = float(self._wanted_of(values)[number])
+        complete = bool(self._set_complete[number])
+        _scale_partners(values, group, partners, self.refinable_mask, where, wanted, complete)
+
+    def _nested_follow(self, values: Tensor) -> Tensor:
+        """Return values whose nested sets follow their parents, ratios of refinable members kept.
+
+        Sets that are nested in none are left to the caller.
+        """
+        for level in range(1, self._n_levels):
+            for number in torch.nonzero(self._set_level == level)[:, 0].tolist():
+                members = self._set_group[self._set_index == number]
+                free = members[self.refinable_mask[members]]
+                held = float(values[members].sum() - values[free].sum())
+                left = max(float(self._wanted_of(values)[number]) - held, 0.0)
+                total = float(values[free].sum())
+                if len(free) == 0 or (total <= left and not bool(self._set_complete[number])):
+                    continue
+                share = values[free] / total if total > 0 else values.new_full((), 1 / len(free))
+                values[free] = share * left
+        return values
+
+    def _to_raw(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Return logits; for refinable members of sets of at most a total logs of their odds."""
+        raw = super()._to_raw(values, mask)
+        if getattr(self, "_any_odds", False):  # sets are not known yet while the parent is made
+            member = mask[self._set_group] & ~self._set_complete[self._set_index]
+            group, number = self._set_group[member], self._set_index[member]
+            held = self._set_group[~mask[self._set_group]]
+            nothing = values.new_zeros(self.n_sets)
+            fixed = nothing.index_add(0, self._set_index[~mask[self._set_group]], values[held])
+            room = (self._wanted_of(values) - fixed).clamp_min(1e-12)
+            part = (values[group] / room[number]).clamp_min(ODDS_MARGIN)
+            left = (1.0 - nothing.index_add(0, number, part)).clamp_min(ODDS_MARGIN)
+            raw = raw.index_copy(0, group, torch.log(part / left[number]))
+        return raw
 
     def _store(self, values: Tensor, mask: Tensor) -> None:
         self._check_sets(values, mask)
@@ -300,7 +409,7 @@ class OccupancyTensor(MixedTensor):
         self._tabulate_sets()
 
     def _check_sets(self, values: Tensor, mask: Tensor) -> None:
-        """Refuse held members that leave no way for their set to sum to 1."""
+        """Refuse held members that leave no way for their set to reach its sum."""
         if self.n_sets == 0:
             return
         free = mask[self._set_group]
@@ -308,15 +417,24 @@ class OccupancyTensor(MixedTensor):
         held = nothing.index_add(0, self._set_index[~free], values[self._set_group[~free]])
         has_free = torch.zeros(self.n_sets, dtype=torch.bool, device=values.device)
         has_free[self._set_index[free]] = True
-        bad = (held > 1 + SUM_TOLERANCE) | (~has_free & ((held - 1).abs() > SUM_TOLERANCE))
+        wanted = self._wanted_of(values)
+        short = ~has_free & self._set_complete & (held < wanted - SUM_TOLERANCE)
+        bad = (held > wanted + SUM_TOLERANCE) | short
         if bool(bad.any()):
             number = int(torch.nonzero(bad)[0, 0])
             groups = self._set_group[(self._set_index == number) & ~free].tolist()
+            total = f"{float(wanted[number]):.6g}"
+            at_most = bool(has_free[number]) or not bool(self._set_complete[number])
             raise OccupancyError(
                 f"{self._label()}: set {number}: its fixed members (groups {groups}) sum to "
                 f"{float(held[number]):.6g}; with {'a' if has_free[number] else 'no'} refinable "
-                f"member they must sum to {'at most 1' if has_free[number] else '1'}"
+                f"member they must sum to {'at most ' + total if at_most else total}"
             )
+
+    def _wanted_of(self, values: Tensor) -> Tensor:
+        """Return what each set sums to, or to at most, for given values of the groups."""
+        above = values[self._set_parent.clamp_min(0)]
+        return self._set_total.to(values) + torch.where(self._set_parent >= 0, above, 0.0)
 
     def _tabulate_sets(self) -> None:
         """Note where the refinable and the held members of the sets are stored."""
@@ -332,6 +450,7 @@ class OccupancyTensor(MixedTensor):
     ) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         self.n_sets = int(self._set_index.max()) + 1 if len(self._set_index) else 0
+        self._count_sums()
         self._tabulate_sets()
 
 
@@ -384,36 +503,41 @@ def _per_atom_mask(mask: Tensor | None, values: Tensor) -> Tensor:
 
 
 def _scale_partners(
-    values: Tensor, group: int, partners: Tensor, refinable: Tensor, where: str
-) -> None:
-    """Scale the refinable partners of a group so that the set sums to 1, ratios kept."""
+    values: Tensor, group: int, partners: Tensor, refinable: Tensor, where: str, wanted: float,
+    complete: bool,
+) -> None:  # fmt: skip
+    """Scale the refinable partners of a group so that the set reaches its sum, ratios kept."""
     free = partners[refinable[partners]]
     held = float(values[partners[~refinable[partners]]].sum())
-    left = 1.0 - float(values[group]) - held
-    if left < -SUM_TOLERANCE or (len(free) == 0 and left > SUM_TOLERANCE):
+    left = wanted - float(values[group]) - held
+    if left < -SUM_TOLERANCE or (complete and len(free) == 0 and left > SUM_TOLERANCE):
+        rule = f"must sum to {'' if complete else 'at most '}{wanted:.6g}"
         raise OccupancyError(
             f"{where}: value {float(values[group]):.6g} cannot be: the fixed "
-            f"members of its set hold {held:.6g}, and the set must sum to 1"
+            f"members of its set hold {held:.6g}, and the set {rule}"
         )
     if len(free) == 0:
         return
     present = values[free]
     total = float(present.sum())
+    if not complete and total <= left:
+        return
     share = present / total if total > 0 else torch.full_like(present, 1.0 / len(free))
     values[free] = (share * max(left, 0.0)).clamp(0.0, 1.0)
 
 
-def _clamped_set(values: Tensor, low: float, high: float, number: int) -> Tensor:
+def _clamped_set(values: Tensor, low: float, high: float, number: int, wanted: float) -> Tensor:
     """Return the point of the set's simplex within the bounds that keeps ratios where it can."""
     n = len(values)
-    if low * n > 1 + SUM_TOLERANCE or high * n < 1 - SUM_TOLERANCE:
-        raise OccupancyError(f"set {number}: {n} occupancies in [{low}, {high}] cannot sum to 1")
-    down, up = 0.0, float(1.0 / values[values > 0].min()) if bool((values > 0).any()) else 1.0
+    if low * n > wanted + SUM_TOLERANCE or high * n < wanted - SUM_TOLERANCE:
+        raise OccupancyError(
+            f"set {number}: {n} occupancies in [{low}, {high}] cannot sum to {wanted:g}"
+        )
     base = values.clamp_min(1e-12).double()
-    up = max(up, 1.0 / float(base.min()))
+    down, up = 0.0, max(1.0, wanted) / float(base.min())
     for _ in range(100):  # bisection on the factor: the clamped sum grows with it
         factor = 0.5 * (down + up)
-        if float((base * factor).clamp(low, high).sum()) < 1.0:
+        if float((base * factor).clamp(low, high).sum()) < wanted:
             down = factor
         else:
             up = factor

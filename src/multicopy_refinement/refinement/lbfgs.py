@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.errors import OccupancyError
-from multicopy_refinement.parameters import OccupancyTensor, members_from_index
+from multicopy_refinement.parameters import OccupancyTensor, members_from_sums
 from multicopy_refinement.refinement.problem import OccupancyProblem
 
 #: Starts at 0 or 1 are moved inside by this, where the sigmoid is not flat.
@@ -23,20 +22,10 @@ def maximise(
     problem
         What to maximise.
     start
-        Occupancies, ``[n_groups]``, in [0, 1], sets summing to 1.
+        Occupancies, ``[n_groups]``, in [0, 1], that obey the sums.
     max_iterations
         L-BFGS iterations (Nocedal 1980, Math. Comput. 35, 773), strong Wolfe line search.
-
-    Raises
-    ------
-    ValueError
-        Sums other than complete sets.
     """
-    if not problem.sums.complete.all() or (problem.sums.parent >= 0).any():
-        raise OccupancyError(
-            "L-BFGS in logits knows complete sets only; use gauss_newton for "
-            "sums of at most a total and for nested sets"
-        )
     occupancy = _parameters(problem, start)
     optimiser = torch.optim.LBFGS(
         [occupancy.refinable_params], max_iter=max_iterations, history_size=20,
@@ -62,7 +51,7 @@ def maximise(
 def _parameters(problem: OccupancyProblem, start: FloatArray) -> OccupancyTensor:
     occupancy = OccupancyTensor(
         torch.as_tensor(start, dtype=torch.float64),
-        altloc_groups=members_from_index(problem.set_index),
+        altloc_groups=members_from_sums(problem.sums),
     )
     occupancy.move_inside(START_MARGIN)
     return occupancy

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from multicopy_refinement._typing import FloatArray, IntArray
-from multicopy_refinement.atoms.grouping import number_sets
+from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.experiment import Experiment, Statistics, check_same_crystal
 from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice
@@ -20,7 +19,7 @@ from multicopy_refinement.refinement.gauss_newton import BShifts
 from multicopy_refinement.refinement.options import Parameter, RefineOptions, Solver
 from multicopy_refinement.refinement.problem import OccupancyProblem, occupancy_problem
 from multicopy_refinement.refinement.solution import GroupResults, Solution, State, Status
-from multicopy_refinement.refinement.uncertainty import evidence, uncertainty
+from multicopy_refinement.refinement.uncertainty import at_bound, evidence, uncertainty
 from multicopy_refinement.refinement.verdicts import (
     determined_states,
     group_results,
@@ -29,6 +28,7 @@ from multicopy_refinement.refinement.verdicts import (
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.targets import TargetKind
+from multicopy_refinement.targets.restraints import OccupancyPrior
 
 #: B shifts have converged when none moves by more than this in a macrocycle, in A^2.
 B_TOLERANCE = 0.05
@@ -84,8 +84,11 @@ class _Run:
         self.model, self.options, self.progress = model, options, progress
         self.groups = model.occupancy_groups
         self.refined = np.flatnonzero(self.groups.refined)
-        self.set_index: IntArray = number_sets(self.groups.set_index[self.refined])
         self.start = model.group_occupancies()
+        self.sums = self.groups.sums.restricted(self.refined, self.start)
+        everyone = OccupancyPrior.of(self.groups.restraints, len(self.groups))
+        prior = everyone.restricted(self.refined, self.start)
+        self.prior = prior if len(prior) else None
         self.occupancy: FloatArray = self.start[self.refined]
         self.b_shifts: BShifts | None = None
         if Parameter.B_GROUP in options.parameters:
@@ -136,7 +139,11 @@ class _Run:
             log_likelihood=again.log_likelihood,
             log_likelihood_free=again.log_likelihood_free,
         )
-        if final.log_likelihood >= initial.log_likelihood:
+        before, after = (
+            side.log_likelihood + (0.0 if self.prior is None else self.prior.value(occupancy))
+            for side, occupancy in ((initial, start), (final, self.occupancy))
+        )
+        if after >= before:
             return initial, final, status
         self._take(start, b_start)
         self.experiment.renew(self._f_calc())
@@ -190,7 +197,13 @@ class _Run:
         found = uncertainty(problem, self.occupancy, self.b_shift, self.b_shifts, factor=factor)
         gains = evidence(problem, self.occupancy, self.b_shift, found.information)
         results = group_results(
-            self.groups, self.refined, self.occupancy, found, gains, self.b_shift
+            self.groups,
+            self.refined,
+            self.occupancy,
+            found,
+            gains,
+            self.b_shift,
+            at_bound(self.sums, self.occupancy),
         )
         states = determined_states(self.groups, self.refined, self.occupancy, problem, found)
         return results, states
@@ -198,7 +211,7 @@ class _Run:
     # ------------------------------------------------------------------ state
 
     def _problem(self) -> OccupancyProblem:
-        return occupancy_problem(self.experiment, self.basis, self.set_index)
+        return occupancy_problem(self.experiment, self.basis, self.sums, self.prior)
 
     def _f_calc(self) -> torch.Tensor:
         """Return F_calc at the observed reflections."""

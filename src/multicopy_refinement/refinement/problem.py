@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
+from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.experiment import Experiment
-from multicopy_refinement.refinement.constraints import SumConstraints
 from multicopy_refinement.scattering.basis import GroupBasis
 from multicopy_refinement.scattering.columns import GroupColumns, StoredColumns
 from multicopy_refinement.targets import Derivatives, Target
+from multicopy_refinement.targets.restraints import OccupancyPrior
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class NormalEquations:
 
 @dataclass(frozen=True, eq=False)
 class OccupancyProblem:
-    """Maximise sum log p(|F_model(q, b)|) over the work set.
+    """Maximise sum log p(|F_model(q, b)|) over the work set, and the prior of restraints.
 
     F_model = k(h) (A(h) + sum_g q_g exp(-b_g s^2/4) G_g(h)) with A the held atoms and the solvent,
     and b_g = 0 unless B shifts are refined.
@@ -61,6 +62,8 @@ class OccupancyProblem:
         Bool ``[n]``.
     sums
         What the occupancies of sets sum to.
+    prior
+        Restraints on occupancies, or None.
     """
 
     held: ComplexArray
@@ -70,6 +73,7 @@ class OccupancyProblem:
     target: Target
     work: BoolArray
     sums: SumConstraints
+    prior: OccupancyPrior | None = None
 
     @property
     def set_index(self) -> IntArray:
@@ -94,6 +98,9 @@ class OccupancyProblem:
             self, held=self.held + occupancy * column,
             columns=StoredColumns(self.columns.members(others)),
             sums=self.sums.holding(group, occupancy),
+            prior=None if self.prior is None else self.prior.restricted(
+                others, np.where(np.arange(self.n_groups) == group, occupancy, 0.0)
+            ),
         )  # fmt: skip
 
     # ------------------------------------------------------------------ arrays
@@ -116,8 +123,12 @@ class OccupancyProblem:
         return np.asarray(self.overall * (occupancy @ part.real + 1j * (occupancy @ part.imag)))
 
     def value(self, occupancy: FloatArray, b_shift: FloatArray | None = None) -> float:
-        """Return the log-likelihood of the work set."""
-        return self.value_at(self.f_model(occupancy, b_shift))
+        """Return the log-likelihood of the work set, and the log prior of restraints."""
+        return self.value_at(self.f_model(occupancy, b_shift)) + self.log_prior(occupancy)
+
+    def log_prior(self, occupancy: FloatArray) -> float:
+        """Return what restraints add to the log-likelihood."""
+        return 0.0 if self.prior is None else self.prior.value(occupancy)
 
     def value_at(self, f_model: ComplexArray) -> float:
         """Return the log-likelihood of the work set for an F_model."""
@@ -151,7 +162,12 @@ class OccupancyProblem:
             gradient += jacobian @ (derivatives.slope[rows] * self.work[rows]).astype(dtype)
             jacobian *= np.sqrt(derivatives.information[rows] * self.work[rows]).astype(dtype)
             information += jacobian @ jacobian.T
-        return NormalEquations(_work_sum(derivatives, self.work), gradient, information)
+        value, q = _work_sum(derivatives, self.work), slice(0, self.n_groups)
+        if self.prior is not None:
+            value += self.prior.value(occupancy)
+            gradient[q] += self.prior.gradient(occupancy)
+            information[q, q] += self.prior.information
+        return NormalEquations(value, gradient, information)
 
     def _jacobian(
         self, rows: slice, f: ComplexArray, occupancy: FloatArray, b_shift: FloatArray | None,
@@ -198,11 +214,12 @@ class OccupancyProblem:
         )
 
     def log_likelihood(self, occupancy: Tensor) -> Tensor:
-        """Return the log-likelihood of the work set as a differentiable scalar."""
+        """Return the log-likelihood of the work set and the log prior, differentiable."""
         held, matrix, work = self._tensors
         real, imaginary = (matrix @ occupancy).reshape(2, -1)
         f = held + torch.complex(real, imaginary)
-        return self.target.log_likelihood(f.abs())[work].sum()
+        total = self.target.log_likelihood(f.abs())[work].sum()
+        return total if self.prior is None else total + self.prior.log_prior(occupancy)
 
 
 def _work_sum(derivatives: Derivatives, work: BoolArray) -> float:
@@ -210,7 +227,10 @@ def _work_sum(derivatives: Derivatives, work: BoolArray) -> float:
 
 
 def occupancy_problem(
-    experiment: Experiment, basis: GroupBasis, sums: SumConstraints | IntArray
+    experiment: Experiment,
+    basis: GroupBasis,
+    sums: SumConstraints | IntArray,
+    prior: OccupancyPrior | None = None,
 ) -> OccupancyProblem:
     """Return the problem of the present scale and error model.
 
@@ -222,5 +242,5 @@ def occupancy_problem(
     n = len(overall)  # the basis may go on with reflections that were not observed
     return OccupancyProblem(
         basis.fixed[:n] + solvent, overall, basis.columns, experiment.data.s_squared,
-        experiment.target, experiment.data.work, sums,
+        experiment.target, experiment.data.work, sums, prior,
     )  # fmt: skip

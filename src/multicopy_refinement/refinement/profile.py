@@ -33,13 +33,8 @@ def profile_likelihood(
     found = np.empty(len(values))
     others = np.delete(np.arange(problem.n_groups), group)
     for i, value in enumerate(values):
-        start = occupancy.copy()
-        mates = np.flatnonzero(problem.set_index == problem.set_index[group])
-        mates = mates[mates != group] if problem.set_index[group] >= 0 else mates[:0]
-        if len(mates):
-            total = start[mates].sum()
-            share = start[mates] / total if total > 0 else np.full(len(mates), 1 / len(mates))
-            start[mates] = share * (1 - value)
-        search = maximise(problem.holding(group, float(value)), start[others])
+        held = problem.holding(group, float(value))
+        start = held.sums.restored(occupancy[others])
+        search = maximise(held, start)
         found[i] = search.point.objective
     return found

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.refinement.gauss_newton import (
     BShifts,
     null_space,
@@ -71,12 +72,15 @@ def uncertainty(
 ) -> Uncertainty:  # fmt: skip
     """Return the covariance Z (Z'HZ)^-1 Z' at a point, Z a basis of what the sums allow.
 
-    Members at a bound are not conditioned away. ``factor`` multiplies the covariance.
+    Members at a bound are not conditioned away. ``factor`` multiplies the covariance of what the
+    data say; restraints count as they are.
     """
     n = problem.n_groups
     h = problem.normal_equations(occupancy, b_shift, scale=True).information
     if b_shift is not None and b_shifts is not None:
         h[range(n, 2 * n), range(n, 2 * n)] += b_shifts.prior_sigma**-2
+    if problem.prior is not None:
+        h[:n, :n] += (factor - 1.0) * problem.prior.information
     cross, nuisance = h[:n, n:], h[n:, n:]
     solved = _solve_positive(nuisance, cross.T)  # H_nn^-1 H_nq
     marginal = h[:n, :n] - cross @ solved
@@ -204,6 +208,10 @@ def _without(
     return change
 
 
-def at_bound(occupancy: FloatArray) -> BoolArray:
-    """Return which occupancies are 0 or 1 to four decimals."""
-    return np.asarray((occupancy < 5e-5) | (occupancy > 1 - 5e-5))
+def at_bound(sums: SumConstraints, occupancy: FloatArray) -> BoolArray:
+    """Return which occupancies are 0 or 1, or alone at the limit of their set, to four decimals."""
+    found = (occupancy < 5e-5) | (occupancy > 1 - 5e-5)
+    for number, members in enumerate(sums.members):
+        if len(members) == 1 and not sums.complete[number]:
+            found[members] |= occupancy[members] > sums.wanted(number, occupancy) - 5e-5
+    return np.asarray(found)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.groups import OccupancyGroups
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.refinement.problem import OccupancyProblem
 from multicopy_refinement.refinement.solution import Flag, GroupResults, State
 from multicopy_refinement.refinement.uncertainty import (
     Uncertainty,
-    at_bound,
     coincident_members,
 )
 
@@ -23,9 +22,9 @@ CORRELATED = 0.8
 
 def group_results(
     groups: OccupancyGroups, refined: IntArray, occupancy: FloatArray, found: Uncertainty,
-    gains: FloatArray, b_shift: FloatArray | None,
+    gains: FloatArray, b_shift: FloatArray | None, bounded: BoolArray,
 ) -> GroupResults:  # fmt: skip
-    """Return the results of all groups from those of the refined ones."""
+    """Return the results of all groups from those of the refined ones; `at_bound` says bounded."""
     blank = np.full(len(groups), np.nan)
 
     def spread(values: FloatArray | None) -> FloatArray:
@@ -38,7 +37,9 @@ def group_results(
     flags: list[tuple[Flag, ...]] = [()] * len(groups)
     for i, group in enumerate(refined.tolist()):
         correlation = 0.0 if found.b_correlation is None else float(found.b_correlation[i])
-        flags[group] = _flags(float(occupancy[i]), float(su[i]), correlation)
+        flags[group] = _flags(
+            float(occupancy[i]), float(su[i]), correlation, bounded=bool(bounded[i])
+        )
     determined_b = None if found.b_su is None else np.where(np.isfinite(su), found.b_su, np.nan)
     return GroupResults(
         spread(su), spread(b_shift), spread(determined_b), spread(found.b_correlation),
@@ -46,11 +47,11 @@ def group_results(
     )  # fmt: skip
 
 
-def _flags(occupancy: float, su: float, correlation: float) -> tuple[Flag, ...]:
+def _flags(occupancy: float, su: float, correlation: float, *, bounded: bool) -> tuple[Flag, ...]:
     flags = []
     if np.isnan(su):
         flags.append(Flag.UNDETERMINED)
-    if bool(at_bound(np.array([occupancy]))[0]):
+    if bounded:
         flags.append(Flag.AT_BOUND)
     if occupancy < NEAR * su:
         flags.append(Flag.INDISTINGUISHABLE_FROM_0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from multicopy_refinement import __version__
@@ -86,12 +87,25 @@ class Group(_Record):
 
 
 class Set(_Record):
-    """Groups tied by a sum."""
+    """Groups tied by a sum; the occupancy of ``parent``, where there is one, adds to the total."""
 
     name: str
     groups: list[str]
     total: float
     complete: bool
+    parent: str | None
+
+
+class RestraintValue(_Record):
+    """A restraint on occupancies, what came out, and by how many sigma it is off."""
+
+    name: str
+    groups: list[str]
+    weights: list[float]
+    target: float
+    sigma: float
+    value: float
+    deviation: float
 
 
 class State(_Record):
@@ -140,6 +154,7 @@ class RunRecord(_Record):
     groups: list[Group]
     sets: list[Set]
     states: list[State]
+    restraints: list[RestraintValue]
     warnings: list[Warned]
     seconds: Seconds
     status: Ended
@@ -147,6 +162,12 @@ class RunRecord(_Record):
     def to_json(self) -> str:
         """Return the record as JSON text."""
         content = self.model_dump(mode="json")
+        if not self.restraints:
+            del content["restraints"]
+        content["sets"] = [
+            {k: v for k, v in one.items() if k != "parent" or v is not None}
+            for one in content["sets"]
+        ]
         ordered = {"schema": content.pop("schema_"), **content}
         import json
 
@@ -172,14 +193,31 @@ def make_record(
         ),
         groups=_groups(solution),
         sets=[Set(name=s.name, groups=[groups.names[g] for g in s.groups], total=s.total,
-                  complete=s.complete) for s in groups.sets],
+                  complete=s.complete,
+                  parent=None if s.parent is None else groups.names[s.parent])
+              for s in groups.sets],
         states=[State(name=s.name, groups=[groups.names[g] for g in s.groups],
                       occupancy=s.occupancy, su=_known(s.su)) for s in solution.states],
+        restraints=_restraints(solution),
         warnings=[Warned(code=n.code, message=n.message, atoms=list(n.atoms)) for n in notices],
         seconds=seconds,
         status=Ended(converged=solution.status.converged, reason=solution.status.reason,
                      cycles=solution.status.cycles),
     )  # fmt: skip
+
+
+def _restraints(solution: Solution) -> list[RestraintValue]:
+    found = []
+    for r in solution.groups.restraints:
+        value = float(np.dot(r.weights, solution.occupancy[list(r.groups)]))
+        found.append(
+            RestraintValue(
+                name=r.name, groups=[solution.groups.names[g] for g in r.groups],
+                weights=list(r.weights), target=r.target, sigma=r.sigma, value=round(value, 6),
+                deviation=round((value - r.target) / r.sigma, 4),
+            )
+        )  # fmt: skip
+    return found
 
 
 def _known(value: float) -> float | None:

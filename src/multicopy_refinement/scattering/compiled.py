@@ -211,9 +211,12 @@ def _gradient_map(
     in_threads(
         lambda i, j: scatter_reflections(i, j, transform, hkl, cell, gradient, nw % 2 == 0), nu
     )
-    # "forward" keeps the inverse free of 1/N
+    # "forward" keeps the inverse free of 1/N; in two steps, since irfftn would copy the transform
     workers = _workers(math.prod(plan.size))
-    return np.asarray(scipy.fft.irfftn(transform, s=plan.size, norm="forward", workers=workers))
+    half = scipy.fft.ifftn(
+        transform, axes=(0, 1), norm="forward", overwrite_x=True, workers=workers
+    )
+    return np.asarray(scipy.fft.irfft(half, n=nw, axis=2, norm="forward", workers=workers))
 
 
 def _transform(grid: np.ndarray) -> np.ndarray:

@@ -8,31 +8,12 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from grouping_cases import case, described
 from helpers import atom_line, pdb_text, residue_lines, write_text
 from multicopy_refinement.atoms.grouping import group_atoms
 from multicopy_refinement.atoms.groups import OccupancyGroups, Why
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.model import Model
-
-
-def case(name: str, lines: str, groups: list, notices: list[str] | None = None):
-    """Return one case; a group is (name, atoms, occupancy, refined, set)."""
-    return pytest.param(lines.strip("\n").splitlines(), groups, notices or [], id=name)
-
-
-def described(groups: OccupancyGroups) -> list[tuple]:
-    """Return the groups in the form of the cases."""
-    return [
-        (
-            groups.name(g),
-            groups.atoms(g).tolist(),
-            pytest.approx(groups.occupancy[g], abs=1e-9),
-            bool(groups.refined[g]),
-            groups.sets[groups.set_index[g]].name if groups.set_index[g] >= 0 else None,
-        )
-        for g in range(len(groups))
-    ]
-
 
 #: Atoms count from 0 in the order of the lines.
 CASES = [
@@ -436,15 +417,15 @@ ENDMDL
 ]
 
 
-@pytest.mark.parametrize(("lines", "groups", "notices"), CASES)
-def test_residue_rules(lines, groups, notices, load_lines):
+@pytest.mark.parametrize(("lines", "groups", "notices", "options"), CASES)
+def test_residue_rules(lines, groups, notices, options, load_lines):
     model = load_lines(lines)
     assert described(model.occupancy_groups) == groups
     assert sorted(n.code for n in model.notices) == sorted(notices)
 
 
-@pytest.mark.parametrize(("lines", "groups", "notices"), CASES)
-def test_the_model_starts_from_the_groups(lines, groups, notices, load_lines):
+@pytest.mark.parametrize(("lines", "groups", "notices", "options"), CASES)
+def test_the_model_starts_from_the_groups(lines, groups, notices, options, load_lines):
     model = load_lines(lines)
     occupancy = model.occupancy().tolist()
     for _, atoms, value, refined, _ in groups:
@@ -453,8 +434,8 @@ def test_the_model_starts_from_the_groups(lines, groups, notices, load_lines):
         assert bool(model.occupancy.refinable_mask[group]) is refined
 
 
-@pytest.mark.parametrize(("lines", "groups", "notices"), CASES)
-def test_every_group_and_set_says_why(lines, groups, notices, load_lines):
+@pytest.mark.parametrize(("lines", "groups", "notices", "options"), CASES)
+def test_every_group_and_set_says_why(lines, groups, notices, options, load_lines):
     found = load_lines(lines).occupancy_groups
     for g, (_, _, _, refined, in_set) in enumerate(groups):
         why = found.why(g)

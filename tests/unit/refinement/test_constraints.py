@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from multicopy_refinement import Model, read_reflections
+from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.experiment import Experiment
 from multicopy_refinement.refinement import gauss_newton, lbfgs
-from multicopy_refinement.refinement.constraints import SumConstraints
 from multicopy_refinement.refinement.problem import occupancy_problem
 from multicopy_refinement.refinement.uncertainty import evidence, uncertainty
 from multicopy_refinement.scattering.basis import group_basis
@@ -73,7 +73,7 @@ def test_nested_states_sum_to_their_parent(problem, monkeypatch):
     index = np.full(n, -1)
     index[[5, 6]] = 0  # 0.82 + 0.18 = 1
     index[[7, 8]] = 1  # must sum to group 5
-    sums = SumConstraints(index, np.ones(2), np.ones(2, dtype=bool), np.array([-1, 5]))
+    sums = SumConstraints(index, np.array([1.0, 0.0]), np.ones(2, dtype=bool), np.array([-1, 5]))
     nested = replace(plain, sums=sums)
     start = sums.restored(np.full(n, 0.5))
     assert start[[7, 8]].sum() == pytest.approx(start[5])
@@ -100,7 +100,7 @@ def test_nested_states_sum_to_their_parent(problem, monkeypatch):
 
 def test_restored_keeps_ratios_and_order_of_nesting():
     index = np.array([0, 0, 1, 1, -1])
-    sums = SumConstraints(index, np.ones(2), np.array([True, True]), np.array([-1, 1]))
+    sums = SumConstraints(index, np.array([1.0, 0.0]), np.array([True, True]), np.array([-1, 1]))
     found = sums.restored(np.array([0.2, 0.6, 0.1, 0.3, 0.4]))
     assert np.allclose(found, [0.25, 0.75, 0.1875, 0.5625, 0.4])
     assert np.allclose(sums.equalities[0] @ found, sums.equalities[1])
@@ -114,17 +114,38 @@ def test_restored_lowers_what_exceeds_a_limit_only():
 
 def test_holding_a_parent_makes_its_value_the_total():
     index = np.array([-1, 0, 0])
-    sums = SumConstraints(index, np.ones(1), np.ones(1, dtype=bool), np.array([0]))
+    sums = SumConstraints(index, np.zeros(1), np.ones(1, dtype=bool), np.array([0]))
     held = sums.holding(0, 0.4)
     assert held.totals.tolist() == [0.4]
     assert held.parent.tolist() == [-1]
     assert held.set_index.tolist() == [0, 0]
-    with pytest.raises(ValueError, match="nested"):
-        sums.holding(1, 0.2)
 
 
-def test_logits_refuse_other_sums(problem):
+def test_holding_a_member_of_a_nested_set_lowers_what_is_left():
+    index = np.array([-1, 0, 0])
+    sums = SumConstraints(index, np.zeros(1), np.ones(1, dtype=bool), np.array([0]))
+    held = sums.holding(1, 0.2)  # q_2 = q_0 - 0.2
+    assert held.set_index.tolist() == [-1, 0]
+    assert held.totals.tolist() == [-0.2]
+    assert held.parent.tolist() == [0]
+    assert held.excess(np.array([0.7, 0.5])) == pytest.approx([0.0])
+    assert held.excess(np.array([0.7, 0.4])) == pytest.approx([-0.1])
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_logits_and_scoring_agree_on_other_sums(problem, complete):
+    """At most 0.8, or 0.8 exactly, and a set nested in one of its members."""
     plain, _ = problem
-    limited = replace(plain, sums=one_set(plain.n_groups, [3, 4], 0.8, complete=False))
-    with pytest.raises(ValueError, match="complete sets only"):
-        lbfgs.maximise(limited, np.full(plain.n_groups, 0.3), max_iterations=3)
+    n = plain.n_groups
+    index = np.full(n, -1)
+    index[[3, 4]], index[[7, 8]] = 0, 1
+    sums = SumConstraints(
+        index, np.array([0.8, 0.0]), np.array([complete, True]), np.array([-1, 3])
+    )
+    limited = replace(plain, sums=sums)
+    start = sums.restored(np.full(n, 0.3))
+    scoring = gauss_newton.maximise(limited, start).point
+    logits, value = lbfgs.maximise(limited, start, max_iterations=400)
+    assert np.abs(sums.excess(logits)).max() < 1e-9
+    assert value == pytest.approx(scoring.objective, abs=0.1)
+    assert np.allclose(logits, scoring.occupancy, atol=5e-3)

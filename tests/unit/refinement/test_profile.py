@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from multicopy_refinement import Model, read_reflections, refine
-from multicopy_refinement.atoms.grouping import number_sets
 from multicopy_refinement.refinement.problem import occupancy_problem
 from multicopy_refinement.refinement.profile import profile_likelihood
 from multicopy_refinement.scattering.basis import group_basis
@@ -24,7 +23,7 @@ def refined(tmp_path_factory):
     solution = refine(model, read_reflections(path))
     chosen = np.flatnonzero(solution.groups.refined)
     basis = group_basis(model, solution.experiment.data.hkl, chosen)
-    sets = number_sets(solution.groups.set_index[chosen])
+    sets = solution.groups.sums.restricted(chosen, solution.occupancy)
     problem = occupancy_problem(solution.experiment, basis, sets)
     return problem, solution.occupancy[chosen], solution.su[chosen]
 

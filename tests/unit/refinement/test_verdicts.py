@@ -8,8 +8,9 @@ import torch
 
 from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
+from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.refinement.solution import Flag, Solution
-from multicopy_refinement.refinement.uncertainty import Uncertainty
+from multicopy_refinement.refinement.uncertainty import Uncertainty, at_bound
 from multicopy_refinement.refinement.verdicts import group_results
 from multicopy_refinement.reflections.data import DataLabels, ReflectionData
 from multicopy_refinement.simulate import simulate
@@ -154,6 +155,7 @@ def made_up(occupancy, su, correlation=None) -> list[tuple[Flag, ...]]:
     given = group_results(
         Groups(), np.arange(n), np.array(occupancy), found, np.zeros(n),
         None if correlation is None else np.zeros(n),
+        at_bound(SumConstraints.complete_sets(np.full(n, -1)), np.array(occupancy)),
     )  # fmt: skip
     return list(given.flags)
 

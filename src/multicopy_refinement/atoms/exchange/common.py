@@ -1,0 +1,134 @@
+"""What the writers of group files share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from multicopy_refinement._typing import BoolArray, IntArray
+from multicopy_refinement.atoms.groups import OccupancyGroups, OccupancySet, Restraint
+from multicopy_refinement.atoms.numbering import number_residues
+from multicopy_refinement.atoms.table import AtomTable
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Atoms of one residue and altloc.
+
+    Attributes
+    ----------
+    names
+        Of the atoms; empty where all of this residue and altloc are meant.
+    all_names
+        Of the atoms, in any case.
+    alone
+        Whether the residue has no other altloc.
+    shares_names
+        Whether atoms of another altloc of the residue have some of the names.
+    """
+
+    model: int
+    chain: str
+    number: int
+    icode: str
+    resname: str
+    altloc: str
+    names: tuple[str, ...]
+    all_names: tuple[str, ...]
+    alone: bool
+    shares_names: bool
+
+    @property
+    def seqid(self) -> str:
+        """Number and insertion code."""
+        return f"{self.number}{self.icode}"
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """Cuts groups into pieces.
+
+    Attributes
+    ----------
+    whole
+        Number of atoms of each (residue, altloc).
+    letters
+        Altlocs of each (residue, atom name), and of each residue under an empty name.
+    """
+
+    table: AtomTable
+    residue: IntArray
+    whole: dict[tuple[int, bytes], int]
+    letters: dict[tuple[int, bytes], set[bytes]]
+
+    @classmethod
+    def of(cls, table: AtomTable) -> Pieces:
+        """Count the atoms of every residue and altloc."""
+        residue = number_residues(table)
+        whole: dict[tuple[int, bytes], int] = {}
+        letters: dict[tuple[int, bytes], set[bytes]] = {}
+        columns = residue.tolist(), table.altloc.tolist(), table.name.tolist()
+        for number, altloc, name in zip(*columns, strict=True):
+            whole[number, altloc] = whole.get((number, altloc), 0) + 1
+            letters.setdefault((number, name), set()).add(altloc)
+            letters.setdefault((number, b""), set()).add(altloc)
+        return cls(table, residue, whole, letters)
+
+    def cut(self, atoms: IntArray) -> Iterator[Piece]:
+        """Yield the pieces of some atoms."""
+        table = self.table
+        parts: dict[tuple[int, bytes, bytes], list[int]] = {}
+        for atom in atoms.tolist():
+            key = (int(self.residue[atom]), table.altloc[atom], table.resname[atom])
+            parts.setdefault(key, []).append(atom)
+        for (number, altloc, resname), members in parts.items():
+            first = members[0]
+            names = tuple(dict.fromkeys(table.name[a].decode() for a in members))
+            every = len(members) == self.whole[number, altloc]
+            yield Piece(
+                int(table.model[first]), table.chain[first].decode(), int(table.resseq[first]),
+                table.icode[first].decode(), resname.decode(), altloc.decode(),
+                () if every else names, names, len(self.letters[number, b""]) == 1,
+                any(len(self.letters[number, n.encode()]) > 1 for n in names),
+            )  # fmt: skip
+
+
+def places_of(atoms: BoolArray) -> tuple[int, ...]:
+    """Return a mask as places in the file."""
+    return tuple(np.flatnonzero(atoms).tolist())
+
+
+def lone_groups(groups: OccupancyGroups) -> list[int]:
+    """Return the refined groups that are in no set."""
+    return np.flatnonzero(groups.refined & (groups.set_index < 0)).tolist()
+
+
+def listed_sets(groups: OccupancyGroups) -> list[OccupancySet]:
+    """Return the sets that have refined members."""
+    return [s for s in groups.sets if groups.refined[list(s.groups)].any()]
+
+
+def is_plain(one: OccupancySet) -> bool:
+    """Return whether a set sums to 1, as every program knows it."""
+    return one.complete and one.parent is None and one.total == 1.0
+
+
+def restraint_in_words(groups: OccupancyGroups, restraint: Restraint) -> str:
+    """Return a restraint as a sentence."""
+    terms = [
+        f"{'' if w == 1 else f'{w:g} '}{groups.names[g]}"
+        for g, w in zip(restraint.groups, restraint.weights, strict=True)
+    ]
+    return f"{' + '.join(terms)} = {restraint.target:g} with sigma {restraint.sigma:g}"
+
+
+def set_in_words(groups: OccupancyGroups, one: OccupancySet) -> str:
+    """Return a set as a sentence."""
+    names = ", ".join(groups.names[g] for g in one.groups)
+    kind = "sum to" if one.complete else "sum to at most"
+    if len(one.groups) == 1 and not one.complete and one.parent is None:
+        return f"{names} is at most {one.total:.4g}"
+    total = groups.names[one.parent] if one.parent is not None else f"{one.total:.4g}"
+    return f"{names} {kind} {total}"

@@ -1,0 +1,230 @@
+"""The default rule: one group for each altloc part of a residue."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.atoms.groups import OccupancyGroups, Why
+from multicopy_refinement.atoms.hydrogen_pairs import HydrogenPairs, find_hydrogen_pairs
+from multicopy_refinement.atoms.numbering import (
+    RESOLUTION,
+    SAME_OCCUPANCY,
+    SAME_UNITS,
+    cluster_values,
+    number_in_order,
+    number_residues,
+)
+from multicopy_refinement.atoms.sums import SumConstraints
+from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.atoms.values import (
+    GroupingResult,
+    clamp_occupancies,
+    group_means,
+    normalise_sets,
+    not_full,
+)
+from multicopy_refinement.notices import Notice, listed
+
+
+def group_by_residue(table: AtomTable) -> GroupingResult:
+    """Return the groups of `residue_parts`, their sets scaled to the sums."""
+    parts = residue_parts(table)
+    return normalise_sets(parts.groups, list(parts.notices))
+
+
+def residue_parts(table: AtomTable) -> GroupingResult:
+    """Return one group for each altloc part of a residue, in sets that are to sum to 1.
+
+    A residue is a chain, a number and an insertion code. Its atoms fall apart by altloc. A part is
+    one group; only a part with blank altloc falls apart further, by distinct occupancies.
+    Hydrogens follow the atom that they are bound to. Two or more altloc parts of a residue are a
+    complete set. Refined are groups with occupancy other than 1 and all members of sets.
+    """
+    written = table.occupancy
+    table, notices = clamp_occupancies(table)
+    units = np.rint(table.occupancy / RESOLUTION).astype(np.int64)
+    residue = number_residues(table)
+    altloc = table.altloc.view(np.uint8)
+    pairs = find_hydrogen_pairs(table, residue)
+    part = _parts(residue, altloc, pairs)
+    n_parts = int(part.max()) + 1 if len(part) else 0
+    deciding = _deciding_atoms(table.hydrogen, part, n_parts)
+    low, high = _extremes(units, part, n_parts, deciding)
+    uneven = high - low > SAME_UNITS
+    first = _first(part, n_parts)
+    blank = altloc[first] == 0
+    paired = np.zeros(n_parts, dtype=bool)
+    paired[part[pairs.hydrogen]] = paired[part[pairs.deuterium]] = True
+    group, rule = _split_blank_parts(table, units, part, deciding, uneven & blank)
+    rule[: len(blank)][~blank] = Why.ALTLOC
+    rule[: len(blank)][paired] = Why.HYDROGEN_PAIR
+    notices += _notice_uneven(table, part, deciding, first[uneven & ~blank])
+    used = group_means(table.occupancy, group, deciding, len(rule))
+    file_occupancy = used
+    if written is not table.occupancy:
+        file_occupancy = group_means(written, group, deciding, len(rule))
+    set_index = _complete_sets(residue[first], blank | paired, len(rule))
+    n_sets = int(set_index.max(initial=-1)) + 1
+    set_index[group[pairs.hydrogen]] = set_index[group[pairs.deuterium]] = n_sets + np.arange(
+        len(pairs)
+    )
+    notices += _notice_followers(table, group, used, ~deciding)
+    notices += _notice_shared(table, units, group, deciding, used, uneven, blank)
+    refined = not_full(used) | (set_index >= 0)
+    order = number_in_order(group)  # groups are numbered as they appear in the file
+    old = np.empty(len(rule), dtype=np.int64)
+    old[order] = group
+    sums = _sums(set_index, n_sets, group[pairs.parent], used, refined)
+    groups = OccupancyGroups(
+        table, order, file_occupancy[old], used[old], refined[old], rule[old],
+        sums.renumbered(old),
+    )  # fmt: skip
+    return GroupingResult(groups, tuple(notices))
+
+
+def _parts(residue: IntArray, altloc: np.ndarray, pairs: HydrogenPairs) -> IntArray:
+    """Return the part of each atom: by residue and altloc, atoms of H/D pairs on their own."""
+    key = residue * 256 + altloc
+    if len(pairs):
+        beyond = int(key.max()) + 1
+        key[pairs.hydrogen] = beyond + 2 * np.arange(len(pairs))
+        key[pairs.deuterium] = beyond + 2 * np.arange(len(pairs)) + 1
+    return number_in_order(key)
+
+
+def _sums(
+    set_index: IntArray, first_pair: int, parent: IntArray, occupancy: FloatArray,
+    refined: BoolArray,
+) -> SumConstraints:  # fmt: skip
+    """Return sets that sum to 1, and pairs that sum to what their parents have."""
+    n_sets = first_pair + len(parent)
+    totals, above = np.ones(n_sets), np.full(n_sets, -1)
+    moving = refined[parent]
+    above[first_pair:] = np.where(moving, parent, -1)
+    totals[first_pair:] = np.where(moving, 0.0, occupancy[parent])
+    return SumConstraints(set_index, totals, np.ones(n_sets, dtype=bool), above)
+
+
+def _deciding_atoms(hydrogen: BoolArray, part: IntArray, n_parts: int) -> BoolArray:
+    """Return the atoms whose occupancy decides: all but hydrogens that have a heavy partner."""
+    has_heavy = np.zeros(n_parts, dtype=bool)
+    has_heavy[part[~hydrogen]] = True
+    return ~hydrogen | ~has_heavy[part]
+
+
+def _extremes(
+    units: IntArray, part: IntArray, n_parts: int, deciding: BoolArray
+) -> tuple[IntArray, IntArray]:
+    low = np.full(n_parts, np.iinfo(np.int64).max)
+    high = np.full(n_parts, np.iinfo(np.int64).min)
+    np.minimum.at(low, part[deciding], units[deciding])
+    np.maximum.at(high, part[deciding], units[deciding])
+    return low, high
+
+
+def _first(part: IntArray, n_parts: int) -> IntArray:
+    first = np.empty(n_parts, dtype=np.int64)
+    first[part[::-1]] = np.arange(len(part))[::-1]
+    return first
+
+
+def _split_blank_parts(
+    table: AtomTable, units: IntArray, part: IntArray, deciding: BoolArray, split: BoolArray
+) -> tuple[IntArray, IntArray]:
+    """Return groups and rules after splitting blank parts, one group per distinct occupancy."""
+    group = part.copy()
+    n_groups = len(split)
+    rules = [int(Why.RESIDUE)] * n_groups
+    if not split.any():
+        return group, np.array(rules, dtype=np.int64)
+    order = np.argsort(part, kind="stable")
+    start = np.searchsorted(part[order], np.arange(len(split) + 1))
+    for number in np.flatnonzero(split).tolist():
+        atoms = order[start[number] : start[number + 1]]
+        heavy = atoms[deciding[atoms]]
+        cluster = cluster_values(units[heavy])
+        for value in range(1, int(cluster.max()) + 1):
+            group[heavy[cluster == value]] = n_groups + value - 1
+        rules[number] = int(Why.VALUE)
+        rules += [int(Why.VALUE)] * int(cluster.max())
+        n_groups += int(cluster.max())
+        for atom in atoms[~deciding[atoms]]:
+            distance = np.linalg.norm(table.xyz[heavy] - table.xyz[atom], axis=1)
+            group[atom] = group[heavy[np.argmin(distance)]]
+    return group, np.array(rules, dtype=np.int64)
+
+
+def _complete_sets(residue_of_part: IntArray, blank: BoolArray, n_groups: int) -> IntArray:
+    """Return the set of each group: the residue where it has two or more altloc parts."""
+    altlocs = np.bincount(
+        residue_of_part[~blank], minlength=int(residue_of_part.max(initial=0)) + 1
+    )
+    member = ~blank & (altlocs[residue_of_part] >= 2)
+    set_index = np.full(n_groups, -1)
+    set_index[: len(blank)][member] = residue_of_part[member]
+    return set_index
+
+
+# ---------------------------------------------------------------------- notices
+
+
+def _notice_uneven(
+    table: AtomTable, part: IntArray, deciding: BoolArray, first_atoms: IntArray
+) -> list[Notice]:
+    """Name the altloc parts whose atoms differ in occupancy: they share their mean."""
+    notices = []
+    for first in first_atoms.tolist():
+        atoms = np.flatnonzero((part == part[first]) & deciding)
+        values = table.occupancy[atoms]
+        labels = table.labels(atoms)
+        notices.append(
+            Notice(
+                "uneven_part",
+                f"{table.residue_label(first)}:{table.altloc[first].decode()}: "
+                f"occupancies from {values.min():.2f} to {values.max():.2f} in one conformer; its "
+                f"atoms share their mean {values.mean():.3f}",
+                labels,
+            )
+        )
+    return notices
+
+
+def _notice_followers(
+    table: AtomTable, group: IntArray, value: FloatArray, follower: BoolArray
+) -> list[Notice]:
+    """Name hydrogens that take another occupancy than the file gives them."""
+    off = follower & (np.abs(table.occupancy - value[group]) > SAME_OCCUPANCY + RESOLUTION / 2)
+    if not off.any():
+        return []
+    labels = table.labels(off)
+    return [
+        Notice(
+            "hydrogen_occupancy",
+            f"{len(labels)} hydrogens take the occupancy of the atom "
+            f"that they are bound to: {listed(list(labels))}",
+            labels,
+        )
+    ]
+
+
+def _notice_shared(
+    table: AtomTable, units: IntArray, group: IntArray, deciding: BoolArray, value: FloatArray,
+    uneven: BoolArray, blank: BoolArray,
+) -> list[Notice]:  # fmt: skip
+    """Name atoms whose occupancy changes because values within 0.01 are one value."""
+    changed = deciding & (np.abs(units * RESOLUTION - value[group]) > RESOLUTION / 2)
+    reported = np.zeros(len(value), dtype=bool)
+    reported[: len(blank)] = uneven & ~blank
+    changed &= ~reported[group]
+    if not changed.any():
+        return []
+    labels = table.labels(changed)
+    return [
+        Notice(
+            "shared_value",
+            f"{len(labels)} atoms take the mean of their group, which is "
+            f"within 0.01 of their own occupancy: {listed(list(labels))}",
+            labels,
+        )
+    ]

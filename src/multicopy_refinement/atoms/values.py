@@ -1,0 +1,88 @@
+"""Occupancies as read, and as they are used: within [0, 1], sets scaled to their sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.atoms.groups import FULL_TOLERANCE, OccupancyGroups
+from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.notices import Notice, listed
+
+#: A sum that is off by no more than this is obeyed.
+EXACT = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class GroupingResult:
+    """Groups and what was noticed while they were made."""
+
+    groups: OccupancyGroups
+    notices: tuple[Notice, ...]
+
+
+def clamp_occupancies(table: AtomTable) -> tuple[AtomTable, list[Notice]]:
+    """Return the table with occupancies in [0, 1] and a notice for what was changed."""
+    notices = []
+    for outside, code, bound in (
+        (table.occupancy > 1, "occupancy_above_1", "1.00"),
+        (table.occupancy < 0, "occupancy_below_0", "0.00"),
+    ):
+        if outside.any():
+            labels = table.labels(outside)
+            texts = [
+                f"{label} ({value:.2f})"
+                for label, value in zip(labels, table.occupancy[outside], strict=True)
+            ]
+            notices.append(
+                Notice(
+                    code,
+                    f"occupancy set to {bound} for {len(labels)} atoms: {listed(texts, 30)}",
+                    labels,
+                )
+            )
+    if notices:
+        table = table.with_occupancy(np.clip(table.occupancy, 0.0, 1.0))
+    return table, notices
+
+
+def group_means(
+    values: FloatArray, group: IntArray, counted: BoolArray, n_groups: int
+) -> FloatArray:
+    """Return the mean over the counted atoms of each group, rounded off binary noise."""
+    total = np.bincount(group[counted], values[counted], minlength=n_groups)
+    return np.round(total / np.bincount(group[counted], minlength=n_groups), 10)
+
+
+def not_full(occupancy: FloatArray) -> BoolArray:
+    """Return which occupancies are other than 1."""
+    return np.asarray(np.abs(occupancy - 1) > FULL_TOLERANCE + 1e-9)
+
+
+def normalise_sets(groups: OccupancyGroups, notices: list[Notice]) -> GroupingResult:
+    """Scale the refinable members of sets to their sum, ratios kept, and say where."""
+    off = np.flatnonzero(np.abs(groups.sums.excess(groups.occupancy)) > EXACT)
+    if len(off) == 0:
+        return GroupingResult(groups, tuple(notices))
+    occupancy = groups.sums.restored(groups.occupancy, ~groups.refined, tolerance=EXACT)
+    scaled = replace(groups, occupancy=occupancy)
+    member = scaled.set_index >= 0
+    total = np.bincount(scaled.set_index[member], groups.occupancy[member])
+    changed = np.flatnonzero(occupancy != groups.occupancy)
+    whole = [i for i in off if scaled.sums.complete[i] and scaled.sets[i].total == 1.0]
+    for sets, wanted in ((whole, "to sum to 1"), (sorted({*off.tolist()} - {*whole}), "to fit")):
+        if sets:
+            texts = [f"{scaled.sets[i].name} ({total[i]:.2f})" for i in sets]
+            mine = changed[np.isin(scaled.set_index[changed], sets)]
+            notices = [
+                *notices,
+                Notice(
+                    "set_sum",
+                    f"occupancies of {len(sets)} sets scaled {wanted}, ratios kept: "
+                    f"{listed(texts, 30)}",
+                    groups.table.labels(np.isin(scaled.index, mine)),
+                ),
+            ]
+    return GroupingResult(scaled, tuple(notices))

@@ -1,0 +1,182 @@
+"""phenix parameters: syntax, selections, what is taken over and what is not."""
+
+import numpy as np
+import pytest
+
+from helpers import pdb_text, residue_lines, write_text
+from multicopy_refinement.atoms.exchange import ExchangeFormat, write_groups
+from multicopy_refinement.atoms.exchange.phenix import read, select
+from multicopy_refinement.errors import RuleError
+from multicopy_refinement.io.structure import read_structure
+from multicopy_refinement.model import Model
+from multicopy_refinement.model.model import group_model
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Return arginine 30 (0 1, 2 3), a ligand (4), waters (5, 6), bromine (7), alanine 10A (8)."""
+    lines = [
+        residue_lines("ARG", 30, ["CB", "CG"], [("A", 0.6), ("B", 0.4)]),
+        residue_lines("LIG", 1, ["C1"], [("B", 0.4)], chain="L"),
+        residue_lines("HOH", 1, ["O"], [("", 0.5)], chain="W"),
+        residue_lines("HOH", 2, ["O"], [("", 0.7)], chain="W"),
+    ]
+    lines.append(["HETATM    9 BR    BR X   1      50.000   0.000   0.000  0.50 15.00          BR"])
+    lines.append(["ATOM     10  CA  ALA A  10A     60.000   0.000   0.000  1.00 15.00           C"])
+    return read_structure(write_text(tmp_path / "m.pdb", pdb_text(*lines)))
+
+
+def ruled(source, text):
+    return group_model(source, rules=read(text, source.table, "x.eff"))
+
+
+NOTES = r"""
+refinement.refine.occupancies {
+  individual = element BR
+  remove_selection = chain W
+  constrained_group {
+    selection = chain A and resseq 30 and altid A
+    selection = (chain A and resseq 30 and altid B) or \
+        (chain L and resseq 1 and altid B)
+  }
+}
+"""
+
+
+def test_the_common_form(source):
+    groups = ruled(source, NOTES).groups
+    members = [m.tolist() for m in groups.members]
+    assert [0, 1] in members
+    assert [2, 3, 4] in members
+    (one,) = groups.sets
+    assert [members[g] for g in one.groups] == [[0, 1], [2, 3, 4]]
+    assert groups.refined[members.index([7])]
+    assert not groups.refined[[members.index([5]), members.index([6])]].any()
+
+
+def test_giant_quotes_its_values(source):
+    text = """
+refinement.refine.occupancies {
+    constrained_group {
+        selection = (chain 'A' and resseq   30 and icode ' ' and resname 'ARG' and altid 'A')
+        selection = (chain 'A' and resseq   30 and icode ' ' and resname 'ARG' and altid 'B') or \\
+                    (chain 'X' and resseq 1 and resname ' BR')
+    }
+}
+"""
+    groups = ruled(source, text).groups
+    assert [m.tolist() for m in groups.members][:2] == [[0, 1], [2, 3, 7]]
+
+
+def test_scopes_may_be_nested_or_dotted_and_on_one_line(source):
+    for text in (
+        "refinement { refine { occupancies { constrained_group { selection = chain W } } } }",
+        "refine.occupancies.constrained_group { selection = chain W }",
+        "occupancies {\n constrained_group {\n selection = chain W # both waters\n }\n}",
+    ):
+        groups = ruled(source, text).groups
+        assert [5, 6] in [m.tolist() for m in groups.members]
+
+
+def test_one_selection_alone_is_free(source):
+    groups = ruled(source, "occupancies { constrained_group { selection = chain W } }").groups
+    (both,) = [g for g in range(len(groups)) if groups.members[g].tolist() == [5, 6]]
+    assert groups.refined[both]
+    assert groups.set_index[both] == -1
+    assert groups.occupancy[both] == pytest.approx(0.6)
+
+
+def test_one_group_for_each_altloc_loses_the_sum_and_says_so(source):
+    text = """occupancies {
+  constrained_group { selection = chain A and altid A }
+  constrained_group { selection = chain A and altid B }
+}"""
+    result = ruled(source, text)
+    assert result.groups.sets == ()
+    assert "set_dissolved" in {n.code for n in result.notices}
+
+
+def test_what_is_named_twice_goes_to_the_later_with_a_remark(source):
+    text = """occupancies {
+  constrained_group { selection = chain W }
+  constrained_group { selection = chain W and resseq 2 }
+}"""
+    result = ruled(source, text)
+    members = [m.tolist() for m in result.groups.members]
+    assert [5] in members
+    assert [6] in members
+    (notice,) = [n for n in result.notices if n.code == "rules"]
+    assert "x.eff, line 2: 1 atoms are named again later" in notice.message
+    assert "W/2/HOH/O" in notice.message
+
+
+SELECTIONS = [
+    ("all", [0, 1, 2, 3, 4, 5, 6, 7, 8]),
+    ("chain A and name CB", [0, 2]),
+    ("chain A and (name CB or name CG) and not altloc B", [0, 1]),
+    ("water", [5, 6]),
+    ("not (chain A or chain W)", [4, 7]),
+    ("resseq 2:40 and not water", [0, 1, 2, 3, 8]),
+    ("resseq :2 and chain W", [5, 6]),
+    ("resseq 10: and altid ' '", [8]),
+    ("resid 10A", [8]),
+    ("resseq 10 and icode A", [8]),
+    ("name C* and chain L", [4]),
+    ("element br", [7]),
+    ("NOT all or CHAIN W", [5, 6]),
+    ("hetatm", [7]),
+]
+
+
+@pytest.mark.parametrize(("expression", "atoms"), SELECTIONS)
+def test_selections(source, expression, atoms):
+    assert np.flatnonzero(select(source.table, expression, "here")).tolist() == atoms
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("occupancies { constrained_group { selection = chain Q } }", "line 1: 'chain Q' selects"),
+        ("occupancies { constrained_group { selection = segid A } }", "line 1: 'segid' is not"),
+        ("occupancies { constrained_group { selection = (chain A } }", "parenthesis"),
+        ("occupancies { constrained_group { selection = chain A chain B } }", "'chain' is not exp"),
+        ("occupancies { constrained_group { selection = chain } }", "ends too early"),
+        ("occupancies {\n constrained_group {", "2 scopes are not closed"),
+        ("occupancies {\n}\n}", "line 3: a closing brace too many"),
+        ("occupancies {\n constrained_group\n}", "line 2: 'constrained_group' is not name = val"),
+        ("occupancies { constrained_group { selection = resseq x } }", "'x' is not a residue num"),
+    ],
+)
+def test_faults_name_the_line(source, text, message):
+    with pytest.raises(RuleError, match=r"^x\.eff") as fault:
+        ruled(source, text)
+    assert message in str(fault.value)
+
+
+def test_what_is_written(source):
+    text = write_groups(group_model(source).groups, ExchangeFormat.PHENIX, title="m.pdb")
+    assert text.startswith("# occupancy groups of m.pdb\n")
+    assert (
+        "  constrained_group {\n"
+        "    selection = (chain 'A' and resseq 30 and icode ' ' and altid 'A')\n"
+        "    selection = (chain 'A' and resseq 30 and icode ' ' and altid 'B')\n"
+        "  }\n"
+    ) in text
+
+
+def test_what_phenix_cannot_express_is_named(source):
+    rules = [
+        {"sum": ["W/1/HOH", "W/2/HOH"], "at_most": 1},
+        {"restrain": "L/1/LIG:B", "target": 0.4, "sigma": 0.1},
+        {"fix": "X/1/BR"},
+    ]
+    text = write_groups(group_model(source, rules=rules).groups, ExchangeFormat.PHENIX)
+    assert "# not expressed: W/1/HOH, W/2/HOH sum to at most 1\n" in text
+    assert "# not expressed: L/1/LIG:B = 0.4 with sigma 0.1\n" in text
+    assert "  remove_selection = (chain 'X'" in text
+
+
+def test_a_file_of_rules_is_told_by_its_content(source, tmp_path):
+    path = write_text(tmp_path / "groups.txt", NOTES)
+    model = Model().load(source.path, sharing_rules=path)
+    assert len(model.occupancy_groups.sets) == 1
