@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,10 @@ from multicopy_refinement.scattering.plan import SplatPlan, levels_of_gaussians
 from multicopy_refinement.scattering.threads import in_threads
 
 #: Grids of fewer points are transformed by one thread: more are not faster.
-_SMALL = 100_000
+_SMALL = 250_000
+#: A thread has at least so many atoms to splat, or to collect gradients of: for less it is not
+#: worth waking. Atoms between two slabs are splatted by both, so that threads gain less there.
+_SPLAT_A_THREAD, _GATHER_A_THREAD = 300, 100
 
 
 def compiled_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan) -> Tensor:
@@ -46,7 +51,8 @@ def compiled_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: Spla
 def compiled_density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
     """Return the blurred density of the asymmetric unit's atoms in e/A^3, of the plan's size."""
     gaussians = _gaussians(atoms, plan)
-    return torch.from_numpy(_splat(gaussians, plan, _half_widths(gaussians)))
+    with _splatted(gaussians, plan, _half_widths(gaussians)) as grid:
+        return torch.from_numpy(grid.copy())
 
 
 class _Splat(Function):
@@ -59,7 +65,8 @@ class _Splat(Function):
     ) -> Tensor:  # fmt: skip
         gaussians = _gaussians(atoms, plan)
         half_widths = _half_widths(gaussians)
-        transform = _transform(_splat(gaussians, plan, half_widths))
+        with _splatted(gaussians, plan, half_widths) as grid:
+            transform = np.asarray(scipy.fft.rfftn(grid, workers=_workers(grid.size)))
         cell = _symmetry(atoms, plan)
         factors = np.empty(len(hkl), dtype=np.complex128)
         in_threads(lambda i, j: gather_reflections(i, j, transform, hkl, cell, factors), len(hkl))
@@ -75,14 +82,18 @@ class _Splat(Function):
         gaussians, side, anisotropic, cell, hkl, plan = ctx.rest
         with torch.no_grad():
             gradient = gradients[0].resolve_conj().to(torch.complex128).numpy()
-            grid = _with_margin(_gradient_map(gradient, cell, hkl, plan), side)
             n = len(occupancy)
             only_occupancy = not any(ctx.needs_input_grad[i] for i in (0, 2, 3))
             d_weight, d_position, d_u = np.zeros(n), np.zeros((n, 3)), np.zeros((n, 6))
             nw, out = plan.size[2], (d_weight, d_position, d_u)
-            in_threads(
-                lambda i, j: gather_atoms(i, j, grid, nw, gaussians, side, only_occupancy, *out), n
-            )
+            with _gradient_map(gradient, cell, hkl, plan, side) as grid:
+                in_threads(
+                    lambda i, j: gather_atoms(
+                        i, j, grid, nw, gaussians, side, only_occupancy, *out
+                    ),
+                    n,
+                    most=n // _GATHER_A_THREAD,
+                )
             d_b = d_u[:, :3].sum(axis=1) / EIGHT_PI_SQUARED
             tensor = torch.from_numpy
             results = [
@@ -155,26 +166,41 @@ def _side(half_widths: FloatArray) -> int:
     return int(2 * half_widths[:, 1:].max(initial=0.0)) + 3
 
 
-def _splat(atoms: Gaussians, plan: SplatPlan, half_widths: FloatArray) -> np.ndarray:
-    """Return the density."""
-    (nu, nv, nw), side = plan.size, _side(half_widths)
-    grid = np.zeros((nu, nv, nw + margin(side)), dtype=np.float32 if plan.single else np.float64)
-    cost = _boxes_across(atoms.position[:, 0], half_widths[:, 0], nu)
-    in_threads(lambda i, j: splat_slab(i, j, grid, nw, atoms, side), nu, cost)
-    for at in range(nw, grid.shape[2], nw):
-        part = grid[:, :, at : at + nw]
-        grid[:, :, : part.shape[2]] += part
-    return grid[:, :, :nw]
+@contextmanager
+def _splatted(atoms: Gaussians, plan: SplatPlan, half_widths: FloatArray) -> Iterator[np.ndarray]:
+    """Give the density while the block runs."""
+    (nu, _, nw), side = plan.size, _side(half_widths)
+    with _grid_with_margin(plan, side) as grid:
+        cost = _boxes_across(atoms.position[:, 0], half_widths[:, 0], nu)
+        most = len(atoms.weight) // _SPLAT_A_THREAD
+        in_threads(lambda i, j: splat_slab(i, j, grid, nw, atoms, side), nu, cost, most=most)
+        for at in range(nw, grid.shape[2], nw):
+            part = grid[:, :, at : at + nw]
+            grid[:, :, : part.shape[2]] += part
+        yield grid[:, :, :nw]
 
 
-def _with_margin(grid: np.ndarray, side: int) -> np.ndarray:
-    """Return a map whose rows go on, as the cell repeats, for as far as boxes reach."""
-    nu, nv, nw = grid.shape
-    longer = np.empty((nu, nv, nw + margin(side)), grid.dtype)
-    for at in range(0, longer.shape[2], nw):
-        part = longer[:, :, at : at + nw]
-        part[:] = grid[:, :, : part.shape[2]]
-    return longer
+#: The memory of the last grid, at most one: the next has it without asking the system for it.
+_SPARE: list[np.ndarray] = []
+
+
+@contextmanager
+def _grid_with_margin(plan: SplatPlan, side: int) -> Iterator[np.ndarray]:
+    """Give a grid whose rows go on beyond the cell for as far as boxes reach, not filled."""
+    nu, nv, nw = plan.size
+    shape, dtype = (nu, nv, nw + margin(side)), np.dtype(np.float32 if plan.single else np.float64)
+    needed = math.prod(shape) * dtype.itemsize
+    try:
+        memory = _SPARE.pop()
+    except IndexError:  # the first, or another thread has it
+        memory = np.empty(0, np.uint8)
+    if not needed <= memory.nbytes <= 4 * needed:
+        memory = np.empty(needed, np.uint8)
+    try:
+        yield memory[:needed].view(dtype).reshape(shape)
+    finally:
+        if not _SPARE:
+            _SPARE.append(memory)
 
 
 def _boxes_across(centre: FloatArray, reach: FloatArray, n: int) -> FloatArray:
@@ -200,10 +226,11 @@ def _symmetry(atoms: ScatteringAtoms, plan: SplatPlan) -> Symmetry:
     )
 
 
+@contextmanager
 def _gradient_map(
-    gradient: np.ndarray, cell: Symmetry, hkl: IntArray, plan: SplatPlan
-) -> np.ndarray:
-    """Return dL/d(density at each grid point)."""
+    gradient: np.ndarray, cell: Symmetry, hkl: IntArray, plan: SplatPlan, side: int
+) -> Iterator[np.ndarray]:
+    """Give dL/d(density at each grid point), the margin repeating the beginning of each row."""
     nu, nv, nw = plan.size
     transform = np.zeros(
         (nu, nv, nw // 2 + 1), dtype=np.complex64 if plan.single else np.complex128
@@ -211,16 +238,22 @@ def _gradient_map(
     in_threads(
         lambda i, j: scatter_reflections(i, j, transform, hkl, cell, gradient, nw % 2 == 0), nu
     )
-    # "forward" keeps the inverse free of 1/N; in two steps, since irfftn would copy the transform
-    workers = _workers(math.prod(plan.size))
+    # "forward" keeps the inverse free of 1/N; two steps, since irfftn would copy the transform
     half = scipy.fft.ifftn(
-        transform, axes=(0, 1), norm="forward", overwrite_x=True, workers=workers
-    )
-    return np.asarray(scipy.fft.irfft(half, n=nw, axis=2, norm="forward", workers=workers))
+        transform, axes=(0, 1), norm="forward", overwrite_x=True,
+        workers=_workers(math.prod(plan.size)),
+    )  # fmt: skip
+    with _grid_with_margin(plan, side) as grid:
 
+        def fill(first: int, last: int) -> None:
+            for u in range(first, last):
+                plane = scipy.fft.irfft(half[u], n=nw, axis=1, norm="forward")
+                for at in range(0, grid.shape[2], nw):
+                    part = grid[u, :, at : at + nw]
+                    part[:] = plane[:, : part.shape[1]]
 
-def _transform(grid: np.ndarray) -> np.ndarray:
-    return np.asarray(scipy.fft.rfftn(grid, workers=_workers(grid.size)))
+        in_threads(fill, nu)
+        yield grid
 
 
 def _workers(points: int) -> int:

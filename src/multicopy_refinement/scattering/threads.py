@@ -14,13 +14,16 @@ import torch
 from multicopy_refinement._typing import FloatArray
 
 
-def in_threads(work: Callable[[int, int], None], n: int, cost: FloatArray | None = None) -> None:
-    """Call ``work(first, last)`` for as many parts of 0..n as torch has threads.
+def in_threads(
+    work: Callable[[int, int], None], n: int, cost: FloatArray | None = None, *,
+    most: int | None = None,
+) -> None:  # fmt: skip
+    """Call ``work(first, last)`` for as many parts of 0..n as torch has threads, or ``most``.
 
     Parts have equal length, or equal sums of ``cost`` ``[n]``. The caller and the threads of the
     pool take part after part: what a thread that wakes late has not begun is done by another.
     """
-    n_threads = max(1, min(torch.get_num_threads(), n))
+    n_threads = max(1, min(torch.get_num_threads(), n, n if most is None else most))
     if n_threads == 1:
         work(0, n)
         return

@@ -11,6 +11,7 @@ from multicopy_refinement import structure_factors
 from multicopy_refinement.crystal import Cell
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import GradientError
+from multicopy_refinement.scattering import compiled
 from multicopy_refinement.scattering.atoms import atoms_of
 from multicopy_refinement.scattering.compiled import compiled_density
 from multicopy_refinement.scattering.direct import direct_sum
@@ -178,6 +179,24 @@ def test_gradient_of_an_atom_on_an_axis(tmp_path):
         assert torch.allclose(one, other, atol=1e-5 * float(other.abs().max())), name
 
 
+def test_the_memory_of_a_grid_is_used_again_and_holds_nothing_of_the_last(crystal):
+    atoms, hkl = crystal
+    weight = random_weight(len(hkl))
+    first = gradients(atoms, splat_structure_factors(atoms, hkl), weight)
+    (spare,) = compiled._SPARE
+    for other in (None, atoms.select(torch.arange(len(atoms)) < 3)):
+        if other is not None:
+            splat_structure_factors(other, hkl, plan_splat(atoms, 1.7))
+        again = gradients(atoms, splat_structure_factors(atoms, hkl), weight)
+        for one, two in zip(first, again, strict=True):
+            assert torch.equal(one, two)
+    assert compiled._SPARE[0] is spare
+    # a block that fails gives the memory back
+    with pytest.raises(ZeroDivisionError), compiled._grid_with_margin(plan_splat(atoms, 1.7), 9):
+        raise ZeroDivisionError
+    assert len(compiled._SPARE) == 1
+
+
 def test_f000_is_the_number_of_electrons(crystal):
     atoms, _ = crystal
     with torch.no_grad():
@@ -186,8 +205,10 @@ def test_f000_is_the_number_of_electrons(crystal):
     assert float(found.abs()) == pytest.approx(electrons, rel=1e-5)
 
 
-def test_results_do_not_depend_on_threads(crystal):
+def test_results_do_not_depend_on_threads(crystal, monkeypatch):
     """Bit by bit, however many threads share the work and however often."""
+    monkeypatch.setattr(compiled, "_SPLAT_A_THREAD", 1)
+    monkeypatch.setattr(compiled, "_GATHER_A_THREAD", 1)
     atoms, hkl = crystal
     weight = random_weight(len(hkl))
     before = torch.get_num_threads()

@@ -37,6 +37,13 @@ def test_parts_have_like_costs(threads):
     assert max(parts) <= 100 / threads + 1
 
 
+def test_no_more_parts_than_asked_for(threads):
+    for most in (0, 1, 2, 100):
+        parts = []
+        in_threads(lambda i, j, p=parts: p.append((i, j)), 1000, most=most)
+        assert len(parts) == max(1, min(threads, most))
+
+
 def test_errors_reach_the_caller(threads):
     def work(first, last):
         raise KeyError(first)

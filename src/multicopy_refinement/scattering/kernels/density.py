@@ -535,15 +535,14 @@ def _reaches_slab(u: int, planes: int, nu: int, first: int, last: int) -> bool:
 def splat_slab(
     first: int, last: int, grid: np.ndarray, nw: int, atoms: Gaussians, side: int
 ) -> None:
-    """Add the density of atoms to the planes first..last of the first axis of a grid.
+    """Fill the planes first..last of the first axis of a grid with the density of atoms.
 
     Parameters
     ----------
     first, last
         Slab of planes that this call owns.
     grid
-        ``[nu, nv, nw + margin]``, added to. What falls into the margin belongs to the beginning
-        of its row.
+        ``[nu, nv, nw + margin]``. What falls into the margin belongs to the beginning of its row.
     nw
         Points along the third axis of the cell.
     side
@@ -552,6 +551,7 @@ def splat_slab(
     """
     nu, nv, pitch = grid.shape
     points = grid.reshape(-1)
+    points[first * nv * pitch : last * nv * pitch] = 0.0
     m, most = atoms.a.shape[1], _whole_vectors(side)
     box = _new_box(m, side, most, grid)
     table, factor, scale, steep, q = box.table, box.factor, box.scale, box.steep, box.q
