@@ -9,7 +9,9 @@ import gemmi
 import numpy as np
 import pytest
 
-RESULTS = {"refined.pdb", "refined.cif", "refined.mtz", "result.json", "run.log"}
+RESULTS = {
+    "refined.pdb", "refined.cif", "refined.mtz", "result.json", "run.log", "report.html",
+}  # fmt: skip
 
 
 def _record(folder):
@@ -122,6 +124,10 @@ SCHEMA = {
     "warnings": [{"code": str, "message": str, "atoms": [str]}],
     "seconds": dict.fromkeys(("load", "scale", "refine", "report", "total"), NUMBER),
     "status": {"converged": bool, "reason": str, "cycles": int},
+    "history": [{"number": int, "largest_change": OPTIONAL, "r_work": NUMBER, "r_free": OPTIONAL,
+                 "log_likelihood": NUMBER}],
+    "correlations": {"groups": [str], "matrix": [[NUMBER]]},
+    "provenance": {"command": [str], "sha256": dict, "versions": dict},
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray
-from multicopy_refinement.atoms.draft import Draft, DraftRestraint, DraftSet
+from multicopy_refinement.atoms.draft import DraftRestraint, DraftSet
 from multicopy_refinement.atoms.groups import OccupancyGroups, Why
 from multicopy_refinement.atoms.numbering import RESOLUTION, SAME_OCCUPANCY, number_residues
 from multicopy_refinement.atoms.rule_models import (
@@ -20,14 +20,13 @@ from multicopy_refinement.atoms.rule_models import (
     ResidueShareRule,
     RestrainRule,
     RuleSet,
-    Selection,
     SeparateRule,
     ShareRule,
     SimilarRule,
     SumRule,
     parse_rules,
 )
-from multicopy_refinement.atoms.selection import select_cid
+from multicopy_refinement.atoms.rule_selection import RuleSelection
 from multicopy_refinement.atoms.values import EXACT, GroupingResult, normalise_sets, not_full
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.notices import Notice, listed
@@ -57,16 +56,12 @@ def apply_rules(result: GroupingResult, rules: Rules) -> GroupingResult:
     return application.result()
 
 
-class _Application:
+class _Application(RuleSelection):
     """Groups while rules are applied to them, one after the other."""
 
     def __init__(self, result: GroupingResult, rules: RuleSet) -> None:
-        self.start = result.groups
-        self.table = result.groups.table
-        self.draft = Draft.of(result.groups)
+        super().__init__(result.groups)
         self.notices = list(result.notices)
-        self.where = ""
-        self.by_name: dict[str, int] = {name: g for g, name in enumerate(self.start.names)}
         self.automatic_sets = set(range(len(self.draft.sets)))
         self.set_rules: dict[int, str] = {}
         self.fixed: dict[int, str] = {}
@@ -86,12 +81,12 @@ class _Application:
         rule = placed.rule
         if isinstance(rule, ResidueShareRule):
             if rule.share:
-                self._share([self._residues(rule)], rule.name)
+                self._share([self.residues(rule)], rule.name)
         elif isinstance(rule, ShareRule):
-            self._share([self._atoms(s) for s in rule.share], rule.name)
+            self._share([self.atoms(s) for s in rule.share], rule.name)
         elif isinstance(rule, SeparateRule):
             for selection in rule.separate:
-                self._separate(self._atoms(selection))
+                self._separate(self.atoms(selection))
         elif isinstance(rule, FixRule):
             self._fix(rule)
         elif isinstance(rule, RefineRule):
@@ -99,73 +94,12 @@ class _Application:
         elif isinstance(rule, SumRule):
             self._sum(rule)
         elif isinstance(rule, RestrainRule):
-            for group in self._groups(rule.restrain):
+            for group in self.whole_groups(rule.restrain):
                 self._restrain([group], [1.0], rule.target, rule.sigma)
         elif isinstance(rule, SimilarRule):
             self._similar(rule)
         else:
             self._define(rule)
-
-    # ------------------------------------------------------------------ selecting
-
-    def _fault(self, message: str) -> RuleError:
-        return RuleError(f"{self.where}: {message}")
-
-    def _residues(self, rule: ResidueShareRule) -> BoolArray:
-        selected = np.zeros(len(self.table), dtype=bool)
-        for number, chain in rule.residues:
-            found = (self.table.resseq == number) & (self.table.chain == chain.encode())
-            if not found.any():
-                raise self._fault(f"no residue {number} in chain {chain!r}")
-            selected |= found
-        return selected
-
-    def _atoms(self, selection: Selection) -> BoolArray:
-        """Return the atoms of a selection: the name of a group, a CID, or places in the file."""
-        found = np.zeros(len(self.table), dtype=bool)
-        if not isinstance(selection, str):
-            outside = [a for a in selection if not 0 <= a < len(self.table)]
-            if outside:
-                raise self._fault(f"atom {outside[0]} is not in 0..{len(self.table) - 1}")
-            found[list(selection)] = True
-        elif selection in self.by_name:
-            found[self.draft.atoms(self.by_name[selection])] = True
-        else:
-            try:
-                found = select_cid(self.table, selection)
-            except RuleError as fault:
-                raise self._fault(str(fault)) from None
-        if not found.any():
-            raise self._fault(f"{selection!r} selects no atom")
-        return found
-
-    def _groups(self, selections: Sequence[Selection]) -> list[int]:
-        """Return the groups that selections hold as a whole."""
-        found: list[int] = []
-        for selection in selections:
-            atoms = self._atoms(selection)
-            for group in self.draft.touched(atoms):
-                members = self.draft.atoms(group)
-                inside = int(atoms[members].sum())
-                if inside < len(members):
-                    outside = listed(list(self.table.labels(members[~atoms[members]])))
-                    raise self._fault(
-                        f"{selection!r} selects {inside} of the {len(members)} atoms of group "
-                        f"{self._name(group)}, not {outside}; name the group, or separate it first"
-                    )
-                if group not in found:
-                    found.append(group)
-        return found
-
-    def _name(self, group: int) -> str:
-        group = self.draft.find(group)
-        for name, number in self.by_name.items():
-            if self.draft.find(number) == group:
-                return name
-        return self.table.label(int(self.draft.atoms(group)[0]))
-
-    def _names(self, groups: Sequence[int]) -> str:
-        return listed([self._name(g) for g in groups], 12)
 
     # ------------------------------------------------------------------ groups
 
@@ -178,9 +112,7 @@ class _Application:
             letters.setdefault(bytes(self.table.altloc[first]), []).append(group)
         for group in chosen:
             if group in self.fixed and len(chosen) > 1:
-                raise self._fault(
-                    f"{self._name(group)}: contradicts the rule of {self.fixed[group]}"
-                )
+                raise self.fault(f"{self.name(group)}: contradicts the rule of {self.fixed[group]}")
         before = self._values()
         self._share_sets(letters)
         for letter, groups in letters.items():
@@ -210,8 +142,8 @@ class _Application:
         for group, in_set in zip(home, numbers, strict=True):
             if in_set is not None and kinds[in_set] != kinds[first]:
                 other = next(m for m in self.draft.sets[first].members if m != group)
-                raise self._fault(
-                    f"{self._name(group)} and {self._name(other)} cannot share: "
+                raise self.fault(
+                    f"{self.name(group)} and {self.name(other)} cannot share: "
                     "their sets have different members"
                 )
         for number in sets[1:]:
@@ -257,11 +189,11 @@ class _Application:
         self._mend_sets()
 
     def _define(self, rule: GroupRule) -> None:
-        atoms = np.logical_or.reduce([self._atoms(s) for s in rule.atoms])
+        atoms = np.logical_or.reduce([self.atoms(s) for s in rule.atoms])
         taken = [g for g in self.draft.touched(atoms) if g in self.carved]
         if taken:
             both = atoms & np.isin(self.draft.settled(), taken)
-            raise self._fault(
+            raise self.fault(
                 f"{listed(list(self.table.labels(both)))}: in the group of "
                 f"{self.carved[taken[0]]} already"
             )
@@ -278,7 +210,7 @@ class _Application:
     def _label(self, group: int, name: str) -> None:
         other = self.by_name.get(name)
         if other is not None and self.draft.find(other) != group and len(self.draft.atoms(other)):
-            raise self._fault(f"there is a group {name!r} already")
+            raise self.fault(f"there is a group {name!r} already")
         self.draft.groups[group].label = name
         self.by_name[name] = group
 
@@ -293,10 +225,10 @@ class _Application:
     # ------------------------------------------------------------------ what is refined
 
     def _fix(self, rule: FixRule) -> None:
-        for group in self._groups(rule.fix):
+        for group in self.whole_groups(rule.fix):
             if group in self.released or group in self.fixed:
                 other = self.released.get(group) or self.fixed[group]
-                raise self._fault(f"{self._name(group)}: contradicts the rule of {other}")
+                raise self.fault(f"{self.name(group)}: contradicts the rule of {other}")
             self.fixed[group] = self.where
             one = self.draft.groups[group]
             one.refined, one.detail = False, f"fixed by {self.where}"
@@ -304,11 +236,9 @@ class _Application:
                 one.occupancy = rule.value
 
     def _refine(self, rule: RefineRule) -> None:
-        for group in self._groups(rule.refine):
+        for group in self.whole_groups(rule.refine):
             if group in self.fixed:
-                raise self._fault(
-                    f"{self._name(group)}: contradicts the rule of {self.fixed[group]}"
-                )
+                raise self.fault(f"{self.name(group)}: contradicts the rule of {self.fixed[group]}")
             self.released[group] = self.where
             one = self.draft.groups[group]
             one.refined = True
@@ -317,12 +247,12 @@ class _Application:
     # ------------------------------------------------------------------ sums
 
     def _sum(self, rule: SumRule) -> None:
-        groups = self._groups(rule.sum)
+        groups = self.whole_groups(rule.sum)
         if rule.sigma is not None:
             weights = rule.weights or (1.0,) * len(groups)
             if len(weights) != len(groups):
-                raise self._fault(
-                    f"{len(weights)} weights for {len(groups)} groups: {self._names(groups)}"
+                raise self.fault(
+                    f"{len(weights)} weights for {len(groups)} groups: {self.names(groups)}"
                 )
             target = 1.0 if rule.equal is None else float(rule.equal)
             self._restrain(groups, list(weights), target, rule.sigma)
@@ -331,20 +261,20 @@ class _Application:
         wanted = rule.equal if complete else rule.at_most
         parent, total = None, 1.0 if wanted is None else wanted
         if isinstance(total, str):
-            owners = self._groups([total])
+            owners = self.whole_groups([total])
             if len(owners) > 1 or owners[0] in groups:
-                raise self._fault(
+                raise self.fault(
                     f"the sum must be that of one group that is no member, not of "
-                    f"{self._names(owners)}"
+                    f"{self.names(owners)}"
                 )
             parent, total = owners[0], 0.0
         if complete and total > len(groups):
-            raise self._fault(f"{len(groups)} groups cannot sum to {total}: {self._names(groups)}")
+            raise self.fault(f"{len(groups)} groups cannot sum to {total}: {self.names(groups)}")
         for group in groups:
             number = self.draft.groups[group].set_number
             if number is not None and number not in self.automatic_sets:
-                raise self._fault(
-                    f"{self._name(group)}: in the set of {self.set_rules[number]} already"
+                raise self.fault(
+                    f"{self.name(group)}: in the set of {self.set_rules[number]} already"
                 )
         for group in groups:
             self.draft.leave_set(group)
@@ -356,7 +286,7 @@ class _Application:
         try:
             self.draft.finished().sums.level  # noqa: B018 (raises where sets are nested in a ring)
         except (ValueError, KeyError) as fault:
-            raise self._fault(f"{self._names(groups)}: {fault}") from None
+            raise self.fault(f"{self.names(groups)}: {fault}") from None
 
     def _add_set(self, one: DraftSet) -> None:
         self.set_rules[self.draft.add_set(one)] = self.where
@@ -365,7 +295,7 @@ class _Application:
         self, groups: list[int], weights: list[float], target: float, sigma: float
     ) -> None:
         terms = [
-            f"{'' if abs(w) == 1 else f'{abs(w):g} '}{self._name(g)}"
+            f"{'' if abs(w) == 1 else f'{abs(w):g} '}{self.name(g)}"
             for g, w in zip(groups, weights, strict=True)
         ]
         text = "".join(f" {'-' if w < 0 else '+'} {t}" for t, w in zip(terms, weights, strict=True))
@@ -373,9 +303,9 @@ class _Application:
         self.draft.restraints.append(DraftRestraint(groups, weights, target, sigma, name))
 
     def _similar(self, rule: SimilarRule) -> None:
-        groups = self._groups(rule.similar)
+        groups = self.whole_groups(rule.similar)
         if len(groups) != 2:
-            raise self._fault(f"needs two groups, not {len(groups)}: {self._names(groups)}")
+            raise self.fault(f"needs two groups, not {len(groups)}: {self.names(groups)}")
         self._restrain(groups, [1.0, -1.0], 0.0, rule.sigma)
 
     def _dissolve(self, one: DraftSet) -> None:
@@ -391,7 +321,7 @@ class _Application:
                 self._dissolve(one)
                 left = self.draft.groups[member]
                 left.refined = bool(not_full(np.array([left.occupancy]))[0])
-                name = self._name(member)
+                name = self.name(member)
                 self.notices.append(
                     Notice(
                         "set_dissolved",

@@ -86,13 +86,10 @@ def refine(
         int | None, typer.Option(help="Threads; all processors if left out.", min=1)
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Use a folder in use.")] = False,
-    no_report: Annotated[
-        bool, typer.Option("--no-report", help="Leave out report.html (not made yet).")
-    ] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave out report.html.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but faults.")] = False,
 ) -> None:
     """Refine the occupancies of MODEL against DATA."""
-    del no_report  # taken so that scripts keep working when there is a report
     for path in (model, data, rules):
         if path is not None and not path.exists():  # said before anything slow is imported
             raise InputError(f"{path}: no such file")
@@ -104,6 +101,7 @@ def refine(
             rules=rules, contact_distance=contact_distance, link_close_waters=link_close_waters,
             labels=labels, free_label=free_label, free_value=free_value, d_min=d_min,
             target=target, threads=threads, overwrite=overwrite, quiet=quiet,
+            report=not no_report,
         )
     )  # fmt: skip
 
@@ -127,6 +125,16 @@ def groups(
         model, output_format, output, grouping=grouping, rules=rules,
         contact_distance=contact_distance, link_close_waters=link_close_waters,
     )  # fmt: skip
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+) -> None:
+    """Make report.html again from the files of a run."""
+    from multicopy_refinement.cli.report import run_report
+
+    run_report(directory)
 
 
 @app.command()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -26,13 +29,14 @@ from multicopy_refinement.refinement import RefineOptions, Solution, refine
 from multicopy_refinement.refinement.macrocycle import Progress as Step
 from multicopy_refinement.refinement.options import Parameter
 from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.report.html import write_report
 from multicopy_refinement.report.outputs import (
     check_directory,
     check_inputs_stay,
     placed_together,
     write_model_and_maps,
 )
-from multicopy_refinement.report.record import Inputs, RunRecord, Seconds, make_record
+from multicopy_refinement.report.record import Inputs, Provenance, RunRecord, Seconds, make_record
 from multicopy_refinement.targets import TargetKind
 
 logger = logging.getLogger("multicopy_refinement")
@@ -61,6 +65,11 @@ class RefineRequest:
     threads: int | None = None
     overwrite: bool = False
     quiet: bool = False
+    report: bool = True
+
+
+#: Options with their defaults, in order.
+_DEFAULTS = {f.name: f.default for f in fields(RefineRequest) if f.default is not MISSING}
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +111,14 @@ def run_refine(request: RefineRequest) -> Run:
         notices = model.notices + data.notices + solution.notices
         write_model_and_maps(model, solution, folder)
         seconds = _seconds(solution, started, loaded, refined)
-        record = make_record(solution, data, _inputs(request, data, options), notices, seconds)
+        record = make_record(
+            solution, data, _inputs(request, data, options), notices, seconds,
+            _provenance(request),
+        )  # fmt: skip
         (folder / "result.json").write_text(record.to_json())
         _log(solution, data, notices)
+        if request.report:
+            write_report(folder)
     if not request.quiet:
         print_summary(Console(), record, data, request.out)
     return Run(record, solution, data)
@@ -156,6 +170,25 @@ def _inputs(request: RefineRequest, data: ReflectionData, options: RefineOptions
         model=str(request.model), data=str(request.data), labels=list(data.labels.observations),
         free_label=data.labels.free_label, free_value=data.labels.free_value, options=given,
     )  # fmt: skip
+
+
+def _provenance(request: RefineRequest) -> Provenance:
+    """Return the command that repeats the run, digests of its inputs, versions of libraries."""
+    inputs = {str(request.model): request.model, str(request.data): request.data}
+    if request.rules is not None:
+        inputs[str(request.rules)] = request.rules
+    command = ["multicopy-refine", "refine", str(request.model), str(request.data)]
+    for name, default in _DEFAULTS.items():
+        value = getattr(request, name)
+        if value != default and name not in {"overwrite", "quiet", "report"}:
+            command.append(f"--{name.replace('_', '-')}")
+            command += [] if value is True else [str(value)]
+    return Provenance(
+        command=[*command, "--out", str(request.out)],
+        sha256={n: hashlib.sha256(p.read_bytes()).hexdigest() for n, p in inputs.items()},
+        versions={"python": platform.python_version()}
+        | {name: version(name) for name in ("gemmi", "numpy", "reciprocalspaceship", "torch")},
+    )
 
 
 def _seconds(solution: Solution, started: float, loaded: float, refined: float) -> Seconds:

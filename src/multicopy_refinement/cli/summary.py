@@ -32,7 +32,7 @@ def print_summary(console: Console, record: RunRecord, data: ReflectionData, out
     _print_warnings(console, record)
     console.print(
         f"Results are in {escape(str(out))}: refined.pdb, refined.cif, refined.mtz, "
-        "result.json, run.log",
+        f"result.json, run.log{', report.html' if (out / 'report.html').is_file() else ''}",
         highlight=False,
         soft_wrap=True,
     )

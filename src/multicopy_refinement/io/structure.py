@@ -15,6 +15,7 @@ from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import ModelFileError
+from multicopy_refinement.io.links import bonded_pairs
 from multicopy_refinement.io.text import fixed_columns, integers, one_line, parse_unique, read_bytes
 from multicopy_refinement.notices import Notice, listed
 
@@ -111,7 +112,7 @@ def read_structure(path: str | Path) -> StructureFile:
     cell, group, fault = _crystal(path, parsed.structure)
     table = _table(parsed)
     _check_atoms(path, table)
-    table = replace(table, links=_links(parsed.structure, table))
+    table = replace(table, links=bonded_pairs(parsed.structure, table))
     occupancy, notices = _occupancies(path, parsed.occupancies, table)
     return StructureFile(
         Path(path),
@@ -359,38 +360,6 @@ def _anisotropic(parsed: _Parsed) -> FloatArray:
         rows = np.array([site.atom.aniso.elements_pdb() for site in sites], dtype=np.float64)
         u_aniso[parsed.order] = np.round(rows, 7)
     return u_aniso
-
-
-def _links(structure: gemmi.Structure, table: AtomTable) -> tuple[tuple[int, int], ...]:
-    """Return the pairs of atoms that the file says are bonded, in the model's own copy."""
-    connections = [c for c in structure.connections if c.asu != gemmi.Asu.Different]
-    kinds = (gemmi.ConnectionType.Hydrog,)
-    connections = [c for c in connections if c.type not in kinds]
-    if not connections:
-        return ()
-    wanted = {_address(p) for c in connections for p in (c.partner1, c.partner2)}
-    numbers = {key[1] for key in wanted}
-    found: dict[tuple[str, int, str, str, str], list[int]] = {}
-    for atom in np.flatnonzero(np.isin(table.resseq, list(numbers))).tolist():
-        key = (
-            table.chain[atom].decode(), int(table.resseq[atom]), table.icode[atom].decode(),
-            table.name[atom].decode(), table.altloc[atom].decode(),
-        )  # fmt: skip
-        if key in wanted:
-            found.setdefault(key, []).append(atom)
-    pairs = []
-    for connection in connections:
-        one, other = (
-            found.get(_address(p), []) for p in (connection.partner1, connection.partner2)
-        )
-        pairs += [(a, b) for a in one for b in other if table.model[a] == table.model[b]]
-    return tuple(pairs)
-
-
-def _address(partner: gemmi.AtomAddress) -> tuple[str, int, str, str, str]:
-    seqid = partner.res_id.seqid
-    altloc = "" if partner.altloc == "\0" else partner.altloc
-    return (partner.chain_name, seqid.num or 0, seqid.icode.strip(), partner.atom_name, altloc)
 
 
 def _check_atoms(path: str | Path, table: AtomTable) -> None:

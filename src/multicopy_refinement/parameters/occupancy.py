@@ -11,6 +11,15 @@ from torch import Tensor
 
 from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.errors import OccupancyError
+from multicopy_refinement.parameters.collapse import (
+    SUM_TOLERANCE,
+    check_range,
+    clamped_set,
+    group_any,
+    group_means,
+    per_atom_mask,
+    scale_partners,
+)
 from multicopy_refinement.parameters.groups import (
     AltlocGroups,
     SetMembers,
@@ -25,8 +34,6 @@ from multicopy_refinement.parameters.transforms import Sigmoid, Transform, UnitC
 if TYPE_CHECKING:
     import pandas as pd
 
-#: How far held members of a set may be from what they must sum to.
-SUM_TOLERANCE = 1e-5
 #: Members of a set of at most a total, and the room that it leaves, are no smaller parts of it.
 ODDS_MARGIN = 1e-6
 #: Logits beyond this are taken as this inside a set, so that no sum of sigmoids underflows.
@@ -107,9 +114,9 @@ class OccupancyTensor(MixedTensor):
         use_sigmoid: bool = True,
     ) -> None:
         values = as_float_tensor(initial_values, dtype, device)
-        _check_range(values, name or type(self).__name__)
+        check_range(values, name or type(self).__name__)
         expansion = expansion_from_groups(sharing_groups, len(values)).to(values.device)
-        mask = _per_atom_mask(refinable_mask, values)
+        mask = per_atom_mask(refinable_mask, values)
         # plain attributes: they may be set before nn.Module is initialised, and the transform must
         self.use_sigmoid = use_sigmoid
         self.transform: Transform = Sigmoid() if use_sigmoid else UnitClamp()
@@ -318,7 +325,7 @@ class OccupancyTensor(MixedTensor):
                 members = self._set_group[self._set_index == number]
                 wanted = float(self._wanted_of(values)[number])
                 if bool(self._set_complete[number]) or float(values[members].sum()) > wanted:
-                    values[members] = _clamped_set(before[members], low, high, number, wanted)
+                    values[members] = clamped_set(before[members], low, high, number, wanted)
             clamped._store(values, self.refinable_mask)
         return clamped
 
@@ -342,7 +349,7 @@ class OccupancyTensor(MixedTensor):
         self._any_odds = self.use_sigmoid and not bool(self._set_complete.all())
 
     def _check_values(self, values: Tensor) -> None:
-        _check_range(values, self._label())
+        check_range(values, self._label())
 
     def _check_group(self, group_idx: int) -> None:
         if not 0 <= group_idx < self.collapsed_shape[0]:
@@ -368,7 +375,7 @@ class OccupancyTensor(MixedTensor):
         partners = members[members != group]
         wanted = float(self._wanted_of(values)[number])
         complete = bool(self._set_complete[number])
-        _scale_partners(values, group, partners, self.refinable_mask, where, wanted, complete)
+        scale_partners(values, group, partners, self.refinable_mask, where, wanted, complete)
 
     def _nested_follow(self, values: Tensor) -> Tensor:
         """Return values whose nested sets follow their parents, ratios of refinable members kept.
@@ -452,93 +459,3 @@ class OccupancyTensor(MixedTensor):
         self.n_sets = int(self._set_index.max()) + 1 if len(self._set_index) else 0
         self._count_sums()
         self._tabulate_sets()
-
-
-def group_means(values: Tensor, index: Tensor) -> Tensor:
-    """Return the mean of the values of each group, bit for bit where they are all the same."""
-    n_groups = int(index.max()) + 1 if len(index) else 0
-    any_member = values.new_zeros(n_groups).scatter(0, index, values)
-    if not bool((any_member[index] != values).any()):  # the usual case, in a few passes
-        return any_member
-    low = values.new_zeros(n_groups).scatter_reduce(0, index, values, "amin", include_self=False)
-    high = values.new_zeros(n_groups).scatter_reduce(0, index, values, "amax", include_self=False)
-    total = values.new_zeros(n_groups).index_add(0, index, values)
-    count = torch.bincount(index, minlength=n_groups).to(values.dtype)
-    return torch.where(low == high, low, total / count)
-
-
-def group_any(mask: Tensor, index: Tensor) -> Tensor:
-    """Return, for each group, whether the mask holds for any of its atoms."""
-    n_groups = int(index.max()) + 1 if len(index) else 0
-    return torch.bincount(index, mask.to(torch.float32), minlength=n_groups) > 0
-
-
-def _check_range(values: Tensor, label: str) -> None:
-    if values.ndim != 1:
-        raise OccupancyError(
-            f"{label}: occupancies must be one-dimensional, one for each atom, "
-            f"not of shape {tuple(values.shape)}"
-        )
-    if len(values) == 0 or (float(values.min()) >= 0 and float(values.max()) <= 1):
-        return  # min and max are nan where any value is
-    bad = torch.nonzero(~((values >= 0) & (values <= 1)))
-    if len(bad):
-        index = int(bad[0])
-        raise OccupancyError(
-            f"{label}: value {float(values[index])} at index {index} must be "
-            "finite and lie in [0, 1]"
-        )
-
-
-def _per_atom_mask(mask: Tensor | None, values: Tensor) -> Tensor:
-    if mask is None:
-        return torch.ones(len(values), dtype=torch.bool, device=values.device)
-    given = torch.as_tensor(mask, device=values.device).bool()
-    if given.shape != values.shape:
-        raise OccupancyError(
-            f"refinable_mask must have shape {tuple(values.shape)}, one for each "
-            f"atom, not {tuple(given.shape)}"
-        )
-    return given
-
-
-def _scale_partners(
-    values: Tensor, group: int, partners: Tensor, refinable: Tensor, where: str, wanted: float,
-    complete: bool,
-) -> None:  # fmt: skip
-    """Scale the refinable partners of a group so that the set reaches its sum, ratios kept."""
-    free = partners[refinable[partners]]
-    held = float(values[partners[~refinable[partners]]].sum())
-    left = wanted - float(values[group]) - held
-    if left < -SUM_TOLERANCE or (complete and len(free) == 0 and left > SUM_TOLERANCE):
-        rule = f"must sum to {'' if complete else 'at most '}{wanted:.6g}"
-        raise OccupancyError(
-            f"{where}: value {float(values[group]):.6g} cannot be: the fixed "
-            f"members of its set hold {held:.6g}, and the set {rule}"
-        )
-    if len(free) == 0:
-        return
-    present = values[free]
-    total = float(present.sum())
-    if not complete and total <= left:
-        return
-    share = present / total if total > 0 else torch.full_like(present, 1.0 / len(free))
-    values[free] = (share * max(left, 0.0)).clamp(0.0, 1.0)
-
-
-def _clamped_set(values: Tensor, low: float, high: float, number: int, wanted: float) -> Tensor:
-    """Return the point of the set's simplex within the bounds that keeps ratios where it can."""
-    n = len(values)
-    if low * n > wanted + SUM_TOLERANCE or high * n < wanted - SUM_TOLERANCE:
-        raise OccupancyError(
-            f"set {number}: {n} occupancies in [{low}, {high}] cannot sum to {wanted:g}"
-        )
-    base = values.clamp_min(1e-12).double()
-    down, up = 0.0, max(1.0, wanted) / float(base.min())
-    for _ in range(100):  # bisection on the factor: the clamped sum grows with it
-        factor = 0.5 * (down + up)
-        if float((base * factor).clamp(low, high).sum()) < wanted:
-            down = factor
-        else:
-            up = factor
-    return (base * up).clamp(low, high).to(values.dtype)

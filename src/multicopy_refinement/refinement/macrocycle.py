@@ -18,12 +18,20 @@ from multicopy_refinement.refinement.b_groups import assign_b, b_shift_limits
 from multicopy_refinement.refinement.gauss_newton import BShifts
 from multicopy_refinement.refinement.options import Parameter, RefineOptions, Solver
 from multicopy_refinement.refinement.problem import OccupancyProblem, occupancy_problem
-from multicopy_refinement.refinement.solution import GroupResults, Solution, State, Status
+from multicopy_refinement.refinement.solution import (
+    Correlations,
+    Cycle,
+    GroupResults,
+    Solution,
+    State,
+    Status,
+)
 from multicopy_refinement.refinement.uncertainty import at_bound, evidence, uncertainty
 from multicopy_refinement.refinement.verdicts import (
     determined_states,
     group_results,
     undetermined_notice,
+    worst_correlations,
 )
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.basis import group_basis
@@ -94,6 +102,7 @@ class _Run:
         if Parameter.B_GROUP in options.parameters:
             self.b_shifts = b_shift_limits(model, self.refined, options.b_prior)
         self.b_shift = None if self.b_shifts is None else self.b_shifts.start
+        self.history: list[Cycle] = []
         clock = _Clock()
         self.n_observed = len(data)
         self.basis = group_basis(model, data.listed_hkl, self.refined)
@@ -107,11 +116,12 @@ class _Run:
         """Refine and return what came of it."""
         clock = _Clock()
         results = GroupResults.nothing(len(self.groups))
+        correlations = None
         states: tuple[State, ...] = ()
         if len(self.refined):
             initial, final, status = self._macrocycles()
             if self.options.solver is Solver.GAUSS_NEWTON and self.options.uncertainties:
-                results, states = self._uncertainties()
+                results, states, correlations = self._uncertainties()
         else:
             initial = final = self.experiment.statistics()
             status = Status(True, "nothing to refine: all occupancies are 1", 0)
@@ -123,6 +133,7 @@ class _Run:
             initial=initial, final=final, status=status, notices=self._notices(results),
             seconds=self.seconds, experiment=self.experiment,
             listed_f_calc=self.basis.f_calc(self.occupancy, self.b_shift), options=self.options,
+            history=tuple(self.history), correlations=correlations,
         )  # fmt: skip
 
     # ------------------------------------------------------------------ macrocycles
@@ -130,8 +141,9 @@ class _Run:
     def _macrocycles(self) -> tuple[Statistics, Statistics, Status]:
         start, b_start = self.occupancy, self.b_shift
         first = self.experiment.statistics(self._f_model(start, b_start))
+        self.history = [Cycle(0, None, first)]
         status = self._iterate()
-        final = self.experiment.statistics(self._f_model(self.occupancy, self.b_shift))
+        final = self.experiment.statistics(self._now())
         # the start under the scale and the errors of the end: likelihoods that can be compared
         again = self.experiment.statistics(self._f_model(start, b_start))
         initial = replace(
@@ -163,6 +175,7 @@ class _Run:
                 b_change = float(np.abs(b_shift - self.b_shift).max())
             self._take(occupancy, b_shift)
             self.experiment.renew(self._f_calc())
+            self.history.append(Cycle(cycle, change, self.experiment.statistics(self._now())))
             self._report("occupancies", cycle, change)
             if cycle > 1 and change < self.options.tolerance and b_change < B_TOLERANCE:
                 return Status(True, self._reason(), cycle)
@@ -189,7 +202,9 @@ class _Run:
         point = gauss_newton.maximise(problem, self.occupancy, shifts, smallest_gain=gain).point
         return point.occupancy, point.b_shift
 
-    def _uncertainties(self) -> tuple[GroupResults, tuple[State, ...]]:
+    def _uncertainties(
+        self,
+    ) -> tuple[GroupResults, tuple[State, ...], Correlations | None]:
         problem = self._problem()
         factor = 1.0
         if self.options.target is TargetKind.LS:
@@ -206,7 +221,8 @@ class _Run:
             at_bound(self.sums, self.occupancy),
         )
         states = determined_states(self.groups, self.refined, self.occupancy, problem, found)
-        return results, states
+        correlations = worst_correlations(found, self.refined, problem.set_index)
+        return results, states, correlations
 
     # ------------------------------------------------------------------ state
 
@@ -216,6 +232,9 @@ class _Run:
     def _f_calc(self) -> torch.Tensor:
         """Return F_calc at the observed reflections."""
         return torch.as_tensor(self.basis.f_calc(self.occupancy, self.b_shift)[: self.n_observed])
+
+    def _now(self) -> torch.Tensor:
+        return self._f_model(self.occupancy, self.b_shift)
 
     def _f_model(self, occupancy: FloatArray, b_shift: FloatArray | None) -> torch.Tensor:
         """Return F_model under the present mask, scale and errors."""

@@ -57,6 +57,37 @@ class State:
     su: float
 
 
+@dataclass(frozen=True)
+class Cycle:
+    """Where the refinement stood after a macrocycle, with the scale and errors of that moment.
+
+    Attributes
+    ----------
+    largest_change
+        Of an occupancy in the cycle; None for the start.
+    """
+
+    number: int
+    largest_change: float | None
+    statistics: Statistics
+
+
+@dataclass(frozen=True, eq=False)
+class Correlations:
+    """Correlations of the occupancies that depend on each other most.
+
+    Attributes
+    ----------
+    groups
+        Indices of the groups.
+    matrix
+        ``[n, n]``.
+    """
+
+    groups: tuple[int, ...]
+    matrix: FloatArray
+
+
 @dataclass(frozen=True, eq=False)
 class GroupResults:
     """What was found for each group; nan where nothing was, all ``[n_groups]``.
@@ -118,6 +149,10 @@ class Solution:
         F_calc at ``data.listed_hkl``, complex.
     options
         What was asked for.
+    history
+        The start and every macrocycle.
+    correlations
+        Of the groups that depend on each other most, beyond their sets; None without su.
     """
 
     groups: OccupancyGroups
@@ -132,6 +167,8 @@ class Solution:
     experiment: Experiment
     listed_f_calc: ComplexArray
     options: RefineOptions
+    history: tuple[Cycle, ...] = ()
+    correlations: Correlations | None = None
 
     @property
     def su(self) -> FloatArray:

@@ -8,7 +8,7 @@ from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.groups import OccupancyGroups
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.refinement.problem import OccupancyProblem
-from multicopy_refinement.refinement.solution import Flag, GroupResults, State
+from multicopy_refinement.refinement.solution import Correlations, Flag, GroupResults, State
 from multicopy_refinement.refinement.uncertainty import (
     Uncertainty,
     coincident_members,
@@ -83,6 +83,34 @@ def determined_states(
                     )
                 )
     return tuple(states)
+
+
+def worst_correlations(
+    found: Uncertainty, refined: IntArray, set_index: IntArray, most: int = 12
+) -> Correlations | None:
+    """Return the correlations of the groups that depend most on others than their set's members.
+
+    The last member of a set is what the others leave: it is left out.
+    """
+    su = np.sqrt(np.maximum(np.diag(found.covariance), 0.0))
+    last = [int(np.flatnonzero(set_index == s)[-1]) for s in np.unique(set_index[set_index >= 0])]
+    wanted = np.isfinite(found.su) & (su > 0)
+    wanted[last] = False
+    known = np.flatnonzero(wanted)
+    if len(known) < 2:
+        return None
+    matrix = found.covariance[np.ix_(known, known)] / np.outer(su[known], su[known])
+    mates = (set_index[known][:, None] == set_index[known]) & (set_index[known] >= 0)
+    size = np.where(mates | np.eye(len(known), dtype=bool), 0.0, np.abs(matrix))
+    chosen: list[int] = []
+    for pair in np.argsort(-size, axis=None, kind="stable").tolist():
+        chosen += [g for g in divmod(pair, len(known)) if g not in chosen]
+        if len(chosen) >= min(most, len(known)):
+            break
+    chosen = sorted(chosen[:most])
+    return Correlations(
+        tuple(int(refined[known[i]]) for i in chosen), matrix[np.ix_(chosen, chosen)]
+    )
 
 
 def _state_name(groups: OccupancyGroups, members: tuple[int, ...]) -> str:

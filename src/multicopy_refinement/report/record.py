@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multicopy_refinement import __version__
+from multicopy_refinement.errors import InputError
 from multicopy_refinement.experiment import Statistics
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.refinement import Solution
@@ -143,6 +146,31 @@ class Ended(_Record):
     cycles: int
 
 
+class CycleRecord(_Record):
+    """Where the refinement stood after a macrocycle; 0 is the start."""
+
+    number: int
+    largest_change: float | None
+    r_work: float
+    r_free: float | None
+    log_likelihood: float
+
+
+class CorrelationRecord(_Record):
+    """Correlations of the occupancies that depend on each other most."""
+
+    groups: list[str]
+    matrix: list[list[float]]
+
+
+class Provenance(_Record):
+    """How the run can be repeated: its command, the inputs' SHA-256, versions of libraries."""
+
+    command: list[str]
+    sha256: dict[str, str]
+    versions: dict[str, str]
+
+
 class RunRecord(_Record):
     """The whole record."""
 
@@ -158,6 +186,9 @@ class RunRecord(_Record):
     warnings: list[Warned]
     seconds: Seconds
     status: Ended
+    history: list[CycleRecord]
+    correlations: CorrelationRecord | None
+    provenance: Provenance | None = None
 
     def to_json(self) -> str:
         """Return the record as JSON text."""
@@ -169,14 +200,12 @@ class RunRecord(_Record):
             for one in content["sets"]
         ]
         ordered = {"schema": content.pop("schema_"), **content}
-        import json
-
         return json.dumps(ordered, indent=1, allow_nan=False) + "\n"
 
 
 def make_record(
     solution: Solution, data: ReflectionData, inputs: Inputs, notices: tuple[Notice, ...],
-    seconds: Seconds,
+    seconds: Seconds, provenance: Provenance | None = None,
 ) -> RunRecord:  # fmt: skip
     """Return the record of a solution."""
     groups = solution.groups
@@ -201,6 +230,15 @@ def make_record(
         restraints=_restraints(solution),
         warnings=[Warned(code=n.code, message=n.message, atoms=list(n.atoms)) for n in notices],
         seconds=seconds,
+        history=[
+            CycleRecord(
+                number=c.number, largest_change=c.largest_change, r_work=c.statistics.r_work,
+                r_free=c.statistics.r_free, log_likelihood=c.statistics.log_likelihood,
+            )
+            for c in solution.history
+        ],
+        correlations=_correlations(solution),
+        provenance=provenance,
         status=Ended(converged=solution.status.converged, reason=solution.status.reason,
                      cycles=solution.status.cycles),
     )  # fmt: skip
@@ -218,6 +256,43 @@ def _restraints(solution: Solution) -> list[RestraintValue]:
             )
         )  # fmt: skip
     return found
+
+
+def _correlations(solution: Solution) -> CorrelationRecord | None:
+    found = solution.correlations
+    if found is None:
+        return None
+    return CorrelationRecord(
+        groups=[solution.groups.names[g] for g in found.groups],
+        matrix=np.round(found.matrix, 4).tolist(),
+    )
+
+
+def read_record(path: Path) -> RunRecord:
+    """Return the record of a run's ``result.json``.
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read, or is no such record.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise InputError(f"{path}: cannot be read: {fault.strerror}") from None
+    except ValueError as fault:
+        raise InputError(f"{path}: not readable as JSON: {fault}") from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise InputError(f"{path}: not a result of schema {SCHEMA}; refine again to make one")
+    content["schema_"] = content.pop("schema")
+    content.setdefault("restraints", [])
+    content["sets"] = [{"parent": None, **one} for one in content.get("sets", [])]
+    try:
+        return RunRecord.model_validate(content)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: not a result of this version: {place}: {first['msg']}") from None
 
 
 def _known(value: float) -> float | None:

@@ -1,0 +1,206 @@
+"""The report: one page that opens from disk, made from the files that a run left."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections import Counter
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multicopy_refinement._typing import IntArray
+from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.crystal import SpaceGroup
+from multicopy_refinement.errors import InputError
+from multicopy_refinement.io.files import written_aside
+from multicopy_refinement.io.structure import read_structure
+from multicopy_refinement.report.advice import Findings, advise
+from multicopy_refinement.report.real_space import (
+    GroupDensity,
+    Maps,
+    Shell,
+    describe_groups,
+    read_maps,
+    shells,
+)
+from multicopy_refinement.report.record import Group, RunRecord, read_record
+from multicopy_refinement.report.viewer import (
+    LEVELS,
+    as_pdb,
+    patches,
+    shown_atoms,
+    sites_of_interest,
+)
+
+#: Flags in words.
+FLAGS = {
+    "undetermined": "not determined by the data",
+    "at_bound": "at a bound",
+    "indistinguishable_from_0": "within 2 su of 0",
+    "indistinguishable_from_1": "within 2 su of 1",
+    "correlated_with_b": "correlated with B",
+}
+
+
+def write_report(directory: Path) -> Path:
+    """Write ``report.html`` into the folder of a run, and return its path.
+
+    Raises
+    ------
+    InputError
+        Files of the run that are missing or cannot be read.
+    """
+    page = make_report(directory)
+    target = directory / "report.html"
+    with written_aside(target) as aside:
+        aside.write_text(page, encoding="utf-8")
+    return target
+
+
+def make_report(directory: Path) -> str:
+    """Return the page of a run."""
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such folder")
+    record = read_record(directory / "result.json")
+    table = _model_of(directory, record)
+    maps = read_maps(directory / "refined.mtz")
+    refined = [g for g in record.groups if g.refined]
+    found = describe_groups(maps, table, [np.array(g.atom_indices) for g in refined])
+    density = {g.name: d for g, d in zip(refined, found, strict=True)}
+    labels = (record.inputs.labels[0], record.inputs.free_label, record.inputs.free_value)
+    curve = shells(directory / "refined.mtz", labels, SpaceGroup(record.data.spacegroup))
+    return _render(record, table, maps, density, curve)
+
+
+def _model_of(directory: Path, record: RunRecord) -> AtomTable:
+    """Return the refined atoms in the order of the input, whose places the record counts."""
+    name = record.inputs.model.lower().removesuffix(".gz")
+    cif = name.endswith((".cif", ".mmcif"))
+    path = directory / ("refined.cif" if cif else "refined.pdb")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; the report is made from the files of a run")
+    table = read_structure(path).table
+    if sum(g.n_atoms for g in record.groups) != len(table):
+        raise InputError(f"{path}: has {len(table)} atoms, and result.json has others")
+    return table
+
+
+def _render(
+    record: RunRecord, table: AtomTable, maps: Maps, density: dict[str, GroupDensity],
+    curve: list[Shell],
+) -> str:  # fmt: skip
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from multicopy_refinement.report.plots import embedded, figures
+
+    made = figures(record, curve)
+    plots = embedded({name: figure for name, (figure, _) in made.items()})
+    environment = Environment(
+        loader=PackageLoader("multicopy_refinement.report"), autoescape=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["number"] = _number
+    sites = sites_of_interest(record)
+    return environment.get_template("report.html.j2").render(
+        record=record, advice=advise(Findings(record, table, density)),
+        rows=[_row(g, density.get(g.name), record) for g in record.groups if g.refined],
+        figures={name: (plots.divisions[name], text) for name, (_, text) in made.items()},
+        figure_script=plots.script, bokeh=plots.library, viewer_code=_viewer_code(),
+        scene=_scene(record, table, maps, sites), summary=_summary(record, table),
+        command=_command(record), scene_json=scene_json,
+    )  # fmt: skip
+
+
+def _viewer_code() -> str:
+    """Return the code of the 3D viewer, empty where the package came without it."""
+    source = files("multicopy_refinement.report") / "static" / "3Dmol-min.js"
+    return source.read_text(encoding="utf-8") if source.is_file() else ""
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """Return a number, or a dash where there is none."""
+    return "\u2013" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _row(group: Group, density: GroupDensity | None, record: RunRecord) -> dict[str, Any]:
+    """Return a group as a row of the table."""
+    su = group.su
+    low, high = (max(0.0, group.occupancy - (su or 0)), min(1.0, group.occupancy + (su or 0)))
+    return {
+        "group": group, "density": density, "change": group.occupancy - group.initial,
+        "bar": 100 * group.occupancy, "low": 100 * low, "high": 100 * high,
+        "words": [FLAGS.get(flag, flag) for flag in group.flags],
+        "site": group.set if group.set is not None else group.name,
+    }  # fmt: skip
+
+
+def _scene(
+    record: RunRecord, table: AtomTable, maps: Maps, sites: dict[str, list[int]]
+) -> dict[str, Any]:
+    """Return what the viewer shows: atoms, occupancies, places and map patches of each site."""
+    if not sites:
+        return {
+            "pdb": "", "sites": {}, "altloc": [], "occupancy": [], "patches": {}, "levels": LEVELS
+        }  # fmt: skip
+    occupancy = table.occupancy.copy()
+    for group in record.groups:
+        occupancy[group.atom_indices] = group.occupancy
+    shown = shown_atoms(table, sites)
+    place = {atom: i for i, atom in enumerate(shown.tolist())}
+    made = patches(maps, table, sites, record.data.d_min)
+    return {
+        "pdb": as_pdb(table, shown, occupancy),
+        "sites": {name: [place[a] for a in atoms] for name, atoms in sites.items()},
+        "altloc": [table.altloc[a].decode() for a in shown.tolist()],
+        "occupancy": [round(float(occupancy[a]), 3) for a in shown.tolist()],
+        "patches": {name: asdict(p) for name, p in made.items()},
+        "levels": LEVELS,
+    }  # fmt: skip
+
+
+def _summary(record: RunRecord, table: AtomTable) -> dict[str, Any]:
+    """Return the compression, residues with partial occupancy and altloc statistics."""
+    residue: dict[str, set[str]] = {}
+    partial: dict[str, list[tuple[str, float]]] = {}
+    index: IntArray = np.zeros(len(table), dtype=np.int64)
+    for number, group in enumerate(record.groups):
+        index[group.atom_indices] = number
+    for atom in range(len(table)):
+        name = table.residue_label(atom)
+        letter = table.altloc[atom].decode()
+        letters = residue.setdefault(name, set())
+        if letter:
+            letters.add(letter)
+    for group in record.groups:
+        if abs(group.occupancy - 1) > 0.001:
+            seen = dict.fromkeys(
+                (table.residue_label(a), table.altloc[a].decode()) for a in group.atom_indices
+            )
+            for name, letter in seen:
+                partial.setdefault(name, []).append((letter, group.occupancy))
+    counts = Counter(len(letters) for letters in residue.values() if letters)
+    atoms = Counter(a.decode() for a in table.altloc.tolist() if a)
+    return {
+        "atoms": len(table), "groups": len(record.groups), "residues": len(residue),
+        "refined": sum(g.refined for g in record.groups),
+        "compression": len(table) / max(len(record.groups), 1),
+        "partial": sorted(partial.items(), key=lambda item: list(residue).index(item[0])),
+        "by_count": sorted(counts.items()), "by_letter": sorted(atoms.items()),
+    }  # fmt: skip
+
+
+def _command(record: RunRecord) -> str:
+    """Return the command of the run, from the record where it holds it."""
+    if record.provenance is not None:
+        return shlex.join(record.provenance.command)
+    return shlex.join(["multicopy-refine", "refine", record.inputs.model, record.inputs.data])
+
+
+def scene_json(scene: dict[str, Any]) -> str:
+    """Return the scene of the viewer as JSON that cannot end a script element."""
+    return json.dumps(scene, separators=(",", ":")).replace("</", "<\\/")

@@ -1,0 +1,199 @@
+"""How well the maps show each group: correlation, difference peaks, B factors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.errors import ReflectionFileError
+
+#: Points of the maps are at most d_min / this apart.
+SAMPLING = 3.0
+#: Points this near to an atom belong to it, for the correlation and for difference peaks, A.
+NEAR_ATOM, NEAR_PEAK = 1.5, 2.0
+#: Groups of more atoms (whole copies) are described by so many of them.
+MOST_ATOMS = 2000
+
+
+@dataclass(frozen=True)
+class GroupDensity:
+    """What the maps say of one group.
+
+    Attributes
+    ----------
+    correlation
+        Of 2mFo-DFc with F_model's density at points within 1.5 A of its atoms; None where the
+        density is flat.
+    highest, lowest
+        Of mFo-DFc within 2 A of its atoms, in standard deviations of that map.
+    b_mean, b_max
+        Of its atoms, A^2.
+    """
+
+    correlation: float | None
+    highest: float
+    lowest: float
+    b_mean: float
+    b_max: float
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Maps of a cell, ``[nu, nv, nw]`` each, the difference map in standard deviations."""
+
+    weighted: np.ndarray
+    difference: np.ndarray
+    model: np.ndarray
+    cell: Cell
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Points along a, b, c."""
+        nu, nv, nw = self.weighted.shape
+        return (nu, nv, nw)
+
+
+def read_maps(path: Path) -> Maps:
+    """Return the maps of ``refined.mtz``.
+
+    Raises
+    ------
+    ReflectionFileError
+        A file that cannot be read, or lacks the columns.
+    """
+    try:
+        mtz = gemmi.read_mtz_file(str(path))
+    except (RuntimeError, OSError, ValueError) as fault:
+        raise ReflectionFileError(f"{path}: cannot be read: {fault}") from None
+    labels = mtz.column_labels()
+    for label in ("FWT", "DELFWT", "FC_ALL"):
+        if label not in labels:
+            raise ReflectionFileError(f"{path}: no column {label}; it is not a run's refined.mtz")
+    grids = []
+    for amplitude, phase in (("FWT", "PHWT"), ("DELFWT", "PHDELWT"), ("FC_ALL", "PHIC_ALL")):
+        grid = mtz.transform_f_phi_to_map(amplitude, phase, sample_rate=SAMPLING)
+        grids.append(np.array(grid.array, dtype=np.float32))
+    weighted, difference, model = grids
+    sigma = float(difference.std()) or 1.0
+    return Maps(weighted, difference / sigma, model, Cell(*mtz.cell.parameters))
+
+
+def points_near(maps: Maps, xyz: FloatArray, reach: float) -> IntArray:
+    """Return the flat indices of the points of a map within a reach (A) of any atom, once each."""
+    size, cell = np.array(maps.size), maps.cell
+    half = np.ceil(reach * cell.reciprocal_lengths * size).astype(int)
+    box = np.stack(np.meshgrid(*(np.arange(-h, h + 1) for h in half), indexing="ij"), axis=-1)
+    box = box.reshape(-1, 3)
+    steps = cell.orthogonalization / size
+    found = []
+    for place in (xyz @ cell.fractionalization.T) * size:
+        nearest = np.rint(place).astype(int)
+        apart = (box + nearest - place) @ steps.T
+        inside = np.einsum("ij,ij->i", apart, apart) < reach**2
+        point = (box[inside] + nearest) % size
+        found.append(np.ravel_multi_index(tuple(point.T), maps.size))
+    return np.unique(np.concatenate(found))
+
+
+def describe_groups(maps: Maps, table: AtomTable, members: list[IntArray]) -> list[GroupDensity]:
+    """Return what the maps say of groups of atoms."""
+    weighted, difference, model = (
+        a.reshape(-1) for a in (maps.weighted, maps.difference, maps.model)
+    )
+    found = []
+    for atoms in members:
+        shown = atoms if len(atoms) <= MOST_ATOMS else atoms[:: len(atoms) // MOST_ATOMS + 1]
+        heavy = shown[~table.hydrogen[shown]]
+        xyz = table.xyz[heavy if len(heavy) else shown]
+        near = points_near(maps, xyz, NEAR_ATOM)
+        around = difference[points_near(maps, xyz, NEAR_PEAK)]
+        b = _equivalent_b(table, atoms)
+        found.append(
+            GroupDensity(
+                _correlation(weighted[near], model[near]),
+                float(around.max()), float(around.min()), float(b.mean()), float(b.max()),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
+    x, y = one.astype(np.float64) - one.mean(), other.astype(np.float64) - other.mean()
+    size = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / size if size > 0 else None
+
+
+def _equivalent_b(table: AtomTable, atoms: IntArray) -> FloatArray:
+    u = table.u_aniso[atoms]
+    anisotropic: BoolArray = table.anisotropic[atoms]
+    return np.where(anisotropic, 8 * np.pi**2 * u[:, :3].mean(axis=1), table.b_iso[atoms])
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Agreement in a shell of resolution; ``r_free`` is None where nothing is free."""
+
+    d_max: float
+    d_min: float
+    n: int
+    completeness: float
+    r_work: float
+    r_free: float | None
+
+
+def shells(
+    path: Path, labels: tuple[str, str | None, int | None], group: SpaceGroup, n_shells: int = 15
+) -> list[Shell]:
+    """Return R and completeness in shells of equal volume.
+
+    ``labels`` are the column of F, that of the free flags or None, and the value that is free.
+    """
+    from multicopy_refinement.crystal.hkl import unique_reflections
+
+    mtz = gemmi.read_mtz_file(str(path))
+    cell = Cell(*mtz.cell.parameters)
+    observed = mtz.column_with_label(labels[0])
+    f_obs = np.array(observed if observed is not None else mtz.column_with_label("F"))
+    f_model = np.array(mtz.column_with_label("FC_ALL"))
+    hkl = np.array(mtz.make_miller_array(), dtype=np.int64)
+    s2 = cell.inverse_d_squared(hkl)
+    seen = np.isfinite(f_obs)
+    free = np.zeros(len(f_obs), dtype=bool)
+    column = None if labels[1] is None else mtz.column_with_label(labels[1])
+    if column is not None and labels[2] is not None:
+        free = np.array(column) == labels[2]
+    edges = np.linspace(
+        float(s2[seen].min()) ** 1.5 * (1 - 1e-9),
+        float(s2[seen].max()) ** 1.5 * (1 + 1e-9),
+        n_shells + 1,
+    ) ** (2 / 3)
+    everything = cell.inverse_d_squared(
+        unique_reflections(cell, group, float(s2[seen].max()) ** -0.5)
+    )
+    found = []
+    for low, high in pairwise(edges.tolist()):
+        inside = seen & (s2 >= low) & (s2 < high)
+        possible = int(((everything >= low) & (everything < high)).sum())
+        if not inside.any():
+            continue
+        found.append(
+            Shell(
+                float(low**-0.5), float(high**-0.5), int(inside.sum()),
+                min(1.0, float(inside.sum()) / max(possible, 1)),
+                _r(f_obs, f_model, inside & ~free),
+                _r(f_obs, f_model, inside & free) if (inside & free).any() else None,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _r(f_obs: np.ndarray, f_model: np.ndarray, chosen: BoolArray) -> float:
+    total = float(f_obs[chosen].sum())
+    return float(np.abs(f_obs[chosen] - f_model[chosen]).sum() / total) if total > 0 else 0.0

@@ -1,0 +1,115 @@
+"""What the 3D view of the page needs: atoms near refined groups, and patches of the maps."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
+
+from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.atoms.numbering import number_residues
+from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.report.real_space import Maps
+from multicopy_refinement.report.record import RunRecord
+
+#: Residues with an atom this near to a refined group are shown, A.
+NEIGHBOURHOOD = 6.0
+#: A patch reaches this far beyond the atoms, and is no longer than this along an edge, A.
+MARGIN, LONGEST = 2.0, 18.0
+#: Points of a patch are this part of d_min apart, but no nearer than this, A.
+SPACING, NEAREST = 0.4, 0.45
+#: Patches that a page holds: more would make it too large.
+MOST_PATCHES = 120
+#: Levels of the contours in standard deviations.
+LEVELS = {"weighted": 1.2, "difference": 3.0}
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A box of both maps, bytes of which 0..255 are -range..range standard deviations."""
+
+    origin: tuple[float, float, float]
+    spacing: float
+    size: tuple[int, int, int]
+    weighted: str
+    difference: str
+
+
+def sites_of_interest(record: RunRecord) -> dict[str, list[int]]:
+    """Return the atoms of each set, and of each refined group outside of sets, by its name."""
+    by_name = {g.name: g for g in record.groups}
+    found: dict[str, list[int]] = {}
+    for one in record.sets:
+        if any(by_name[n].refined for n in one.groups):
+            found[one.name] = [a for n in one.groups for a in by_name[n].atom_indices]
+    for group in record.groups:
+        if group.refined and group.set is None:
+            found[group.name] = group.atom_indices
+    return found
+
+
+def patches(maps: Maps, table: AtomTable, sites: dict[str, list[int]], d_min: float) -> dict[
+    str, Patch
+]:  # fmt: skip
+    """Return patches of the maps around the first sites."""
+    spacing = max(SPACING * d_min, NEAREST)
+    sigma = float(maps.weighted.std()) or 1.0
+    found = {}
+    for name, atoms in list(sites.items())[:MOST_PATCHES]:
+        xyz = table.xyz[_compact(table, np.array(atoms))]
+        low, high = xyz.min(axis=0) - MARGIN, xyz.max(axis=0) + MARGIN
+        size = np.ceil((high - low) / spacing).astype(int) + 1
+        grid = np.stack(np.meshgrid(*(np.arange(n) for n in size), indexing="ij"), axis=-1)
+        places = (low + spacing * grid) @ maps.cell.fractionalization.T * np.array(maps.size)
+        found[name] = Patch(
+            (float(low[0]), float(low[1]), float(low[2])), spacing,
+            (int(size[0]), int(size[1]), int(size[2])),
+            _packed(maps.weighted / sigma, places), _packed(maps.difference, places),
+        )  # fmt: skip
+    return found
+
+
+#: Standard deviations that a byte's range stands for.
+BYTE_RANGE = 8.0
+
+
+def _packed(density: np.ndarray, places: FloatArray) -> str:
+    values = map_coordinates(density, np.moveaxis(places, -1, 0), order=1, mode="grid-wrap")
+    steps = np.clip(np.rint(127.5 + values * 127.5 / BYTE_RANGE), 0, 255).astype(np.uint8)
+    return base64.b64encode(zlib.compress(steps.tobytes(), 9)).decode()
+
+
+def _compact(table: AtomTable, atoms: IntArray) -> IntArray:
+    """Return the atoms that are near to the first, so that a patch stays small."""
+    apart = np.abs(table.xyz[atoms] - table.xyz[atoms[0]]).max(axis=1)
+    return np.asarray(atoms[apart <= LONGEST / 2])
+
+
+def shown_atoms(table: AtomTable, sites: dict[str, list[int]]) -> IntArray:
+    """Return the atoms of all residues near to the sites."""
+    centre = np.unique(np.concatenate([np.array(a) for a in sites.values()]))
+    near = cKDTree(table.xyz[centre]).query(table.xyz, distance_upper_bound=NEIGHBOURHOOD)[0]
+    residue = number_residues(table)
+    return np.flatnonzero(np.isin(residue, np.unique(residue[np.isfinite(near)])))
+
+
+def as_pdb(table: AtomTable, atoms: IntArray, occupancy: FloatArray) -> str:
+    """Return atoms as PDB lines; the serial is the place of the atom in the file from 1."""
+    lines = []
+    for i in atoms.tolist():
+        name = table.name[i].decode()
+        element = table.element[i].decode()
+        padded = f"{name:<4}" if len(name) > 3 or len(element) > 1 else f" {name:<3}"
+        x, y, z = table.xyz[i]
+        lines.append(
+            f"{'HETATM' if table.hetatm[i] else 'ATOM  '}{(i + 1) % 100000:>5} {padded[:4]}"
+            f"{table.altloc[i].decode() or ' '}{table.resname[i].decode()[:3]:>3} "
+            f"{table.chain[i].decode()[:1] or ' '}{table.resseq[i] % 10000:>4}"
+            f"{table.icode[i].decode() or ' '}   {x:8.3f}{y:8.3f}{z:8.3f}"
+            f"{occupancy[i]:6.2f}{min(table.b_iso[i], 999.0):6.2f}          {element:>2}"
+        )
+    return "\n".join(lines) + "\nEND\n"
