@@ -9,9 +9,15 @@ import gemmi
 import numpy as np
 import pytest
 
+from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.report.html import make_report
-from multicopy_refinement.report.real_space import describe_groups, read_maps, shells
+from multicopy_refinement.report.real_space import (
+    describe_groups,
+    read_amplitudes,
+    read_maps,
+    shells,
+)
 from multicopy_refinement.report.record import read_record
 
 
@@ -180,9 +186,8 @@ def test_density_is_that_of_the_maps(run):
 def test_shells_add_up(run):
     record = read_record(run / "result.json")
     labels = (record.inputs.labels[0], record.inputs.free_label, record.inputs.free_value)
-    from multicopy_refinement.crystal import SpaceGroup
-
-    found = shells(run / "refined.mtz", labels, SpaceGroup(record.data.spacegroup))
+    group = SpaceGroup(record.data.spacegroup)
+    found = shells(read_amplitudes(run / "refined.mtz", labels, group))
     assert sum(s.n for s in found) == record.data.n_work + record.data.n_free
     assert all(0.9 < s.completeness <= 1 for s in found)
     mean = sum(s.r_work * s.n for s in found) / sum(s.n for s in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from multicopy_refinement.atoms.grouping import Grouping, GroupingOptions, autom
 from multicopy_refinement.atoms.groups import OccupancyGroups
 from multicopy_refinement.atoms.rules import Rules, apply_rules
 from multicopy_refinement.atoms.special import limit_special_positions
+from multicopy_refinement.atoms.summary import summary_of
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.atoms.values import GroupingResult, normalise_sets
 from multicopy_refinement.crystal import Cell, SpaceGroup
@@ -217,6 +219,16 @@ class Model(nn.Module):
             f"refined groups={int(groups.refined.sum())}, sets={len(groups.sets)}, "
             f"space group={str(spacegroup.name) if spacegroup else None!r}"
         )
+
+    def _repr_html_(self) -> str:
+        """Say what the model holds, for notebooks."""
+        if self._source is None:
+            return "<p>Model: empty</p>"
+        words = summary_of(self.occupancy_groups, self.group_occupancies()).in_words()
+        lines = "".join(f"<li>{escape(line)}</li>" for line in words.splitlines())
+        notices = "".join(f"<li>{escape(n.message)}</li>" for n in self.notices)
+        warned = f"<p>Warnings:</p><ul>{notices}</ul>" if notices else ""
+        return f"<p>Model <b>{escape(self.source.path.name)}</b></p><ul>{lines}</ul>{warned}"
 
     def _log(self) -> None:
         if self.verbose > 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -174,6 +174,48 @@ class Solution:
     def su(self) -> FloatArray:
         """Standard uncertainty of each occupancy, nan where there is none, ``[n_groups]``."""
         return self.results.su
+
+    def plot(self, name: str) -> Any:
+        """Return a figure of the report (Bokeh) by its name; see ``plot_occupancies`` and others.
+
+        Raises
+        ------
+        ValueError
+            A figure that this solution does not have.
+        """
+        # the report is a layer above; it is called from here for the reader's convenience
+        from multicopy_refinement.report.notebook import figure_of
+
+        return figure_of(self, name)
+
+    def plot_occupancies(self) -> Any:
+        """Return all refined occupancies with su, in the order of the file."""
+        return self.plot("occupancies")
+
+    def plot_sets(self) -> Any:
+        """Return the sets as stacked bars."""
+        return self.plot("sets")
+
+    def plot_b_correlation(self) -> Any:
+        """Return the correlation of each occupancy with its B shift."""
+        return self.plot("b_correlation")
+
+    def plot_resolution(self) -> Any:
+        """Return R factors and completeness against resolution."""
+        return self.plot("resolution")
+
+    def plot_convergence(self) -> Any:
+        """Return the largest change of an occupancy in each cycle."""
+        return self.plot("convergence")
+
+    def plot_correlations(self) -> Any:
+        """Return the correlations of the occupancies that depend on each other most."""
+        return self.plot("correlations")
+
+    def _repr_html_(self) -> str:
+        from multicopy_refinement.report.notebook import solution_as_html
+
+        return solution_as_html(self)
 
     def __repr__(self) -> str:
         free = (self.initial.r_free, self.final.r_free)

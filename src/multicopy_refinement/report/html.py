@@ -25,6 +25,7 @@ from multicopy_refinement.report.real_space import (
     Maps,
     Shell,
     describe_groups,
+    read_amplitudes,
     read_maps,
     shells,
 )
@@ -73,7 +74,8 @@ def make_report(directory: Path) -> str:
     found = describe_groups(maps, table, [np.array(g.atom_indices) for g in refined])
     density = {g.name: d for g, d in zip(refined, found, strict=True)}
     labels = (record.inputs.labels[0], record.inputs.free_label, record.inputs.free_value)
-    curve = shells(directory / "refined.mtz", labels, SpaceGroup(record.data.spacegroup))
+    group = SpaceGroup(record.data.spacegroup)
+    curve = shells(read_amplitudes(directory / "refined.mtz", labels, group))
     return _render(record, table, maps, density, curve)
 
 

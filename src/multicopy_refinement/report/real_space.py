@@ -12,6 +12,7 @@ import numpy as np
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import ReflectionFileError
 
 #: Points of the maps are at most d_min / this apart.
@@ -148,47 +149,61 @@ class Shell:
     r_free: float | None
 
 
-def shells(
-    path: Path, labels: tuple[str, str | None, int | None], group: SpaceGroup, n_shells: int = 15
-) -> list[Shell]:
-    """Return R and completeness in shells of equal volume.
+@dataclass(frozen=True, eq=False)
+class Amplitudes:
+    """Observed and calculated amplitudes of a crystal's reflections, ``[n]`` each."""
+
+    hkl: IntArray
+    f_obs: FloatArray
+    f_model: FloatArray
+    free: BoolArray
+    cell: Cell
+    group: SpaceGroup
+
+
+def read_amplitudes(
+    path: Path, labels: tuple[str, str | None, int | None], group: SpaceGroup
+) -> Amplitudes:
+    """Return the observed reflections of ``refined.mtz``.
 
     ``labels`` are the column of F, that of the free flags or None, and the value that is free.
     """
-    from multicopy_refinement.crystal.hkl import unique_reflections
-
     mtz = gemmi.read_mtz_file(str(path))
-    cell = Cell(*mtz.cell.parameters)
     observed = mtz.column_with_label(labels[0])
     f_obs = np.array(observed if observed is not None else mtz.column_with_label("F"))
-    f_model = np.array(mtz.column_with_label("FC_ALL"))
-    hkl = np.array(mtz.make_miller_array(), dtype=np.int64)
-    s2 = cell.inverse_d_squared(hkl)
     seen = np.isfinite(f_obs)
     free = np.zeros(len(f_obs), dtype=bool)
     column = None if labels[1] is None else mtz.column_with_label(labels[1])
     if column is not None and labels[2] is not None:
         free = np.array(column) == labels[2]
+    hkl = np.array(mtz.make_miller_array(), dtype=np.int64)
+    f_model = np.array(mtz.column_with_label("FC_ALL"))
+    cell = Cell(*mtz.cell.parameters)
+    return Amplitudes(hkl[seen], f_obs[seen], f_model[seen], free[seen], cell, group)
+
+
+def shells(data: Amplitudes, n_shells: int = 15) -> list[Shell]:
+    """Return R and completeness in shells of equal volume."""
+    s2 = data.cell.inverse_d_squared(data.hkl)
     edges = np.linspace(
-        float(s2[seen].min()) ** 1.5 * (1 - 1e-9),
-        float(s2[seen].max()) ** 1.5 * (1 + 1e-9),
-        n_shells + 1,
+        float(s2.min()) ** 1.5 * (1 - 1e-9), float(s2.max()) ** 1.5 * (1 + 1e-9), n_shells + 1
     ) ** (2 / 3)
-    everything = cell.inverse_d_squared(
-        unique_reflections(cell, group, float(s2[seen].max()) ** -0.5)
+    everything = data.cell.inverse_d_squared(
+        unique_reflections(data.cell, data.group, float(s2.max()) ** -0.5)
     )
     found = []
     for low, high in pairwise(edges.tolist()):
-        inside = seen & (s2 >= low) & (s2 < high)
+        inside = (s2 >= low) & (s2 < high)
         possible = int(((everything >= low) & (everything < high)).sum())
         if not inside.any():
             continue
+        free = inside & data.free
         found.append(
             Shell(
                 float(low**-0.5), float(high**-0.5), int(inside.sum()),
                 min(1.0, float(inside.sum()) / max(possible, 1)),
-                _r(f_obs, f_model, inside & ~free),
-                _r(f_obs, f_model, inside & free) if (inside & free).any() else None,
+                _r(data.f_obs, data.f_model, inside & ~data.free),
+                _r(data.f_obs, data.f_model, free) if free.any() else None,
             )
         )  # fmt: skip
     return found

@@ -1,0 +1,73 @@
+"""Figures and tables of a solution in a notebook."""
+
+from importlib.resources import files
+
+import pytest
+import torch
+from bokeh.models import Plot
+
+from multicopy_refinement import Model, RefineOptions, read_reflections, refine
+from multicopy_refinement.report.notebook import record_of, shells_of
+from multicopy_refinement.simulate import simulate, write_simulated
+
+
+@pytest.fixture(scope="module")
+def solution(tmp_path_factory):
+    demo = files("multicopy_refinement") / "demo"
+    truth = Model(dtype_float=torch.float64).load(str(demo / "truth.pdb"))
+    path = tmp_path_factory.mktemp("notebook") / "data.mtz"
+    write_simulated(simulate(truth, 2.2, seed=1), truth, path)
+    model = Model(dtype_float=torch.float64).load(str(demo / "start.pdb"))
+    options = RefineOptions(parameters=("occupancy", "b_group"))
+    return refine(model, read_reflections(path), options)
+
+
+@pytest.mark.parametrize(
+    "name", ["occupancies", "sets", "b_correlation", "resolution", "convergence", "correlations"]
+)
+def test_every_figure_of_the_report(solution, name):
+    assert isinstance(getattr(solution, f"plot_{name}")(), Plot)
+
+
+def test_figures_that_are_not_there_are_refused(solution):
+    with pytest.raises(ValueError, match="no figure 'nonsense'"):
+        solution.plot("nonsense")
+
+
+def test_occupancies_of_the_figure_are_those_of_the_solution(solution):
+    made = solution.plot_occupancies()
+    shown = {}
+    for renderer in made.renderers:
+        data = renderer.data_source.data
+        if "name" in data:
+            shown |= dict(zip(data["name"], data["q"], strict=True))
+    groups = solution.groups
+    expected = {
+        groups.names[g]: solution.occupancy[g] for g in range(len(groups)) if groups.refined[g]
+    }
+    assert shown == pytest.approx(expected, abs=1e-6)
+
+
+def test_shells_have_the_r_factors_of_the_solution(solution):
+    found = shells_of(solution)
+    data = solution.experiment.data
+    assert sum(s.n for s in found) == len(data)
+    mean = sum(s.r_work * s.n for s in found) / len(data)
+    assert mean == pytest.approx(solution.final.r_work, abs=0.02)
+
+
+def test_tables(solution):
+    text = solution._repr_html_()
+    assert "groups refined" in text
+    assert f"{solution.final.r_work:.4f}" in text
+    assert text.count("<table>") == 2
+    model = solution.experiment.model
+    assert "start.pdb" in model._repr_html_()
+    assert "16 groups are refined" in model._repr_html_()
+    assert Model()._repr_html_() == "<p>Model: empty</p>"
+
+
+def test_the_record_of_a_solution(solution):
+    record = record_of(solution)
+    assert record.statistics.final.r_work == solution.final.r_work
+    assert len(record.groups) == len(solution.groups)
