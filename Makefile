@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers study bench servalcat form-factors clean
+.PHONY: help demo test check format lint types layers docs study bench servalcat form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -28,7 +28,7 @@ demo: $(VENV)/.installed ## simulate a small crystal, refine it, compare with th
 test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest
 
-check: lint types layers test ## all that CI runs
+check: lint types layers docs test ## all that CI runs
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -39,6 +39,9 @@ types: $(VENV)/.dev
 
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports --verbose 2>/dev/null || $(BIN)/lint-imports
+
+docs: $(VENV)/.dev ## build the documentation, warnings are errors
+	$(BIN)/mkdocs build --strict --quiet
 
 format: $(VENV)/.dev ## put the code into shape
 	$(BIN)/ruff check --fix .
