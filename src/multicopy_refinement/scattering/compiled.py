@@ -51,7 +51,7 @@ def compiled_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: Spla
 def compiled_density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
     """Return the blurred density of the asymmetric unit's atoms in e/A^3, of the plan's size."""
     gaussians = _gaussians(atoms, plan)
-    with _splatted(gaussians, plan, _half_widths(gaussians)) as grid:
+    with _splatted(gaussians, plan) as grid:
         return torch.from_numpy(grid.copy())
 
 
@@ -64,14 +64,13 @@ class _Splat(Function):
         atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan,
     ) -> Tensor:  # fmt: skip
         gaussians = _gaussians(atoms, plan)
-        half_widths = _half_widths(gaussians)
-        with _splatted(gaussians, plan, half_widths) as grid:
+        with _splatted(gaussians, plan) as grid:
             transform = np.asarray(scipy.fft.rfftn(grid, workers=_workers(grid.size)))
         cell = _symmetry(atoms, plan)
         factors = np.empty(len(hkl), dtype=np.complex128)
         in_threads(lambda i, j: gather_reflections(i, j, transform, hkl, cell, factors), len(hkl))
         ctx.save_for_backward(xyz, occupancy, u, b_iso)
-        ctx.rest = (gaussians, _side(half_widths), atoms.anisotropic, cell, hkl, plan)
+        ctx.rest = (gaussians, _side(gaussians.reach), atoms.anisotropic, cell, hkl, plan)
         kind = torch.complex128 if xyz.dtype == torch.float64 else torch.complex64
         return torch.from_numpy(factors).to(kind)
 
@@ -135,30 +134,40 @@ def _gaussians(atoms: ScatteringAtoms, plan: SplatPlan) -> Gaussians:
         element = atoms.element.numpy()
         level = levels_of_gaussians(a, plan.level)[element]
         a, b = a[element], b[element] / EIGHT_PI_SQUARED
-        reach = level * (u[:, :3].mean(axis=1, keepdims=True) + b)
-        size = np.array(plan.size)
-        inverse_step = atoms.cell.fractionalization * size[:, None]
+        inverse_step = atoms.cell.fractionalization * np.array(plan.size)[:, None]
         return Gaussians(
             np.einsum("ij,kj->ik", atoms.xyz.double().numpy(), inverse_step),
             atoms.occupancy.double().numpy(),
-            u,
-            a,
-            b,
-            level,
-            reach.argmax(axis=1),
-            np.ascontiguousarray(atoms.cell.orthogonalization / size),
+            u, a, b, level,
+            _half_widths(u, a, b, level, inverse_step),
+            _widest(u, np.where(a == 0.0, -np.inf, b), level),
+            np.ascontiguousarray(atoms.cell.orthogonalization / np.array(plan.size)),
             np.ascontiguousarray(inverse_step),
-        )
+        )  # fmt: skip
 
 
-def _half_widths(atoms: Gaussians) -> FloatArray:
-    """Return how far the atoms reach along the axes of the grid, in steps, ``[n, 3]``."""
-    x, y, z = atoms.inverse_step.T
+def _half_widths(
+    u: FloatArray, a: FloatArray, b: FloatArray, level: FloatArray, inverse_step: FloatArray
+) -> FloatArray:
+    """Return how far any Gaussian of each atom reaches along the axes of the grid, ``[n, 3]``."""
+    x, y, z = inverse_step.T
     along = np.stack((x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z))
-    row = np.arange(len(atoms.widest))
-    b, level = atoms.b[row, atoms.widest], atoms.level[row, atoms.widest]
-    variance = np.einsum("ij,jk->ik", atoms.u, along) + b[:, None] * along[:3].sum(axis=0)
-    return np.asarray(np.sqrt(2.0 * level[:, None] * variance))
+    variance = np.einsum("ij,jk->ik", u, along)
+    isotropic = along[:3].sum(axis=0)
+    reach = np.zeros((len(u), 3))
+    for i in range(a.shape[1]):  # a few, and then no array of n x m x 3
+        squared = 2.0 * level[:, i, None] * (variance + b[:, i, None] * isotropic)
+        squared[a[:, i] == 0.0] = 0.0
+        np.maximum(reach, squared, out=reach)
+    # a hair more than the loops compute again, so that no Gaussian sticks out of its box
+    return np.asarray(np.sqrt(reach) * (1 + 1e-12) + 1e-12)
+
+
+def _widest(u: FloatArray, b: FloatArray, level: FloatArray) -> IntArray:
+    """Return the Gaussian of each isotropic atom that reaches farthest, -1 for other atoms."""
+    found = (level * (u[:, :1] + b)).argmax(axis=1)
+    isotropic = (u[:, 0] == u[:, 1]) & (u[:, 0] == u[:, 2]) & (u[:, 3:] == 0.0).all(axis=1)
+    return np.where(isotropic, found, -1)
 
 
 def _side(half_widths: FloatArray) -> int:
@@ -167,11 +176,11 @@ def _side(half_widths: FloatArray) -> int:
 
 
 @contextmanager
-def _splatted(atoms: Gaussians, plan: SplatPlan, half_widths: FloatArray) -> Iterator[np.ndarray]:
+def _splatted(atoms: Gaussians, plan: SplatPlan) -> Iterator[np.ndarray]:
     """Give the density while the block runs."""
-    (nu, _, nw), side = plan.size, _side(half_widths)
+    (nu, _, nw), side = plan.size, _side(atoms.reach)
     with _grid_with_margin(plan, side) as grid:
-        cost = _boxes_across(atoms.position[:, 0], half_widths[:, 0], nu)
+        cost = _boxes_across(atoms.position[:, 0], atoms.reach[:, 0], nu)
         most = len(atoms.weight) // _SPLAT_A_THREAD
         in_threads(lambda i, j: splat_slab(i, j, grid, nw, atoms, side), nu, cost, most=most)
         for at in range(nw, grid.shape[2], nw):

@@ -116,6 +116,8 @@ EXTREMES = {
     "hydrogen": AtomSpec("H", (0.2, 0.3, 0.4), b_iso=20.0),
     "calcium, with one very wide Gaussian": AtomSpec("Ca", (0.2, 0.3, 0.4), b_iso=3.0),
     "needle": AtomSpec("C", (0.3, 0.3, 0.4), u_aniso=(2.1, 2.1, 2.1, 2.0, 2.0, 2.0)),
+    "long along a": AtomSpec("O", (0.23, 0.3, 0.7), u_aniso=(2.85, 0.25, 0.25, 0.0, 0.0, 0.0)),
+    "long along b": AtomSpec("S", (0.23, 0.3, 0.7), u_aniso=(0.1, 1.9, 0.15, 0.0, 0.0, 0.05)),
     "plate": AtomSpec("C", (0.3, 0.3, 0.4), u_aniso=(1.1, 1.1, 1.1, -0.5, -0.5, -0.5)),
     "cell corner": AtomSpec("C", (0.0, 0.0, 0.0)),
     "cell edge": AtomSpec("C", (0.9999999, 0.0, 0.5)),

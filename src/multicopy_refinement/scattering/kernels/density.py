@@ -60,8 +60,11 @@ class Gaussians(NamedTuple):
         Heights in electrons, and widths b/(8 pi^2) in A^2, ``[n, m]``.
     level
         Exponents at which Gaussians end, ``[n, m]``.
+    reach
+        How far the Gaussians of each atom reach along the axes of the grid, in steps, ``[n, 3]``.
     widest
-        Gaussian of each atom that reaches farthest, ``[n]``.
+        Gaussian of each isotropic atom that reaches farthest, ``[n]``; -1 for others, of which
+        another may reach farthest in each direction.
     step
         Steps of the grid in A as columns, upper triangular, ``[3, 3]``.
     inverse_step
@@ -74,6 +77,7 @@ class Gaussians(NamedTuple):
     a: np.ndarray
     b: np.ndarray
     level: np.ndarray
+    reach: np.ndarray
     widest: np.ndarray
     step: np.ndarray
     inverse_step: np.ndarray
@@ -298,14 +302,10 @@ def _half_width(
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _extent(
-    u: np.ndarray, atom: int, b: float, inverse_step: np.ndarray, axis: int, level: float,
-    centre: float,
-) -> tuple[int, int]:  # fmt: skip
+def _extent(reach: np.ndarray, atom: int, axis: int, centre: float) -> tuple[int, int]:
     """Return first point and number of points of an atom's box along an axis."""
-    reach = _half_width(u, atom, b, inverse_step, axis, level)
-    first = int(np.ceil(centre - reach))
-    return first, int(np.floor(centre + reach)) + 1 - first
+    first = int(np.ceil(centre - reach[atom, axis]))
+    return first, int(np.floor(centre + reach[atom, axis])) + 1 - first
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -486,7 +486,9 @@ def _fill_steep(
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def _rows_inside(ellipse: np.ndarray, i: int, du: float, dv: float, rows: int) -> tuple[int, int]:
-    """Return the rows of a plane that an ellipsoid reaches, first and end."""
+    """Return the rows of a plane that an ellipsoid reaches, first and end; all for i < 0."""
+    if i < 0:
+        return 0, rows
     square = ellipse[i, 2] - ellipse[i, 1] * du * du
     if square <= 0.0:
         return 0, 0
@@ -557,16 +559,15 @@ def splat_slab(
     table, factor, scale, steep, q = box.table, box.factor, box.scale, box.steep, box.q
     growth, along, along_growth, own = box.growth, box.along, box.along_growth, box.own
     height, row, ellipse = box.height, box.row, box.ellipse
-    position, all_u, all_b, levels = atoms.position, atoms.u, atoms.b, atoms.level
-    all_widest, all_weight, inverse_step = atoms.widest, atoms.weight, atoms.inverse_step
+    position = atoms.position
+    all_widest, all_weight, reach = atoms.widest, atoms.weight, atoms.reach
     for atom in range(len(all_weight)):
         widest = all_widest[atom]
-        b, level = all_b[atom, widest], levels[atom, widest]
-        u1, planes = _extent(all_u, atom, b, inverse_step, 0, level, position[atom, 0])
+        u1, planes = _extent(reach, atom, 0, position[atom, 0])
         if not _reaches_slab(u1, planes, nu, first, last):
             continue
-        v1, rows = _extent(all_u, atom, b, inverse_step, 1, level, position[atom, 1])
-        w1, columns = _extent(all_u, atom, b, inverse_step, 2, level, position[atom, 2])
+        v1, rows = _extent(reach, atom, 1, position[atom, 1])
+        w1, columns = _extent(reach, atom, 2, position[atom, 2])
         if rows <= 0 or columns <= 0:
             continue
         lanes = _whole_vectors(columns)
@@ -627,18 +628,17 @@ def gather_atoms(
     table, factor, scale, steep, q = box.table, box.factor, box.scale, box.steep, box.q
     growth, along, along_growth, own = box.growth, box.along, box.along_growth, box.own
     height, row, ellipse = box.height, box.row, box.ellipse
-    position, all_u, all_b, levels = atoms.position, atoms.u, atoms.b, atoms.level
-    all_widest, inverse_step = atoms.widest, atoms.inverse_step
+    position = atoms.position
+    all_widest, reach = atoms.widest, atoms.reach
     # sums of map times Gaussian, of each point of w, times 1, du, du^2, dv, dv du, dv^2
     sums = np.empty(m * 6 * most, grid.dtype)
     # and over w, times 1, du, dv, dw, du^2, dv^2, dw^2, du dv, du dw, dv dw
     moments = np.empty((m, 10))
     for atom in range(first, last):
         widest = all_widest[atom]
-        b, level = all_b[atom, widest], levels[atom, widest]
-        u1, planes = _extent(all_u, atom, b, inverse_step, 0, level, position[atom, 0])
-        v1, rows = _extent(all_u, atom, b, inverse_step, 1, level, position[atom, 1])
-        w1, columns = _extent(all_u, atom, b, inverse_step, 2, level, position[atom, 2])
+        u1, planes = _extent(reach, atom, 0, position[atom, 0])
+        v1, rows = _extent(reach, atom, 1, position[atom, 1])
+        w1, columns = _extent(reach, atom, 2, position[atom, 2])
         if rows <= 0 or columns <= 0:
             continue
         lanes = _whole_vectors(columns)
