@@ -9,7 +9,7 @@ from helpers import write_text
 RULES = """
 [[rule]]
 sum = ["W/8/HOH", "W/17/HOH"]
-at_most = 1.2
+at_most = 0.9
 name = "waters"
 
 [[rule]]
@@ -48,9 +48,9 @@ def test_sums_of_rules_hold_in_the_record(ruled):
     record, _, _ = ruled
     sets = {s["name"]: s for s in record["sets"]}
     assert sets["waters"] == {
-        "name": "waters", "groups": ["W/8/HOH", "W/17/HOH"], "total": 1.2, "complete": False,
+        "name": "waters", "groups": ["W/8/HOH", "W/17/HOH"], "total": 0.9, "complete": False,
     }  # fmt: skip
-    assert value(record, "W/8/HOH") + value(record, "W/17/HOH") <= 1.2 + 1e-6
+    assert value(record, "W/8/HOH") + value(record, "W/17/HOH") <= 0.9 + 1e-6
     assert sets["A/201/GOL"]["parent"] == "A/27/ARG:B"
     assert value(record, "A/201/GOL") == pytest.approx(value(record, "A/27/ARG:B"), abs=2e-6)
 
@@ -166,6 +166,25 @@ def test_connected_refinement_of_a_fragment(command, shared_data, tmp_path):
     bound = states["A/141/LEU:C+D"]
     assert bound["su"] < 0.05
     assert 0.4 < bound["occupancy"] < 0.9
+
+
+def test_names_with_altlocs_are_printed_as_they_are(command, tmp_path):
+    """No :A: becomes a picture."""
+    text = """CRYST1   40.000   40.000   40.000  90.00  90.00  90.00 P 1
+ATOM      1  CB APHE A   1       0.000   0.000   0.000  0.60 15.00           C
+ATOM      2  CG APHE A   1       1.500   0.000   0.000  0.70 15.00           C
+ATOM      3  CB BPHE A   1       3.000   0.000   0.000  0.35 15.00           C
+END
+"""
+    called = command("groups", write_text(tmp_path / "m.pdb", text))
+    assert "A/1/PHE:A: occupancies from 0.60 to 0.70" in called.out
+
+
+def test_a_single_model_is_no_weight(command, demo):
+    found = json.loads(
+        command("groups", demo / "start.pdb", "--grouping", "copies", "--format", "json").out
+    )
+    assert [g["refined"] for g in found["groups"]] == [False]
 
 
 def test_a_close_pair_of_waters_is_linked_on_demand(command, tmp_path):

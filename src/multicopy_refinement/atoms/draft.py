@@ -144,9 +144,12 @@ class Draft:
         return first
 
     def carve(self, atoms: BoolArray, rule: Why, *, label: str | None = None) -> int:
-        """Make some atoms a group of their own, outside of any set."""
+        """Make some atoms a group of their own, outside of any set.
+
+        A group that is taken as a whole becomes part of it, and leaves its set.
+        """
         self.index = self.settled()
-        self.joined = list(range(len(self.groups)))
+        before = np.bincount(self.index, minlength=len(self.groups))
         table = self.start.table
         heavy = atoms & ~table.hydrogen
         deciding = heavy if heavy.any() else atoms
@@ -155,8 +158,13 @@ class Draft:
         file = round(float(table.occupancy[deciding].mean()), 10)
         self.groups.append(DraftGroup(used, file, True, rule, None, label))
         self.joined.append(len(self.groups) - 1)
-        self.index[atoms] = len(self.groups) - 1
-        return len(self.groups) - 1
+        new = len(self.groups) - 1
+        self.index[atoms] = new
+        left = np.bincount(self.index, minlength=len(self.groups))
+        for old in np.flatnonzero((before > 0) & (left[:new] == 0)).tolist():
+            self.leave_set(old)
+            self.joined[old] = new  # names, restraints and nested sets follow the atoms
+        return new
 
     def add_set(self, one: DraftSet) -> int:
         """Tie groups by a sum."""

@@ -19,7 +19,6 @@ from multicopy_refinement.atoms.values import (
     clamp_occupancies,
     group_means,
     normalise_sets,
-    not_full,
 )
 from multicopy_refinement.notices import Notice, listed
 
@@ -94,6 +93,6 @@ def group_by_copy(table: AtomTable) -> GroupingResult:
     rule = np.full(n_copies, int(Why.COPY))
     groups = OccupancyGroups(
         table, copy, group_means(written, copy, everything, n_copies), mean,
-        not_full(mean) | (n_copies > 1), rule, SumConstraints.complete_sets(set_index),
+        np.full(n_copies, n_copies > 1), rule, SumConstraints.complete_sets(set_index),
     )  # fmt: skip
     return GroupingResult(groups, tuple(notices))

@@ -155,13 +155,7 @@ class OccupancyGroups:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Name of every group, no two alike: ``A/10/ARG:B``, ``A/10/ARG``, ``A/10/ARG=0.50``."""
-        names = [self.name(g) for g in range(len(self))]
-        seen: dict[str, int] = {}
-        for g, name in enumerate(names):
-            seen[name] = seen.get(name, 0) + 1
-            if seen[name] > 1:
-                names[g] = f"{name}#{seen[name]}"
-        return tuple(names)
+        return tuple(unique_names([self.name(g) for g in range(len(self))]))
 
     def name(self, group: int) -> str:
         """Return the name of one group."""
@@ -210,7 +204,8 @@ class OccupancyGroups:
         number = int(self.set_index[group])
         if number < 0:
             if self.refined[group]:
-                return "refined: not 1"
+                full = abs(self.occupancy[group] - 1) < FULL_TOLERANCE
+                return "refined by a rule" if full else "refined: not 1"
             full = abs(self.occupancy[group] - 1) < FULL_TOLERANCE
             return "held: occupancy is 1" if full else f"held at {self.occupancy[group]:.3f}"
         role = "refined" if self.refined[group] else f"held at {self.occupancy[group]:.3f}"
@@ -232,9 +227,10 @@ class OccupancyGroups:
     def sets(self) -> tuple[OccupancySet, ...]:
         """The sets."""
         sums = self.sums
+        names = unique_names([self._set_name(number) for number in range(len(sums))])
         return tuple(
             OccupancySet(
-                self._set_name(number), tuple(members.tolist()), float(sums.totals[number]),
+                names[number], tuple(members.tolist()), float(sums.totals[number]),
                 bool(sums.complete[number]),
                 int(sums.parent[number]) if sums.parent[number] >= 0 else None,
             )
@@ -279,3 +275,17 @@ class OccupancyGroups:
             down[gain] += 1
             units[members] = down
         return np.asarray(units / scale)
+
+
+def unique_names(names: list[str]) -> list[str]:
+    """Return names with #2, #3 and so on behind those that were there before.
+
+    >>> unique_names(["a", "b", "a"])
+    ['a', 'b', 'a#2']
+    """
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return found

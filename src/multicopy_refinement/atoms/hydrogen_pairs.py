@@ -52,6 +52,8 @@ def find_hydrogen_pairs(table: AtomTable, residue: IntArray) -> HydrogenPairs:
         for atom in deuterium.tolist():
             number = int(residue[atom])
             name = table.name[atom]
+            if b"D" not in name:
+                continue
             other = name[: name.index(b"D")] + b"H" + name[name.index(b"D") + 1 :]
             near = [
                 h for h in by_name.get((number, other), [])

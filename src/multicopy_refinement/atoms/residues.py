@@ -75,7 +75,7 @@ def residue_parts(table: AtomTable) -> GroupingResult:
     order = number_in_order(group)  # groups are numbered as they appear in the file
     old = np.empty(len(rule), dtype=np.int64)
     old[order] = group
-    sums = _sums(set_index, n_sets, group[pairs.parent], used, refined)
+    sums = _sums(set_index, n_sets, group[pairs.parent])
     groups = OccupancyGroups(
         table, order, file_occupancy[old], used[old], refined[old], rule[old],
         sums.renumbered(old),
@@ -93,16 +93,11 @@ def _parts(residue: IntArray, altloc: np.ndarray, pairs: HydrogenPairs) -> IntAr
     return number_in_order(key)
 
 
-def _sums(
-    set_index: IntArray, first_pair: int, parent: IntArray, occupancy: FloatArray,
-    refined: BoolArray,
-) -> SumConstraints:  # fmt: skip
+def _sums(set_index: IntArray, first_pair: int, parent: IntArray) -> SumConstraints:
     """Return sets that sum to 1, and pairs that sum to what their parents have."""
     n_sets = first_pair + len(parent)
     totals, above = np.ones(n_sets), np.full(n_sets, -1)
-    moving = refined[parent]
-    above[first_pair:] = np.where(moving, parent, -1)
-    totals[first_pair:] = np.where(moving, 0.0, occupancy[parent])
+    above[first_pair:], totals[first_pair:] = parent, 0.0
     return SumConstraints(set_index, totals, np.ones(n_sets, dtype=bool), above)
 
 

@@ -19,8 +19,9 @@ def _as_list(value: Any) -> Any:
 Selection = str | tuple[int, ...]
 #: One selection stands for a list of one.
 Selections = Annotated[tuple[Selection, ...], BeforeValidator(_as_list), Field(min_length=1)]
-Occupancy = Annotated[float, Field(ge=0, le=1)]
-Sigma = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Occupancy = Annotated[Number, Field(ge=0, le=1)]
+Sigma = Annotated[Number, Field(gt=0)]
 
 
 class _Rule(BaseModel):
@@ -68,11 +69,11 @@ class SumRule(_Rule):
     """
 
     sum: Selections
-    equal: float | str | None = None
-    at_most: float | str | None = None
+    equal: Number | str | None = None
+    at_most: Number | str | None = None
     name: str | None = None
     sigma: Sigma | None = None
-    weights: tuple[float, ...] | None = None
+    weights: tuple[Number, ...] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> SumRule:
@@ -85,8 +86,10 @@ class SumRule(_Rule):
         if self.sigma is not None and self.at_most is not None:
             raise ValueError("a sum with sigma has equal, not at_most")
         for value in (self.equal, self.at_most):
-            if isinstance(value, float) and not 0 <= value < float("inf"):
-                raise ValueError(f"a sum cannot be {value}")
+            if self.sigma is None and isinstance(value, float) and not 0 < value <= 1:
+                raise ValueError(
+                    f"occupancies of a set sum to more than 0 and at most 1, not {value:g}"
+                )
         return self
 
 
@@ -94,7 +97,7 @@ class RestrainRule(_Rule):
     """Each group is drawn towards a target: -log p = ((q - target)/sigma)^2 / 2."""
 
     restrain: Selections
-    target: float
+    target: Number
     sigma: Sigma
 
 
@@ -182,6 +185,9 @@ def parse_rule(content: Mapping[str, Any], where: str) -> PlacedRule:
         first = fault.errors()[0]
         place = ".".join(str(part) for part in first["loc"][:1])
         message = first["msg"].replace("Value error, ", "")
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(_BY_KEY[keys[0]].model_fields)
+            message = f"not known in this kind of rule, which has {known}"
         raise RuleError(f"{where}: {place + ': ' if place else ''}{message}") from None
     return PlacedRule(rule, where)  # type: ignore[arg-type]
 

@@ -56,6 +56,8 @@ class RuleSelection:
             if outside:
                 raise self.fault(f"atom {outside[0]} is not in 0..{len(self.table) - 1}")
             found[list(selection)] = True
+        elif not selection.strip():
+            raise self.fault("an empty selection")
         elif selection in self.by_name:
             found[self.draft.atoms(self.by_name[selection])] = True
         else:

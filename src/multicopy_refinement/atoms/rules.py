@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray
+from multicopy_refinement._typing import BoolArray, IntArray
 from multicopy_refinement.atoms.draft import DraftRestraint, DraftSet
 from multicopy_refinement.atoms.groups import OccupancyGroups, Why
 from multicopy_refinement.atoms.numbering import RESOLUTION, SAME_OCCUPANCY, number_residues
@@ -27,7 +27,7 @@ from multicopy_refinement.atoms.rule_models import (
     parse_rules,
 )
 from multicopy_refinement.atoms.rule_selection import RuleSelection
-from multicopy_refinement.atoms.values import EXACT, GroupingResult, normalise_sets, not_full
+from multicopy_refinement.atoms.values import EXACT, GroupingResult, not_full
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.notices import Notice, listed
 
@@ -62,7 +62,7 @@ class _Application(RuleSelection):
     def __init__(self, result: GroupingResult, rules: RuleSet) -> None:
         super().__init__(result.groups)
         self.notices = list(result.notices)
-        self.automatic_sets = set(range(len(self.draft.sets)))
+        self.automatic_sets = {i: list(one.members) for i, one in enumerate(self.draft.sets)}
         self.set_rules: dict[int, str] = {}
         self.fixed: dict[int, str] = {}
         self.released: dict[int, str] = {}
@@ -105,22 +105,26 @@ class _Application(RuleSelection):
 
     def _share(self, selections: list[BoolArray], name: str | None) -> None:
         atoms = np.logical_or.reduce(selections)
-        chosen = self.draft.touched(atoms)
+        chosen = [
+            g for g in self.draft.touched(atoms)
+            if self.draft.groups[g].rule is not Why.HYDROGEN_PAIR  # they follow their parents
+        ]  # fmt: skip
         letters: dict[bytes, list[int]] = {}
         for group in chosen:
             first = self.draft.atoms(group)[0]
             letters.setdefault(bytes(self.table.altloc[first]), []).append(group)
-        for group in chosen:
             if group in self.fixed and len(chosen) > 1:
                 raise self.fault(f"{self.name(group)}: contradicts the rule of {self.fixed[group]}")
+        if name is None and all(len(groups) == 1 for groups in letters.values()):
+            raise self.fault(f"{self.names(chosen)}: no two of them have the same altloc to share")
         before = self._values()
         self._share_sets(letters)
         for letter, groups in letters.items():
-            first = self.draft.join(groups, Why.SHARED, None)
+            released = any(g in self.released for g in groups)
+            first = self.draft.join(groups, Why.SHARED, self.where)
             one = self.draft.groups[first]
-            one.detail = self.where
             if one.set_number is None:
-                one.refined = bool(not_full(np.array([one.occupancy]))[0])
+                one.refined = released or self._partial(one.occupancy)
             if name is not None:
                 label = name if len(letters) == 1 or not letter else f"{name}:{letter.decode()}"
                 self._label(first, label)
@@ -130,14 +134,23 @@ class _Application(RuleSelection):
         """Make one set of those that the groups to be joined are in."""
         home = {g: letter for letter, groups in letters.items() for g in groups}
         numbers = [self.draft.groups[g].set_number for g in home]
+        self._check_kin(home)
         sets = list(dict.fromkeys(n for n in numbers if n is not None))
         if not sets:
             return
         kinds = {}
         for number in sets:
             one = self.draft.sets[number]
-            members = frozenset(home.get(m, m) for m in one.members)
-            kinds[number] = (members, one.total, one.complete, one.parent)
+            members = [home.get(m, m) for m in one.members]
+            if len(set(members)) < len(members):
+                raise self.fault(f"{self.names(one.members)}: members of one set cannot share")
+            parent = None if one.parent is None else self.draft.find(one.parent)
+            kinds[number] = (
+                frozenset(members),
+                one.total,
+                one.complete,
+                home.get(parent, parent) if parent is not None else None,
+            )
         first = sets[0]
         for group, in_set in zip(home, numbers, strict=True):
             if in_set is not None and kinds[in_set] != kinds[first]:
@@ -147,8 +160,7 @@ class _Application(RuleSelection):
                     "their sets have different members"
                 )
         for number in sets[1:]:
-            for member in list(self.draft.sets[number].members):
-                self.draft.leave_set(member)
+            self._dissolve(self.draft.sets[number])
         kept = self.draft.sets[first]
         for groups in letters.values():  # the first of each letter stays a member
             mine = [g for g in groups if g in kept.members]
@@ -160,33 +172,64 @@ class _Application(RuleSelection):
                 self.draft.groups[groups[0]].refined = True
         kept.members.sort()
 
+    def _check_kin(self, home: dict[int, bytes]) -> None:
+        """Refuse to join a group with one that is nested in it."""
+        for one in self.draft.sets:
+            if one.parent is None or self.draft.find(one.parent) not in home:
+                continue
+            parent = self.draft.find(one.parent)
+            for member in one.members:
+                if home.get(member) == home[parent]:
+                    raise self.fault(
+                        f"{self.name(member)} is nested in {self.name(parent)}: they cannot share"
+                    )
+
     def _separate(self, atoms: BoolArray) -> None:
         residue = number_residues(self.table)
+        pairs = np.array([g.rule is Why.HYDROGEN_PAIR for g in self.draft.groups])
+        atoms = atoms & ~pairs[self.draft.settled()]  # they follow the atom that they are bound to
+        if not atoms.any():
+            raise self.fault("H and D of one site cannot be separated")
         for number in np.unique(residue[atoms]).tolist():
             here = atoms & (residue == number)
-            letters = np.unique(self.table.altloc[here])
-            left: list[int | None] = []
-            made = []
-            for letter in letters:
-                part = here & (self.table.altloc == letter)
-                for group in self.draft.touched(part):
-                    mine = part & (self.draft.settled() == group)
-                    left.append(self.draft.groups[group].set_number)
-                    made.append(self._carve(mine, Why.SEPARATED, None))
-            altlocs = [
-                g for g in made if self.table.altloc[self.draft.atoms(g)[0]] != b""
-            ]  # fmt: skip
-            if len(altlocs) > 1:
-                whole = {n for n in left if n is not None}
-                total = self.draft.sets[whole.pop()].total if len(whole) == 1 else 1.0
-                self._add_set(DraftSet(altlocs, total, detail=self.where))
-            for group in made:
-                one = self.draft.groups[group]
-                one.detail = self.where
-                one.refined = one.set_number is not None or bool(
-                    not_full(np.array([one.occupancy]))[0]
-                )
-        self._mend_sets()
+            for letter in np.unique(self.table.altloc[here]):
+                if letter == b"":
+                    self._separate_blank(here & (self.table.altloc == b""))
+            self._separate_letters(here & (self.table.altloc != b""))
+
+    def _separate_blank(self, atoms: BoolArray) -> None:
+        """Take atoms without altloc out of their groups, apart as they were."""
+        for group in self.draft.touched(atoms):
+            mine = atoms & (self.draft.settled() == group)
+            released = group in self.released
+            made = self._carve(mine, Why.SEPARATED, None)
+            one = self.draft.groups[made]
+            one.detail = self.where
+            one.refined = released or self._partial(one.occupancy)
+
+    def _separate_letters(self, atoms: BoolArray) -> None:
+        """Make a group of each altloc of one residue, and a set like theirs if there are more."""
+        made: list[int] = []
+        owners: dict[int, DraftSet] = {}
+        for letter in np.unique(self.table.altloc[atoms]):
+            part = atoms & (self.table.altloc == letter)
+            for group in self.draft.touched(part):
+                number = self.draft.groups[group].set_number
+                if number is not None:
+                    owners[number] = self.draft.sets[number]
+            made.append(self._carve(part, Why.SEPARATED, None))
+        like = next(iter(owners.values())) if len(owners) == 1 else DraftSet([])
+        if len(made) > 1:
+            apart = DraftSet(made, like.total, like.complete, like.parent, detail=self.where)
+            self.automatic_sets[self.draft.add_set(apart)] = list(made)
+        for group in made:
+            one = self.draft.groups[group]
+            one.detail = self.where
+            one.refined = one.set_number is not None or self._partial(one.occupancy)
+
+    @staticmethod
+    def _partial(occupancy: float) -> bool:
+        return bool(not_full(np.array([occupancy]))[0])
 
     def _define(self, rule: GroupRule) -> None:
         atoms = np.logical_or.reduce([self.atoms(s) for s in rule.atoms])
@@ -204,8 +247,8 @@ class _Application(RuleSelection):
             self.draft.groups[group].occupancy = rule.value
         if rule.group:
             self._label(group, rule.group)
-        self._mend_sets()
-        self._notice_changed(before)
+        if rule.value is None:
+            self._notice_changed(before)
 
     def _label(self, group: int, name: str) -> None:
         other = self.by_name.get(name)
@@ -215,12 +258,22 @@ class _Application(RuleSelection):
         self.by_name[name] = group
 
     def _carve(self, atoms: BoolArray, rule: Why, label: str | None) -> int:
-        touched = self.draft.touched(atoms)
-        group = self.draft.carve(atoms, rule, label=label)
-        for old in touched:
-            if not (self.draft.index == old).any():
-                self.draft.leave_set(old)
-        return group
+        settled = self.draft.settled()
+        parents = {self.draft.find(o.parent) for o in self.draft.sets if o.parent is not None
+                   and o.members}  # fmt: skip
+        restrained = {self.draft.find(g) for r in self.draft.restraints for g in r.groups}
+        for group in self.draft.touched(atoms):
+            number = self.draft.groups[group].set_number
+            whole = bool(atoms[settled == group].all())
+            for held, why in (
+                (group in self.fixed, f"contradicts the rule of {self.fixed.get(group)}"),
+                (number in self.set_rules, f"in the set of {self.set_rules.get(number or 0)}"),
+                (group in parents and not whole, "other groups sum to it: it cannot be cut"),
+                (group in restrained and not whole, "it is restrained, and cannot be cut"),
+            ):
+                if held:
+                    raise self.fault(f"{self.name(group)}: {why}")
+        return self.draft.carve(atoms, rule, label=label)
 
     # ------------------------------------------------------------------ what is refined
 
@@ -268,8 +321,6 @@ class _Application(RuleSelection):
                     f"{self.names(owners)}"
                 )
             parent, total = owners[0], 0.0
-        if complete and total > len(groups):
-            raise self.fault(f"{len(groups)} groups cannot sum to {total}: {self.names(groups)}")
         for group in groups:
             number = self.draft.groups[group].set_number
             if number is not None and number not in self.automatic_sets:
@@ -282,11 +333,10 @@ class _Application(RuleSelection):
         self._add_set(one)
         for group in groups:
             self.draft.groups[group].refined = group not in self.fixed
-        self._mend_sets()
         try:
             self.draft.finished().sums.level  # noqa: B018 (raises where sets are nested in a ring)
-        except (ValueError, KeyError) as fault:
-            raise self.fault(f"{self.names(groups)}: {fault}") from None
+        except ValueError:
+            raise self.fault(f"{self.names(groups)}: they sum to themselves in a ring") from None
 
     def _add_set(self, one: DraftSet) -> None:
         self.set_rules[self.draft.add_set(one)] = self.where
@@ -313,21 +363,24 @@ class _Application(RuleSelection):
             self.draft.leave_set(member)
 
     def _mend_sets(self) -> None:
-        """Dissolve automatic sets that have lost all members but one."""
-        for number in sorted(self.automatic_sets):
+        """Dissolve automatic sets that have lost all members but one, and name what is unsummed."""
+        for number, start in self.automatic_sets.items():
             one = self.draft.sets[number]
             if len(one.members) == 1 and one.complete and one.parent is None:
-                member = one.members[0]
+                left = self.draft.groups[one.members[0]]
                 self._dissolve(one)
-                left = self.draft.groups[member]
-                left.refined = bool(not_full(np.array([left.occupancy]))[0])
-                name = self.name(member)
+                left.refined = self._partial(left.occupancy)
+            alone = list(dict.fromkeys(self.draft.find(g) for g in start))
+            if one.members or any(self.draft.groups[g].set_number is not None for g in alone):
+                continue
+            if len(alone) > 1 and any(self.draft.groups[g].refined for g in alone):
+                names = self.names(alone)
+                atoms = np.concatenate([self.draft.atoms(g) for g in alone])
                 self.notices.append(
                     Notice(
                         "set_dissolved",
-                        f"{self.where}: the other members of its set are elsewhere now, "
-                        f"so {name} is no longer part of a sum",
-                        self.table.labels(self.draft.atoms(member)),
+                        f"by the rules {names} are no longer part of a sum",
+                        self.table.labels(atoms),
                     )
                 )
 
@@ -352,31 +405,51 @@ class _Application(RuleSelection):
 
     def result(self) -> GroupingResult:
         """Return the groups, or say which rule makes a set impossible."""
+        self._mend_sets()
         groups = self._settled_members(self.draft.finished())
         self._check_sets(groups)
-        return normalise_sets(groups, self.notices)
+        return GroupingResult(groups, tuple(self.notices))
 
     def _settled_members(self, groups: OccupancyGroups) -> OccupancyGroups:
-        """Hold a member that is all that its set leaves free."""
-        for number, members in enumerate(groups.sums.members):
+        """Hold what fixed members leave no choice: the last of a set, or the parent of all."""
+        sums = groups.sums
+        for number in sums.outermost_first.tolist()[::-1]:
+            members, parent = sums.members[number], int(sums.parent[number])
             free = members[groups.refined[members]]
-            parent = int(groups.sums.parent[number])
-            if len(free) == 1 < len(members) and groups.sums.complete[number] and parent < 0:
-                held = float(groups.occupancy[members].sum() - groups.occupancy[free[0]])
-                value = groups.sums.totals[number] - held
-                if not -EXACT <= value <= 1 + EXACT:
-                    continue  # said by _check_sets
-                groups.refined[free[0]] = False
-                groups.occupancy[free[0]] = min(max(value, 0.0), 1.0)
-                self.notices.append(
-                    Notice(
-                        "held_by_set",
-                        f"{groups.names[free[0]]} is held at {value:.3f}: the other members of its "
-                        "set are fixed",
-                        self.table.labels(groups.members[free[0]]),
-                    )
-                )
+            held = members[~groups.refined[members]]
+            if len(held) == 0:
+                continue
+            total = float(groups.occupancy[held].sum())
+            if parent >= 0 and groups.refined[parent]:
+                if len(free) or not sums.complete[number]:
+                    raise self._impossible(
+                        groups, held, f"of the groups that sum to {groups.names[parent]} all or "
+                        "none can be fixed, or that group as well",
+                    )  # fmt: skip
+                self._hold(groups, parent, total - float(sums.totals[number]), "sum to it")
+            elif len(free) == 1 and sums.complete[number]:
+                value = sums.wanted(number, groups.occupancy) - total
+                self._hold(groups, int(free[0]), value, "set")
         return groups
+
+    def _hold(self, groups: OccupancyGroups, group: int, value: float, kin: str) -> None:
+        if not -EXACT <= value <= 1 + EXACT:
+            return  # said by _check_sets
+        groups.refined[group] = False
+        groups.occupancy[group] = min(max(value, 0.0), 1.0)
+        why = "the groups that sum to it" if kin == "sum to it" else "the other members of its set"
+        self.notices.append(
+            Notice(
+                "held_by_set",
+                f"{groups.names[group]} is held at {value:.3f}: {why} are fixed",
+                self.table.labels(groups.members[group]),
+            )
+        )
+
+    def _impossible(self, groups: OccupancyGroups, fixed: IntArray, message: str) -> RuleError:
+        who = sorted({str(groups.details.get(int(g), "")) for g in fixed} - {""})
+        names = listed([groups.names[g] for g in fixed], 12)
+        return RuleError(f"{'; '.join(who) or self.where}: {names}: {message}")
 
     def _check_sets(self, groups: OccupancyGroups) -> None:
         sums = groups.sums

@@ -72,12 +72,16 @@ def _structure(table: AtomTable) -> gemmi.Structure:
     return _STRUCTURES[table]
 
 
-def residue_cid(table: AtomTable, atom: int) -> str:
-    """Return the CID of an atom's residue, with its model where there are several."""
+def residue_cid(table: AtomTable, atom: int, *, named: bool = False) -> str:
+    """Return the CID of an atom's residue, with its model where there are several.
+
+    ``named`` adds the residue's name, for numbers that stand for several residues.
+    """
     model = str(table.model[atom]) if table.several_models else ""
     icode = table.icode[atom].decode()
     number = f"{table.resseq[atom]}.{icode}"
-    return f"/{model}/{table.chain[atom].decode()}/{number}"
+    name = f"({table.resname[atom].decode()})" if named else ""
+    return f"/{model}/{table.chain[atom].decode()}/{number}{name}"
 
 
 def cids_of(table: AtomTable, atoms: IntArray, everyone: dict[tuple[int, bytes], int],
@@ -91,13 +95,17 @@ def cids_of(table: AtomTable, atoms: IntArray, everyone: dict[tuple[int, bytes],
     residue
         Residue of each atom, ``[n_atoms]``.
     """
-    parts: dict[tuple[int, bytes], list[int]] = {}
+    parts: dict[tuple[int, bytes, bytes], list[int]] = {}
     for atom in atoms.tolist():
-        parts.setdefault((int(residue[atom]), table.altloc[atom]), []).append(atom)
+        key = (int(residue[atom]), table.altloc[atom], table.resname[atom])
+        parts.setdefault(key, []).append(atom)
     found = []
-    for key, members in parts.items():
-        base, letter = residue_cid(table, members[0]), key[1].decode()
-        if len(members) == everyone[key]:
+    for (number, altloc, resname), members in parts.items():
+        several = bool((table.resname[residue == number] != resname).any())
+        base = residue_cid(table, members[0], named=several)
+        letter = altloc.decode()
+        if len(members) == everyone[number, altloc]:
+            base = residue_cid(table, members[0])
             found.append(f"{base}/:{letter}")
         else:
             names = ",".join(dict.fromkeys(table.name[a].decode() for a in members))

@@ -12,7 +12,7 @@ from multicopy_refinement.atoms.connections import WATERS
 from multicopy_refinement.atoms.draft import Draft, DraftSet
 from multicopy_refinement.atoms.groups import OccupancyGroups
 from multicopy_refinement.atoms.numbering import SAME_OCCUPANCY
-from multicopy_refinement.atoms.values import GroupingResult, normalise_sets
+from multicopy_refinement.atoms.values import GroupingResult
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.notices import Notice, listed
 
@@ -24,14 +24,18 @@ CLOSE_WATERS = 1.5
 
 def multiplicities(xyz: FloatArray, cell: Cell, group: SpaceGroup) -> IntArray:
     """Return how many operations of the space group leave each site in place, ``[n]``."""
-    fractional = xyz @ cell.fractionalization.T
-    count = np.zeros(len(xyz), dtype=np.int64)
-    for rotation, translation in zip(group.rotations, group.translations, strict=True):
-        for centring in group.centrings:
-            image = fractional @ rotation.T + translation + centring
-            apart = image - fractional
-            apart -= np.rint(apart)
-            count += np.linalg.norm(apart @ cell.orthogonalization.T, axis=1) < ON_ELEMENT
+    place = xyz @ cell.fractionalization.T
+    for _ in range(4):  # to the mean of the near images: beside an axis only some are near at first
+        count = np.zeros(len(place), dtype=np.int64)
+        total = np.zeros_like(place)
+        for rotation, translation in zip(group.rotations, group.translations, strict=True):
+            for centring in group.centrings:
+                apart = place @ rotation.T + translation + centring - place
+                apart -= np.rint(apart)
+                near = np.linalg.norm(apart @ cell.orthogonalization.T, axis=1) < ON_ELEMENT
+                count += near
+                total[near] += apart[near]
+        place = place + total / np.maximum(count, 1)[:, None]
     return np.maximum(count, 1)
 
 
@@ -74,7 +78,7 @@ def limit_special_positions(
                 labels,
             )
         )
-    return normalise_sets(draft.finished(), notices)
+    return GroupingResult(draft.finished(), tuple(notices))
 
 
 def _limit(
@@ -93,7 +97,8 @@ def _limit(
         return
     owner = draft.sets[one.set_number]
     alike = all(highest.get(member) == most for member in owner.members)
-    if alike and owner.parent is None and owner.total > most:
+    by_rule = owner.detail is not None
+    if alike and not by_rule and owner.parent is None and owner.total > most:
         owner.total, owner.detail = most, detail
 
 

@@ -112,7 +112,7 @@ class SumConstraints:
     ) -> FloatArray:
         """Return occupancies that obey the sums to rounding, ratios of members kept.
 
-        Groups that are ``held`` keep theirs as long as another member of their set can give way.
+        Groups that are ``held`` keep theirs.
         Sets that are off by no more than ``tolerance`` stay as they are.
         """
         exact = occupancy.copy()
@@ -124,9 +124,11 @@ class SumConstraints:
             off = float(exact[members].sum()) - wanted
             if abs(off) <= tolerance or (off < 0 and not self.complete[number]):
                 continue
-            if held is not None and not held[members].all():
+            if held is not None:
                 wanted = max(wanted - float(exact[members[held[members]]].sum()), 0.0)
                 members = members[~held[members]]
+                if len(members) == 0:
+                    continue
             total = exact[members].sum()
             exact[members] = (
                 exact[members] * (wanted / total) if total > 0 else (wanted / len(members))
@@ -176,6 +178,15 @@ class SumConstraints:
             np.where(parent >= 0, place[np.maximum(parent, 0)], -1),
         )  # fmt: skip
 
-    def with_totals(self, totals: FloatArray) -> SumConstraints:
-        """Return the same sets with other totals."""
-        return replace(self, totals=totals)
+    def with_held_parents(self, refined: BoolArray, occupancy: FloatArray) -> SumConstraints:
+        """Return the same sets, with the occupancies of parents that are held in the totals."""
+        held = (
+            (self.parent >= 0) & ~refined[np.maximum(self.parent, 0)]
+            if len(self)
+            else (np.zeros(0, dtype=bool))
+        )
+        if not held.any():
+            return self
+        totals = self.totals.copy()
+        totals[held] += occupancy[self.parent[held]]
+        return replace(self, totals=totals, parent=np.where(held, -1, self.parent))

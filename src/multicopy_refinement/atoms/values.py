@@ -62,7 +62,11 @@ def not_full(occupancy: FloatArray) -> BoolArray:
 
 
 def normalise_sets(groups: OccupancyGroups, notices: list[Notice]) -> GroupingResult:
-    """Scale the refinable members of sets to their sum, ratios kept, and say where."""
+    """Scale the refinable members of sets to their sum, ratios kept, and say where.
+
+    A held group that others sum to is a number for them.
+    """
+    groups = replace(groups, sums=groups.sums.with_held_parents(groups.refined, groups.occupancy))
     off = np.flatnonzero(np.abs(groups.sums.excess(groups.occupancy)) > EXACT)
     if len(off) == 0:
         return GroupingResult(groups, tuple(notices))

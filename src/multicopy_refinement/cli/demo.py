@@ -25,7 +25,7 @@ def run_demo(out: Path, *, overwrite: bool) -> None:
     """Simulate data of the true model, refine the other one, and print both side by side."""
     check_directory(out, overwrite=overwrite)
     set_threads(None)
-    console = Console()
+    console = Console(emoji=False)
     with as_file(files("multicopy_refinement") / "demo") as source:
         truth = Model(dtype_float=torch.float64).load(source / "truth.pdb")
         with placed_together(out) as folder:

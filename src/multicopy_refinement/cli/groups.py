@@ -49,7 +49,7 @@ def run_groups(
         text = write_groups(result.groups, form, cell=source.cell, title=source.path.name)
     _deliver(text, output)
     for notice in result.notices:
-        Console(stderr=True).print(
+        Console(stderr=True, emoji=False).print(
             f"[yellow]Warning:[/] {escape(notice.message)}", highlight=False, soft_wrap=True
         )
 
@@ -99,10 +99,10 @@ def _deliver(text: str, output: Path | None) -> None:
 
 def _deliver_table(result: GroupingResult, output: Path | None) -> None:
     if output is None:
-        _print_table(Console(), result)
+        _print_table(Console(emoji=False), result)
         return
     with written_aside(output) as aside, aside.open("w", encoding="utf-8") as stream:
-        _print_table(Console(file=stream, width=160), result)
+        _print_table(Console(file=stream, width=160, emoji=False), result)
 
 
 def _print_table(console: Console, result: GroupingResult) -> None:

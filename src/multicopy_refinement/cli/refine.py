@@ -120,7 +120,7 @@ def run_refine(request: RefineRequest) -> Run:
         if request.report:
             write_report(folder)
     if not request.quiet:
-        print_summary(Console(), record, data, request.out)
+        print_summary(Console(emoji=False), record, data, request.out)
     return Run(record, solution, data)
 
 
@@ -270,7 +270,7 @@ class _Show:
 @contextmanager
 def _progress_bar(*, quiet: bool) -> Iterator[_Show]:
     """Show progress on standard error, and only on a terminal."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     if quiet or not console.is_terminal:
         yield _Show(None)
         return

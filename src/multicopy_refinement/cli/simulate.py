@@ -19,7 +19,7 @@ def run_simulate(model_path: Path, d_min: float, out: Path, seed: int, noise: fl
     model = Model(dtype_float=torch.float64).load(model_path)
     data = simulate(model, d_min, seed=seed, noise=noise)
     write_simulated(data, model, out)
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     for notice in model.notices:
         console.print(f"[yellow]Warning:[/] {notice.message}", highlight=False)
     console.print(

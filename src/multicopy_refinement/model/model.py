@@ -314,10 +314,9 @@ def group_model(
     result = automatic_groups(source.table, grouping)
     if rules is not None:
         result = apply_rules(result, rules)
-    result = normalise_sets(result.groups, list(result.notices))
-    if source.cell is None or source.spacegroup is None:
-        return result
-    return limit_special_positions(result, (source.cell, source.spacegroup))
+    if source.cell is not None and source.spacegroup is not None:
+        result = limit_special_positions(result, (source.cell, source.spacegroup))
+    return normalise_sets(result.groups, list(result.notices))
 
 
 def _positive_b(table: AtomTable) -> tuple[FloatArray, tuple[Notice, ...]]:

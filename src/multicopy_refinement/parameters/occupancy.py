@@ -324,8 +324,13 @@ class OccupancyTensor(MixedTensor):
             for number in torch.argsort(self._set_level, stable=True).tolist():
                 members = self._set_group[self._set_index == number]
                 wanted = float(self._wanted_of(values)[number])
-                if bool(self._set_complete[number]) or float(values[members].sum()) > wanted:
-                    values[members] = clamped_set(before[members], low, high, number, wanted)
+                free = members[self.refinable_mask[members]]
+                held = float(values[members].sum() - values[free].sum())
+                left = wanted - held
+                if len(free) and (
+                    bool(self._set_complete[number]) or float(values[free].sum()) > left
+                ):
+                    values[free] = clamped_set(before[free], low, high, number, left)
             clamped._store(values, self.refinable_mask)
         return clamped
 

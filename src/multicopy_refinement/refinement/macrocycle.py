@@ -221,7 +221,7 @@ class _Run:
             at_bound(self.sums, self.occupancy),
         )
         states = determined_states(self.groups, self.refined, self.occupancy, problem, found)
-        correlations = worst_correlations(found, self.refined, problem.set_index)
+        correlations = worst_correlations(found, self.refined, problem.sums)
         return results, states, correlations
 
     # ------------------------------------------------------------------ state

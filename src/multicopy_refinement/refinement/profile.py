@@ -35,6 +35,8 @@ def profile_likelihood(
     for i, value in enumerate(values):
         held = problem.holding(group, float(value))
         start = held.sums.restored(occupancy[others])
+        if np.abs(held.sums.excess(start)).max(initial=0.0) > 1e-6:
+            raise ValueError(f"group {group} cannot be held at {value:g}: its sums do not allow it")
         search = maximise(held, start)
         found[i] = search.point.objective
     return found

@@ -161,8 +161,12 @@ def evidence(
     def work(first: int, last: int) -> None:
         for group in range(first, last):
             members = _members(problem, group)
-            change = _without(problem, group, members, occupancy, information)
-            gains[group] = here - problem.value_at(f + problem.change(members, change, b_shift))
+            after = occupancy.copy()
+            after[members] += _without(problem, group, members, occupancy, information)
+            after = problem.sums.restored(after, tolerance=1e-9)  # what is nested follows
+            moved = np.flatnonzero(after != occupancy)
+            change = problem.change(moved, (after - occupancy)[moved], b_shift)
+            gains[group] = here - problem.value_at(f + change)
 
     in_threads(work, problem.n_groups)
     return gains

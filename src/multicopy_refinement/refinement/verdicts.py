@@ -6,6 +6,7 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.groups import OccupancyGroups
+from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.refinement.problem import OccupancyProblem
 from multicopy_refinement.refinement.solution import Correlations, Flag, GroupResults, State
@@ -86,21 +87,22 @@ def determined_states(
 
 
 def worst_correlations(
-    found: Uncertainty, refined: IntArray, set_index: IntArray, most: int = 12
+    found: Uncertainty, refined: IntArray, sums: SumConstraints, most: int = 12
 ) -> Correlations | None:
     """Return the correlations of the groups that depend most on others than their set's members.
 
-    The last member of a set is what the others leave: it is left out.
+    The last member of a complete set is what the others leave: it is left out.
     """
     su = np.sqrt(np.maximum(np.diag(found.covariance), 0.0))
-    last = [int(np.flatnonzero(set_index == s)[-1]) for s in np.unique(set_index[set_index >= 0])]
+    last = [int(sums.members[i][-1]) for i in np.flatnonzero(sums.complete) if len(sums.members[i])]
     wanted = np.isfinite(found.su) & (su > 0)
     wanted[last] = False
     known = np.flatnonzero(wanted)
     if len(known) < 2:
         return None
     matrix = found.covariance[np.ix_(known, known)] / np.outer(su[known], su[known])
-    mates = (set_index[known][:, None] == set_index[known]) & (set_index[known] >= 0)
+    set_index = sums.set_index[known]
+    mates = (set_index[:, None] == set_index) & (set_index >= 0)
     size = np.where(mates | np.eye(len(known), dtype=bool), 0.0, np.abs(matrix))
     chosen: list[int] = []
     for pair in np.argsort(-size, axis=None, kind="stable").tolist():

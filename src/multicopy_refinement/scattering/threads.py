@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
@@ -24,8 +25,8 @@ def in_threads(
     pool take part after part: what a thread that wakes late has not begun is done by another.
     """
     n_threads = max(1, min(torch.get_num_threads(), n, n if most is None else most))
-    if n_threads == 1:
-        work(0, n)
+    if n_threads == 1 or getattr(_here, "busy", False):
+        work(0, n)  # a thread of the pool that waited for the pool could wait for ever
         return
     if cost is None:
         edges = np.linspace(0, n, n_threads + 1).astype(int).tolist()
@@ -39,13 +40,24 @@ def in_threads(
         for first, last in parts:
             work(first, last)
 
-    others = [_pool(n_threads).submit(work_on) for _ in range(n_threads - 1)]
+    def work_in_pool() -> None:
+        _here.busy = True
+        try:
+            work_on()
+        finally:
+            _here.busy = False
+
+    others = [_pool(n_threads).submit(work_in_pool) for _ in range(n_threads - 1)]
     try:
         work_on()
     finally:
         wait(others)  # nobody writes any more when this returns or raises
     for other in others:
         other.result()
+
+
+#: Whether this thread is one of the pool's, at work.
+_here = threading.local()
 
 
 @lru_cache(maxsize=2)

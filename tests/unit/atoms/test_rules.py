@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from grouping_cases import described
-from helpers import residue_lines
+from helpers import atom_line, residue_lines
 from multicopy_refinement.atoms.groups import OccupancyGroups, Why
 from multicopy_refinement.errors import InputError, OccupancyError, RuleError
 
@@ -100,8 +100,8 @@ def test_separate_of_one_letter_dissolves_the_set_and_says_so(load_lines):
     model = load_lines(*model_lines(), sharing_rules=[{"separate": "//A/1/:A"}])
     assert [s[0] for s in sets(model.occupancy_groups)] == [[[4, 5], [6, 7]], [[8], [9]]]
     (notice,) = [n for n in model.notices if n.code == "set_dissolved"]
-    assert "A/1/VAL:B" in notice.message
-    assert notice.atoms == ("A/1/VAL/CB:B", "A/1/VAL/CG1:B")
+    assert "A/1/VAL:A, A/1/VAL:B are no longer part of a sum" in notice.message
+    assert len(notice.atoms) == 4
 
 
 def test_fix_holds_a_group_at_a_value(ruled):
@@ -235,14 +235,33 @@ def test_the_form_of_the_specification_and_selections_agree(ruled):
         ([{"fix": ["A/1/VAL:A", "A/1/VAL:B"], "value": 0.2}], r"must sum to 1, .* hold 0.4"),
         ([{"sum": ["A/4/HOH", "A/5/HOH"], "at_most": 1}, {"fix": "//A/4-5", "value": 0.7}],
          r"\[1\]: the set A/4/HOH, A/5/HOH must sum to at most 1, .* hold 1.4"),
-        ([{"sum": ["A/4/HOH", "A/5/HOH"], "equal": 2.5}], r"\[0\]: 2 groups cannot sum to 2.5: "
-                                                           r"A/4/HOH, A/5/HOH"),
+        ([{"sum": ["A/4/HOH", "A/5/HOH"], "equal": 2.5}], r"\[0\]: .*at most 1, not 2.5"),
+        ([{"sum": "A/4/HOH", "equal": True}], r"\[0\]: equal: "),
+        ([{"restrain": "A/4/HOH", "target": float("nan"), "sigma": 1.0}], r"\[0\]: target: "),
+        ([{"fix": ""}], r"\[0\]: an empty selection"),
+        ([{"share": ["A/1/VAL:A", "A/1/VAL:B"]}], r"\[0\]: .*no two of them have the same altloc"),
+        ([{"share": ["//A/4", "//A/5"]}, {"separate": "//A/4"}, {"fix": "//A/4"},
+          {"group": "x", "atoms": "//A/4"}], r"\[3\]: A/4/HOH.*: contradicts the rule of .*\[2\]"),
+        ([{"sum": ["A/4/HOH", "A/5/HOH"]}, {"separate": "//A/4"}],
+         r"\[1\]: A/4/HOH: in the set of sharing_rules\[0\]"),
+        ([{"sum": ["A/4/HOH", "A/5/HOH"]}, {"share": ["A/4/HOH", "A/5/HOH"]}],
+         r"\[1\]: .*members of one set cannot share"),
+        ([{"restrain": "A/1/VAL:A", "target": 0.5, "sigma": 0.1}, {"separate": "//A/1/CB"}],
+         r"\[1\]: A/1/VAL:A: it is restrained, and cannot be cut"),
+        ([{"sum": "A/4/HOH", "equal": "A/1/VAL:A"}, {"separate": "//A/1/CB"}],
+         r"\[1\]: A/1/VAL:A: other groups sum to it: it cannot be cut"),
+        ([{"sum": "A/4/HOH", "equal": "A/5/HOH"}, {"share": ["A/4/HOH", "A/5/HOH"]}],
+         r"\[1\]: A/4/HOH is nested in A/5/HOH"),
+        ([{"sum": ["A/4/HOH", "A/3/LIG:C"], "equal": "A/5/HOH"}, {"fix": "A/4/HOH"}],
+         r"\[1\]: A/4/HOH: of the groups that sum to A/5/HOH all or none can be fixed"),
+        ([{"sum": "A/4/HOH", "at_most": "A/5/HOH"}, {"fix": "A/4/HOH", "value": 0.95}],
+         r"\[1\]: A/4/HOH: of the groups that sum to A/5/HOH all or none"),
         ([{"sum": ["A/4/HOH", "A/5/HOH"]}, {"sum": ["A/5/HOH", "A/3/LIG:C"]}],
          r"\[1\]: A/5/HOH: in the set of sharing_rules\[0\] already"),
         ([{"sum": ["A/4/HOH"], "equal": "A/4/HOH"}], r"\[0\]: .*one group that is no member"),
         ([{"sum": ["A/4/HOH"], "equal": "//A/1"}], r"\[0\]: .*one group that is no member"),
         ([{"sum": ["A/4/HOH"], "equal": "A/5/HOH"}, {"sum": ["A/5/HOH"], "equal": "A/4/HOH"}],
-         r"\[1\]: A/5/HOH: set \d is nested in itself"),
+         r"\[1\]: A/5/HOH: they sum to themselves in a ring"),
         ([{"similar": ["//A/1", "//A/2"], "sigma": 0.1}], r"\[0\]: needs two groups, not 4"),
         ([{"group": "a", "atoms": "//A/1/CB"}, {"group": "b", "atoms": "//A/1/CB:A"}],
          r"\[1\]: A/1/VAL/CB:A: in the group of sharing_rules\[0\] already"),
@@ -253,7 +272,7 @@ def test_the_form_of_the_specification_and_selections_agree(ruled):
         ([{"restrain": "A/4/HOH", "target": 0.5, "sigma": 0}], r"\[0\]: sigma: .*greater than 0"),
         ([{"fix": "A/4/HOH", "value": 1.5}], r"\[0\]: value: .*less than or equal to 1"),
         ([{"fix": []}], r"\[0\]: fix: .*at least 1 item"),
-        ([{"fix": "A/4/HOH", "vlaue": 0.5}], r"\[0\]: vlaue: Extra inputs"),
+        ([{"fix": "A/4/HOH", "vlaue": 0.5}], r"\[0\]: vlaue: not known in this kind of rule"),
         ([{"sum": "A/4/HOH", "equal": 1, "at_most": 1}], r"\[0\]: .*equal or at_most, not both"),
         ([{"sum": "A/4/HOH", "at_most": 1, "sigma": 0.1}], r"\[0\]: .*equal, not at_most"),
         ([{"fix": "A/4/HOH", "refine": "A/5/HOH"}], r"\[0\]: a rule has one of"),
@@ -303,3 +322,87 @@ def test_residues_with_a_blank_part_share_that_as_well(load_lines):
     assert [m.tolist() for m in found.members] == [[0, 3], [1, 4], [2, 5]]
     assert found.refined.tolist() == [False, True, True]
     assert found.occupancy.tolist() == pytest.approx([1.0, 0.7, 0.3])
+
+
+# ---------------------------------------------------------------------- rules one after another
+
+
+def test_names_restraints_and_nested_sets_follow_atoms_that_move(ruled):
+    groups = ruled(
+        {"restrain": "A/1/VAL:A", "target": 0.6, "sigma": 0.1},
+        {"sum": ["A/3/LIG:C", "A/3/LIG:D"], "equal": "A/1/VAL:B"},
+        {"share": ["//A/1", "//A/2"]},
+        {"separate": "//A/6/CB"},
+        {"restrain": "A/2/VAL:B", "target": 0.4, "sigma": 0.1},
+    )
+    a, b = group(groups, 0, 1, 4, 5), group(groups, 2, 3, 6, 7)
+    assert [r.groups for r in groups.restraints] == [(a,), (b,)]
+    assert sets(groups)[-1] == ([[8], [9]], 0.0, True, [2, 3, 6, 7])
+
+
+def test_a_group_that_is_separated_as_a_whole_keeps_its_restraint(ruled):
+    groups = ruled({"restrain": "A/1/VAL:A", "target": 0.6, "sigma": 0.1}, {"separate": "//A/1"})
+    assert groups.restraints[0].groups == (group(groups, 0, 1),)
+    assert sets(groups)[0] == ([[0, 1], [2, 3]], 1.0, True, None)
+
+
+def test_separate_counts_a_letter_once(ruled):
+    groups = ruled({"separate": "//A/1/CG1"}, {"separate": "//A/1"})
+    assert sets(groups)[0] == ([[0, 1], [2, 3]], 1.0, True, None)
+    assert groups.occupancy[[group(groups, 0, 1), group(groups, 2, 3)]].tolist() == pytest.approx(
+        [0.6, 0.4]
+    )
+
+
+def test_a_fixed_member_of_a_nested_set_decides_the_parent(load_lines):
+    rules = [
+        {"sum": ["A/3/LIG:C", "A/3/LIG:D"], "equal": "A/1/VAL:B"},
+        {"fix": ["A/3/LIG:C", "A/3/LIG:D"], "value": 0.25},
+    ]
+    model = load_lines(*model_lines(), sharing_rules=rules)
+    assert model.occupancy()[[8, 9]].tolist() == pytest.approx([0.25, 0.25])
+    assert model.occupancy()[[2, 3]].tolist() == pytest.approx([0.5, 0.5])
+    assert model.occupancy()[[0, 1]].tolist() == pytest.approx([0.5, 0.5])
+    assert model.occupancy_groups.refined[:4].tolist() == [False, False, True, True]
+
+
+def hydrogen_lines(number: int, occupancy: float) -> list[str]:
+    """Return a serine whose HG is exchanged by 40%: three atoms, H and D."""
+    places = [("CA", "C", 0.0), ("CB", "C", 1.5), ("OG", "O", 2.9)]
+    lines = [
+        atom_line(name, "SER", number, occupancy, element=element, xyz=(x, 9.0 * number, 0.0))
+        for name, element, x in places
+    ]
+    at = (3.8, 9.0 * number, 0.0)
+    return [
+        *lines,
+        atom_line("HG", "SER", number, 0.6 * occupancy, element="H", xyz=at),
+        atom_line("DG", "SER", number, 0.4 * occupancy, element="D", xyz=at),
+    ]
+
+
+@pytest.mark.parametrize("occupancy", [1.0, 0.8])
+def test_pairs_of_shared_residues_follow_their_parents(load_lines, occupancy):
+    lines = [hydrogen_lines(1, occupancy), hydrogen_lines(2, occupancy)]
+    model = load_lines(*lines, sharing_rules=[{"residues": [(1, "A"), (2, "A")], "share": True}])
+    groups = model.occupancy_groups
+    assert [m.tolist() for m in groups.members] == [[0, 1, 2, 5, 6, 7], [3], [4], [8], [9]]
+    expected = [occupancy, 0.6 * occupancy, 0.4 * occupancy] + [0.6 * occupancy, 0.4 * occupancy]
+    assert groups.occupancy.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("rule", "parent", "refined"),
+    [({"fix": "A/1/SER", "value": 0.5}, 0.5, False), ({"refine": "A/1/SER"}, 1.0, True)],
+)
+def test_pairs_follow_what_rules_make_of_their_parent(load_lines, rule, parent, refined):
+    groups = load_lines(hydrogen_lines(1, 1.0), sharing_rules=[rule]).occupancy_groups
+    assert groups.occupancy.tolist() == pytest.approx([parent, 0.6 * parent, 0.4 * parent])
+    assert (groups.sets[0].parent == 0) is refined
+
+
+def test_pairs_cannot_be_separated(load_lines):
+    with pytest.raises(RuleError, match="H and D of one site cannot be separated"):
+        load_lines(hydrogen_lines(1, 0.8), sharing_rules=[{"separate": [[3, 4]]}])
+    groups = load_lines(hydrogen_lines(1, 0.8), sharing_rules=[{"separate": "//A/1"}])
+    assert groups.occupancy_groups.sets[0].parent == 0

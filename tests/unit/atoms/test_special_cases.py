@@ -87,6 +87,14 @@ ATOM      4  DG BSER A   1       0.900   0.100   0.000  0.40 15.00           D
         ],
     ),
     case(
+        "D with a name of H has no partner",
+        """
+ATOM      1  N   ASN A   1       0.000   0.000   0.000  1.00 15.00           N
+ATOM      2  HN  ASN A   1       1.000   0.000   0.000  1.00 15.00           D
+""",
+        [("A/1/ASN", [0, 1], 1.0, False, None)],
+    ),
+    case(
         "H and D that are not at one place are hydrogens like others",
         """
 ATOM      1  C   ALA A   1       0.000   0.000   0.000  1.00 15.00           C
@@ -203,8 +211,13 @@ def test_special_cases(lines, groups, notices, options, load_lines):
     assert [notice.code for notice in model.notices] == notices
 
 
+def lines_of(name: str) -> list[str]:
+    (found,) = [c.values[0] for c in CASES if c.id == name]
+    return found
+
+
 def test_a_pair_follows_its_parent_in_torch(load_lines):
-    model = load_lines(CASES[2].values[0])
+    model = load_lines(lines_of("a pair without altlocs sums to a partial parent"))
     groups = model.occupancy_groups
     assert groups.sets[0].parent == 0
     assert "sums to A/1/DOD" in groups.why(1)
@@ -216,13 +229,27 @@ def test_a_pair_follows_its_parent_in_torch(load_lines):
 
 def test_close_waters_sum_to_at_most_1(load_lines):
     options = GroupingOptions(link_close_waters=True)
-    (one,) = load_lines(CASES[9].values[0], grouping=options).occupancy_groups.sets
+    (one,) = load_lines(
+        lines_of("linked, three in a row sum to at most 1 otherwise"), grouping=options
+    ).occupancy_groups.sets
     assert (one.total, one.complete) == (1.0, False)
-    (one,) = load_lines(CASES[8].values[0], grouping=options).occupancy_groups.sets
+    (one,) = load_lines(
+        lines_of("linked, they sum to 1 where the file's values do"), grouping=options
+    ).occupancy_groups.sets
     assert (one.total, one.complete) == (1.0, True)
 
 
 # ---------------------------------------------------------------------- special positions
+
+
+@pytest.mark.parametrize("group", ["P 4 2 2", "P 6 2 2"])
+def test_multiplicities_beside_an_axis_are_those_on_it(group):
+    """An atom is where its refinement left it, not exactly on the axis."""
+    cell = Cell(40, 40, 50, 90, 90, 90 if "4" in group else 120)
+    for angle in np.linspace(0.1, 6.0, 7):
+        beside = 0.18 * np.array([np.cos(angle), np.sin(angle), 0]) + np.array([0, 0, 9.0])
+        expected = 4 if "4" in group else 6
+        assert multiplicities(beside[None], cell, SpaceGroup(group)).tolist() == [expected]
 
 
 def test_multiplicities_are_those_of_the_sites():

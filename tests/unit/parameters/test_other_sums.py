@@ -142,6 +142,15 @@ def test_clamp_and_move_inside_obey_the_sums():
     assert float(values[4] + values[5]) == pytest.approx(0.686, abs=1e-6)
 
 
+def test_clamp_leaves_held_members_that_are_within():
+    one = SumConstraints.complete_sets(np.array([0, 0, 0]))
+    q = OccupancyTensor(
+        torch.tensor([0.5, 0.45, 0.05], dtype=torch.float64), torch.tensor([False, True, True]),
+        altloc_groups=members_from_sums(one),
+    )  # fmt: skip
+    assert q.clamp(0.1, 1.0)().tolist() == pytest.approx([0.5, 0.4, 0.1])
+
+
 def test_copies_and_state_keep_the_sums():
     q = tensor()
     with torch.no_grad():

@@ -98,6 +98,31 @@ def test_nested_states_sum_to_their_parent(problem, monkeypatch):
     assert gains[5] > gains[7] > 0  # without the parent its members go, too
 
 
+def test_evidence_takes_what_is_nested_along(problem):
+    """Without one member of a complete set, those nested in the other follow it."""
+    plain, _ = problem
+    n = plain.n_groups
+    index = np.full(n, -1)
+    index[[5, 6]], index[[7, 8]] = 0, 1
+    sums = SumConstraints(index, np.array([1.0, 0.0]), np.ones(2, dtype=bool), np.array([-1, 5]))
+    nested = replace(plain, sums=sums)
+    found = gauss_newton.maximise(nested, sums.restored(np.full(n, 0.5))).point.occupancy
+    seen = []
+    original = type(plain).change
+
+    def watched(self, members, occupancy, b_shift=None):
+        after = found.copy()
+        after[members] += occupancy
+        seen.append(np.abs(sums.excess(after)).max())
+        return original(self, members, occupancy, b_shift)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(plain), "change", watched)
+        evidence(nested, found, None, uncertainty(nested, found).information)
+    assert len(seen) == n
+    assert sorted(seen)[n - 3] < 1e-9  # all but the members of the nested set themselves
+
+
 def test_restored_keeps_ratios_and_order_of_nesting():
     index = np.array([0, 0, 1, 1, -1])
     sums = SumConstraints(index, np.array([1.0, 0.0]), np.array([True, True]), np.array([-1, 1]))

@@ -37,6 +37,22 @@ def test_parts_have_like_costs(threads):
     assert max(parts) <= 100 / threads + 1
 
 
+def test_nested_calls_do_not_wait_for_each_other(threads):
+    """Parts that share out work again, from several threads at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    done = []
+
+    def outer(first, last):
+        in_threads(lambda i, j: done.append(j - i), 50)
+
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(in_threads, outer, 8) for _ in range(4)]
+        for one in waiting:
+            one.result(timeout=20)
+    assert sum(done) % 50 == 0
+
+
 def test_no_more_parts_than_asked_for(threads):
     for most in (0, 1, 2, 100):
         parts = []

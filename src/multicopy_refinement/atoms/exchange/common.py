@@ -27,6 +27,8 @@ class Piece:
         Whether the residue has no other altloc.
     shares_names
         Whether atoms of another altloc of the residue have some of the names.
+    several_names
+        Whether the number stands for residues of several names.
     """
 
     model: int
@@ -39,6 +41,7 @@ class Piece:
     all_names: tuple[str, ...]
     alone: bool
     shares_names: bool
+    several_names: bool
 
     @property
     def seqid(self) -> str:
@@ -92,6 +95,7 @@ class Pieces:
                 table.icode[first].decode(), resname.decode(), altloc.decode(),
                 () if every else names, names, len(self.letters[number, b""]) == 1,
                 any(len(self.letters[number, n.encode()]) > 1 for n in names),
+                bool((table.resname[self.residue == number] != resname).any()),
             )  # fmt: skip
 
 

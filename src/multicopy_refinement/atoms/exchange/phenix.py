@@ -20,6 +20,7 @@ from multicopy_refinement.atoms.exchange.common import (
     set_in_words,
 )
 from multicopy_refinement.atoms.groups import OccupancyGroups
+from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.atoms.rule_models import (
     FixRule,
     GroupRule,
@@ -42,7 +43,7 @@ class _Entry:
     name: str
     value: str
     line: int
-    owner: str
+    owners: tuple[str, ...]
 
 
 def read(text: str, table: AtomTable, source: str) -> RuleSet:
@@ -55,30 +56,53 @@ def read(text: str, table: AtomTable, source: str) -> RuleSet:
     rules: list[PlacedRule] = []
     remarks: list[str] = []
     taken = np.zeros(len(table), dtype=bool)
-    held: list[PlacedRule] = []
+    held = np.zeros(len(table), dtype=bool)
+    held_where = source
     constrained: dict[tuple[int, ...], list[tuple[_Entry, BoolArray]]] = {}
     for entry in _entries(text, source):
         where = f"{source}, line {entry.line}"
+        known = {"selection", "individual", "remove_selection"}
+        if not {"occupancies", "constrained_group"} & set(entry.owners):
+            continue  # parameters of something else
         if entry.value.lower() in {"none", "auto", ""}:
             continue
-        if entry.name == "selection" and entry.owner == "constrained_group":
-            atoms = select(table, entry.value, where)
+        if entry.name not in known:
+            remarks.append(f"{where}: {entry.name} is not taken over")
+            continue
+        atoms = select(table, entry.value, where)
+        if entry.name == "selection" and entry.owners[-1] == "constrained_group":
             constrained.setdefault(entry.scope, []).append((entry, atoms))
         elif entry.name == "individual":
-            atoms = select(table, entry.value, where)
-            taken |= atoms
             rules += [
-                PlacedRule(GroupRule(atoms=((a,),)), where) for a in np.flatnonzero(atoms).tolist()
+                PlacedRule(GroupRule(atoms=((a,),)), where)
+                for a in np.flatnonzero(atoms & ~taken).tolist()
             ]
+            taken |= atoms
         elif entry.name == "remove_selection":
-            atoms = select(table, entry.value, where)
-            held.append(PlacedRule(FixRule(fix=(places_of(atoms),)), where))
-        elif entry.owner in {"occupancies", "constrained_group"}:
-            remarks.append(f"{where}: {entry.name} is not taken over")
+            held |= atoms
+            held_where = where
     pieces = _apart(list(constrained.values()), table, source, remarks, taken)
     for group in pieces:
         rules += _group_rules(group, source)
-    return RuleSet((*rules, *held), True, tuple(remarks))
+    if held.any():
+        rules += _held_rules(table, held & ~taken, held_where)
+    return RuleSet(tuple(rules), True, tuple(remarks))
+
+
+def _held_rules(table: AtomTable, held: BoolArray, where: str) -> list[PlacedRule]:
+    """Return rules that hold atoms at what they have, residue by residue and value by value."""
+    rules = []
+    residue = number_residues(table)
+    keys: dict[tuple[int, bytes, float], list[int]] = {}
+    for atom in np.flatnonzero(held).tolist():
+        key = (int(residue[atom]), table.altloc[atom], float(table.occupancy[atom]))
+        keys.setdefault(key, []).append(atom)
+    for (_, _, occupancy), atoms in keys.items():
+        places = (tuple(atoms),)
+        value = min(max(occupancy, 0.0), 1.0)
+        rules.append(PlacedRule(GroupRule(atoms=places, value=value), where))
+        rules.append(PlacedRule(FixRule(fix=places), where))
+    return rules
 
 
 def _apart(
@@ -115,43 +139,64 @@ def _group_rules(group: list[tuple[_Entry, BoolArray]], source: str) -> list[Pla
 
 
 def _entries(text: str, source: str) -> list[_Entry]:
-    """Return all assignments, with the scopes that they are in."""
+    """Return all assignments, with the scopes that they are in.
+
+    The syntax is that of phenix' parameter files: ``name = value`` up to the end of the line or a
+    semicolon, ``scope { ... }``, dotted names for scopes in scopes, ! before what is switched off.
+    """
     entries: list[_Entry] = []
-    scopes: list[tuple[str, int]] = []
+    scopes: list[tuple[str, int, int]] = []
     count = 0
     for number, line in _logical_lines(text):
         rest = line.strip()
         while rest:
-            opening = re.match(r"([\w.]*)\s*\{", rest)
+            opening = re.match(r"(!?[\w.]*)\s*\{", rest)
+            assignment = re.match(r"(!?[\w.]+)\s*=\s*", rest)
             if opening:
                 count += 1
-                scopes.append((opening[1].rpartition(".")[2], count))
+                scopes.append((opening[1], count, number))
                 rest = rest[opening.end() :].strip()
-            elif rest.startswith("}"):
+            elif rest[0] == "}":
                 if not scopes:
                     raise RuleError(f"{source}, line {number}: a closing brace too many")
                 scopes.pop()
                 rest = rest[1:].strip()
-            else:
-                assignment = re.match(r"([\w.]+)\s*=\s*(.*)", rest)
-                if not assignment:
-                    raise RuleError(f"{source}, line {number}: {rest!r} is not name = value")
-                value = assignment[2]
-                closing = value.count("}") if '"' not in value else 0
-                if closing:
-                    value, _, tail = value.partition("}")
-                    rest = "}" + tail
-                else:
-                    rest = ""
-                entries.append(
-                    _Entry(
-                        tuple(i for _, i in scopes), assignment[1].rpartition(".")[2],
-                        value.strip(), number, scopes[-1][0] if scopes else "",
+            elif rest[0] == ";":
+                rest = rest[1:].strip()
+            elif assignment:
+                value, rest = _value(rest[assignment.end() :])
+                path = ".".join([*(name for name, _, _ in scopes), assignment[1]])
+                if "!" not in path:
+                    *owners, name = path.split(".")
+                    entries.append(
+                        _Entry(tuple(i for _, i, _ in scopes), name, value, number, tuple(owners))
                     )
-                )  # fmt: skip
+            else:
+                raise RuleError(f"{source}, line {number}: {rest!r} is not name = value")
     if scopes:
-        raise RuleError(f"{source}: {len(scopes)} scopes are not closed with a brace")
+        name, _, number = scopes[-1]
+        raise RuleError(f"{source}, line {number}: the scope {name!r} is not closed with a brace")
     return entries
+
+
+def _value(text: str) -> tuple[str, str]:
+    """Return the value at the beginning of a text, quotes around the whole taken off, and the rest.
+
+    It ends at a brace or semicolon outside of quotes.
+    """
+    quote, end = "", len(text)
+    for i, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in "};":
+            end = i
+            break
+    value = text[:end].strip()
+    if len(value) > 1 and value[0] == value[-1] == '"' and '"' not in value[1:-1]:
+        value = value[1:-1].strip()
+    return value, text[end:].strip()
 
 
 def _logical_lines(text: str) -> list[tuple[int, str]]:
@@ -256,7 +301,10 @@ class _Parser:
         if word == "model":
             return np.asarray(table.model == self._integer(self._next()))
         if word in {"resseq", "resid", "resi"}:
-            return self._residues(self._next().strip("'\"").strip())
+            first = self._next().strip("'\"").strip()
+            if self._accept("through"):
+                first = f"{first}:{self._next().strip()}"
+            return self._residues(first)
         raise RuleError(f"{self.where}: {word!r} is not a word that is known in selections")
 
     def _residues(self, text: str) -> BoolArray:
@@ -345,6 +393,8 @@ def _selection(
 def _words(piece: Piece, *, several: bool) -> str:
     words = [f"model {piece.model}"] if several else []
     words += [f"chain '{piece.chain}'", f"resseq {piece.number}", f"icode '{piece.icode or ' '}'"]
+    if piece.several_names:
+        words.append(f"resname '{piece.resname}'")
     words.append(f"altid '{piece.altloc or ' '}'")
     if piece.names:
         names = [f"name '{name}'" for name in piece.names]

@@ -173,13 +173,18 @@ def write(groups: OccupancyGroups, title: str = "") -> str:
     lost: list[str] = []
     sums: list[str] = []
     ids: dict[int, int] = {}
-    if groups.table.several_models:
-        lost.append("! not expressed: which MODEL a residue belongs to")
     members = [g for one in listed_sets(groups) for g in one.groups if groups.refined[g]]
     for g in [*members, *lone_groups(groups)]:
         words = [_words(piece, pieces, groups) for piece in pieces.cut(groups.members[g])]
-        if any(w is None for w in words):
-            lost.append(f"! not expressed: {groups.names[g]}, whose atoms share names with altlocs")
+        why = ""
+        if groups.table.several_models:
+            why = "one of several MODELs"
+        elif (groups.table.chain[groups.members[g]] == b"").any():
+            why = "in a chain without a name"
+        elif any(w is None for w in words):
+            why = "whose atoms share names with altlocs"
+        if why:
+            lost.append(f"! not expressed: {groups.names[g]}, {why}")
             continue
         ids[g] = len(ids) + 1
         lines.append(f"! {groups.names[g]}")

@@ -57,6 +57,7 @@ class _Instructions:
     sums: list[tuple[int, list[float]]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
+    free: list[tuple[int, float, int]] = field(default_factory=list)
 
 
 def read(text: str, table: AtomTable, source: str) -> RuleSet:
@@ -81,15 +82,29 @@ def read(text: str, table: AtomTable, source: str) -> RuleSet:
         places = tuple(atoms)
         rules.append(PlacedRule(GroupRule(atoms=(places,), value=value), where))
         by_variable.setdefault(number, {}).setdefault(complement, []).append(places)
+    parts = {number: {key[2] for key in found.groups if key[0] == number}
+             for number in by_variable}  # fmt: skip
     for number, sides in by_variable.items():
+        if len(parts[number]) > 1:
+            raise RuleError(
+                f"{source}: free variable {number} has several multipliers "
+                f"({', '.join(f'{p:g}' for p in sorted(parts[number]))}), which groups cannot have"
+            )
+        total = parts[number].copy().pop()
         where = f"{source}, free variable {number}"
         if sides.keys() == {True, False}:
             members = tuple(side[0] for _, side in sorted(sides.items()))
-            rules.append(PlacedRule(SumRule(sum=members), where))
+            rules.append(PlacedRule(SumRule(sum=members, equal=float(total)), where))
         else:
             (lone,) = sides.values()
             rules += [PlacedRule(RefineRule(refine=(places,)), where) for places in lone]
     rules += _sum_rules(found, by_variable, source)
+    for atom, value, line in found.free:
+        where = f"{source}, line {line}"
+        if not 0 <= value <= 1:
+            raise RuleError(f"{where}: {table.label(atom)} would have occupancy {value:g}")
+        rules.append(PlacedRule(GroupRule(atoms=((atom,),), value=value), where))
+        rules.append(PlacedRule(RefineRule(refine=((atom,),)), where))
     for value, atoms in found.fixed.items():
         rules.append(PlacedRule(GroupRule(atoms=(tuple(atoms),), value=value), source))
         rules.append(PlacedRule(FixRule(fix=(tuple(atoms),), value=value), source))
@@ -106,6 +121,8 @@ def _sum_rules(
     rules = []
     for line, numbers in found.sums:
         where = f"{source}, line {line}"
+        if len(numbers) < 4:
+            raise RuleError(f"{where}: SUMP needs a target, a sigma, weights and free variables")
         target, sigma, *terms = numbers
         weights, variables = terms[0::2], [round(m) for m in terms[1::2]]
         if len(weights) != len(variables):
@@ -167,7 +184,10 @@ def _take_atom(
     multiplier = abs(sof) - 10 * number
     atom = int(atoms[0])
     found.used.add(atom)
-    if number <= 1:
+    if number == 0:  # a parameter of its own
+        found.free.append((atom, multiplier, line))
+        return
+    if number == 1:
         if abs(multiplier - 1) > 1e-6:
             found.fixed.setdefault(round(multiplier, 6), []).append(atom)
         return

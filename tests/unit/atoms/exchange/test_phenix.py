@@ -73,9 +73,39 @@ def test_scopes_may_be_nested_or_dotted_and_on_one_line(source):
         "refinement { refine { occupancies { constrained_group { selection = chain W } } } }",
         "refine.occupancies.constrained_group { selection = chain W }",
         "occupancies {\n constrained_group {\n selection = chain W # both waters\n }\n}",
+        "refinement.refine.occupancies.constrained_group.selection = chain W",
+        'occupancies { constrained_group { selection = "chain W" } }',
+        "occupancies { constrained_group { selection = chain W; } ; }",
+        'x { space_group = "P 21 { 21" } occupancies { constrained_group { selection = chain W } }',
     ):
         groups = ruled(source, text).groups
         assert [5, 6] in [m.tolist() for m in groups.members]
+
+
+def test_what_is_meant_for_other_parameters_is_left_alone(source):
+    text = """
+refinement.refine {
+  sites { individual = chain W }
+  adp { individual { isotropic = chain W } }
+  !occupancies { constrained_group { selection = chain W } }
+  occupancies { individual = None; remove_selection = Auto }
+}
+"""
+    result = ruled(source, text)
+    assert [m.tolist() for m in result.groups.members] == [
+        m.tolist() for m in group_model(source).groups.members
+    ]
+    assert not [n for n in result.notices if n.code == "rules"]
+
+
+def test_what_is_removed_twice_is_held_once(source):
+    text = """occupancies {
+  remove_selection = chain W
+  remove_selection = water or (chain A and name CB and altid A)
+}"""
+    groups = ruled(source, text).groups
+    held = {tuple(m.tolist()) for m, r in zip(groups.members, groups.refined, strict=True) if not r}
+    assert {(5,), (6,), (0,)} <= held
 
 
 def test_one_selection_alone_is_free(source):
@@ -118,6 +148,7 @@ SELECTIONS = [
     ("not (chain A or chain W)", [4, 7]),
     ("resseq 2:40 and not water", [0, 1, 2, 3, 8]),
     ("resseq :2 and chain W", [5, 6]),
+    ("resid 2 through 40 and not water", [0, 1, 2, 3, 8]),
     ("resseq 10: and altid ' '", [8]),
     ("resid 10A", [8]),
     ("resseq 10 and icode A", [8]),
@@ -141,7 +172,10 @@ def test_selections(source, expression, atoms):
         ("occupancies { constrained_group { selection = (chain A } }", "parenthesis"),
         ("occupancies { constrained_group { selection = chain A chain B } }", "'chain' is not exp"),
         ("occupancies { constrained_group { selection = chain } }", "ends too early"),
-        ("occupancies {\n constrained_group {", "2 scopes are not closed"),
+        (
+            "occupancies {\n constrained_group {",
+            "line 2: the scope 'constrained_group' is not closed",
+        ),
         ("occupancies {\n}\n}", "line 3: a closing brace too many"),
         ("occupancies {\n constrained_group\n}", "line 2: 'constrained_group' is not name = val"),
         ("occupancies { constrained_group { selection = resseq x } }", "'x' is not a residue num"),

@@ -146,6 +146,20 @@ def test_what_refmac_cannot_express_is_named(source):
     assert "! not expressed: A/10A/VAL:A + -1 B/20/VAL:A = 0 with sigma 0.05\n" in text
 
 
+def test_chains_without_a_name_and_models_are_named(tmp_path):
+    lines = [atom_line("O", "HOH", 1, 0.5, chain=" ")]
+    source = read_structure(write_text(tmp_path / "b.pdb", pdb_text(lines)))
+    text = write_groups(group_model(source).groups, ExchangeFormat.REFMAC)
+    assert "! not expressed: /1/HOH, in a chain without a name\n" in text
+    assert "group id" not in text
+    part = residue_lines("HOH", 1, ["O"], [("", 0.5)])
+    lines = ["MODEL        1", *part, "ENDMDL", "MODEL        2", *part, "ENDMDL"]
+    source = read_structure(write_text(tmp_path / "m.pdb", pdb_text(lines)))
+    text = write_groups(group_model(source).groups, ExchangeFormat.REFMAC)
+    assert "! not expressed: 1/A/1/HOH, one of several MODELs\n" in text
+    assert "group id" not in text
+
+
 def test_a_blank_part_beside_altlocs_is_written_atom_by_atom(tmp_path):
     lines = [
         atom_line("CA", "SER", 1, 0.5), atom_line("OG", "SER", 1, 0.3, altloc="A", xyz=(3, 0, 0)),

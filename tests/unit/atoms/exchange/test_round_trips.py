@@ -1,5 +1,6 @@
 """Groups written for another program and read again are the same groups."""
 
+import numpy as np
 import pytest
 
 from helpers import write_text
@@ -83,6 +84,39 @@ def test_generated_models(seed, form, grouping, tmp_path):
     check(read_structure(write_text(tmp_path / "m.pdb", random_model(seed))), form, grouping)
 
 
+MICROHETEROGENEITY = """CRYST1   40.000   40.000   40.000  90.00  90.00  90.00 P 1
+ATOM      1  CA  SER A  12       0.000   0.000   0.000  0.60 15.00           C
+ATOM      2  CA  THR A  12       0.100   0.000   0.000  0.40 15.00           C
+END
+"""
+
+
+@pytest.mark.parametrize("form", [ExchangeFormat.TOML, ExchangeFormat.PHENIX])
+def test_residues_of_two_names_and_one_number(form, tmp_path):
+    check(
+        read_structure(write_text(tmp_path / "m.pdb", MICROHETEROGENEITY)), form, Grouping.RESIDUE
+    )
+
+
+HYDROGENS = """CRYST1   40.000   40.000   40.000  90.00  90.00  90.00 P 1
+ATOM      1  OG ASER A   1       0.000   0.000   0.000  0.60 15.00           O
+ATOM      2  HG ASER A   1       0.900   0.000   0.000  0.20 15.00           H
+ATOM      3  DG ASER A   1       0.900   0.000   0.000  0.40 15.00           D
+ATOM      4  OG BSER A   1       0.000   3.000   0.000  0.40 15.00           O
+END
+"""
+
+
+def test_pairs_of_hydrogens(tmp_path):
+    source = read_structure(write_text(tmp_path / "m.pdb", HYDROGENS))
+    check(source, ExchangeFormat.TOML, Grouping.RESIDUE)
+    groups = group_model(source).groups
+    for form in (ExchangeFormat.PHENIX, ExchangeFormat.REFMAC):  # their sum cannot be said
+        text = write_groups(groups, form)
+        assert "not expressed: A/1/SER/HG:A, A/1/SER/DG:A sum to A/1/SER:A" in text
+        assert content(again(source, text, form))[0] == content(groups)[0]
+
+
 def test_generated_models_are_of_many_kinds(tmp_path):
     kinds = set()
     for seed in range(50):
@@ -103,12 +137,14 @@ def test_toml_keeps_rules_that_others_cannot(tmp_path):
     pairs = [s for s in groups.sets if len(s.groups) >= 2]
     lone = [g for g in range(len(groups)) if groups.refined[g] and groups.set_index[g] < 0]
     names = groups.names
+    held = np.flatnonzero(~groups.refined & (np.abs(groups.occupancy - 1) < 1e-6))
+    full = int(groups.members[int(held[0])][0])
     rules = [
         {"sum": [names[lone[0]], names[lone[1]]], "at_most": names[pairs[0].groups[0]]},
         {"fix": names[pairs[1].groups[0]]},
         {"restrain": names[pairs[0].groups[1]], "target": 0.5, "sigma": 0.05},
         {"similar": [names[lone[0]], names[lone[1]]], "sigma": 0.1},
-        {"group": "mine", "atoms": [[0]]},
+        {"group": "mine", "atoms": [[full]]},
     ]
     ruled = group_model(source, Grouping.RESIDUE, rules).groups
     back = again(source, write_groups(ruled, ExchangeFormat.TOML), ExchangeFormat.TOML)

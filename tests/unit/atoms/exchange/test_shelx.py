@@ -75,12 +75,31 @@ def test_atoms_that_are_not_in_the_model_are_named(source):
     assert "1 atoms are not in the model: OX" in notice.message
 
 
+def test_a_factor_without_10_is_a_parameter_of_its_own(source):
+    groups = ruled(source, INSTRUCTIONS.replace("0.5 10.25", "0.5 0.25")).groups
+    water = groups.index[5]
+    assert groups.refined[water]
+    assert groups.occupancy[water] == 0.25
+
+
+def test_a_pair_of_a_part_sums_to_the_part(source):
+    text = INSTRUCTIONS.replace("PART 1 21.0", "PART 1 20.5").replace(
+        "PART 2 -21.0", "PART 2 -20.5"
+    )
+    groups = ruled(source, text).groups
+    (one,) = groups.sets
+    assert (one.total, one.complete) == (0.5, True)
+    assert groups.occupancy[list(one.groups)].tolist() == pytest.approx([0.35, 0.15])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("SUMP 1.0 0.01 1 3", "SUMP 1.0 0.01 1 9", "line 5: no atom has free variable 9"),
         ("PART 1 21.0", "PART 1 91.0", "there is no free variable 9 in FVAR"),
         ("FVAR 0.98 0.70", "FVAR 0.98 1.70", "would have occupancy 1.7"),
+        ("SUMP 1.0 0.01 1 3 1 4 1 5", "SUMP", "line 5: SUMP needs a target"),
+        ("PART 2 -21.0", "PART 2 20.5", "free variable 2 has several multipliers (0.5, 1)"),
         ("FVAR 0.98", "FVAR x", "line 6: 'x' is not a number"),
     ],
 )
