@@ -1,0 +1,131 @@
+"""Advice: what is said of which groups, and in which order."""
+
+import numpy as np
+import pytest
+
+from helpers import atom_line, pdb_text, write_text
+from multicopy_refinement.io.structure import read_structure
+from multicopy_refinement.report.advice import Findings, advise
+from multicopy_refinement.report.real_space import GroupDensity
+from multicopy_refinement.report.record import RunRecord
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Return a serine with A and B 0.4 A apart (0, 1), a valine 2 A apart (2, 3), a water (4)."""
+    lines = [
+        atom_line("OG", "SER", 1, 0.5, altloc="A", xyz=(0, 0, 0)),
+        atom_line("OG", "SER", 1, 0.5, altloc="B", xyz=(0.4, 0, 0)),
+        atom_line("CB", "VAL", 2, 0.6, altloc="A", xyz=(9, 0, 0)),
+        atom_line("CB", "VAL", 2, 0.4, altloc="B", xyz=(11, 0, 0)),
+        atom_line("O", "HOH", 3, 0.5, xyz=(20, 0, 0)),
+    ]
+    return read_structure(write_text(tmp_path / "m.pdb", pdb_text(lines))).table
+
+
+NAMES = ["A/1/SER:A", "A/1/SER:B", "A/2/VAL:A", "A/2/VAL:B", "A/3/HOH"]
+
+
+def group(number, **changes):
+    name = NAMES[number]
+    return {
+        "name": name, "n_atoms": 1, "atom_indices": [number], "initial": 0.5, "occupancy": 0.5,
+        "su": 0.02, "refined": True, "set": name[:7] if ":" in name else None, "delta_b": None,
+        "delta_b_su": None, "b_correlation": None, "delta_log_likelihood": 50.0, "flags": [],
+        **changes,
+    }  # fmt: skip
+
+
+def record(changes=None, *, d_min=1.5, converged=True, r_free=(0.2, 0.19), warnings=()):
+    agreement = [
+        {"r_work": 0.2, "r_free": r, "log_likelihood": 0.0, "log_likelihood_free": 0.0}
+        for r in r_free
+    ]
+    return RunRecord.model_validate(
+        {
+            "schema_": 1, "program": {},
+            "inputs": {"model": "m.pdb", "data": "d.mtz", "labels": ["F"], "free_label": None,
+                       "free_value": None, "options": {}},
+            "data": {"n_work": 1, "n_free": 1, "d_min": d_min, "d_max": 20.0, "spacegroup": "P 1",
+                     "cell": [40.0] * 3 + [90.0] * 3},
+            "statistics": {"initial": agreement[0], "final": agreement[1]},
+            "groups": [group(i, **(changes or {}).get(i, {})) for i in range(5)],
+            "sets": [{"name": NAMES[i][:7], "groups": NAMES[i : i + 2], "total": 1.0,
+                      "complete": True, "parent": None} for i in (0, 2)],
+            "states": [], "restraints": [],
+            "warnings": [{"code": c, "message": m, "atoms": []} for c, m in warnings],
+            "seconds": dict.fromkeys(("load", "scale", "refine", "report", "total"), 0.0),
+            "status": {"converged": converged, "reason": "an occupancy still moved", "cycles": 8},
+            "history": [], "correlations": None,
+        }
+    )  # fmt: skip
+
+
+def said(table, made, density=None):
+    usual = GroupDensity(0.9, 3.0, -3.0, 15.0, 15.0)
+    found = dict.fromkeys(NAMES, usual) | (density or {})
+    return advise(Findings(made, table, found))
+
+
+def test_nothing_to_say(table):
+    assert said(table, record(d_min=0.7)) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "density", "title", "groups"),
+    [
+        ({"converged": False}, {}, "The refinement has not converged", ()),
+        ({"r_free": (0.2, 0.21)}, {}, "R-free has risen", ()),
+        ({"warnings": [("set_sum", "sets scaled")]}, {}, "The input broke its own sums", ()),
+        ({"changes": {4: {"delta_log_likelihood": 0.5}}}, {},
+         "Waters that are better explained as absent", (NAMES[4],)),
+        ({"changes": {3: {"flags": ["indistinguishable_from_0"]}}}, {},
+         "Conformers and ligands that the data do not ask for", (NAMES[3],)),
+        ({"changes": {2: {"su": None, "flags": ["undetermined"], "delta_log_likelihood": 0.0}}}, {},
+         "Groups that the data cannot see", (NAMES[2],)),
+        ({"d_min": 1.5}, {}, "Conformers closer than the resolution can part", (NAMES[0],)),
+        ({"changes": {2: {"occupancy": 1.0, "flags": ["at_bound"]}}}, {}, "Groups at a bound",
+         (NAMES[2],)),
+        ({}, {NAMES[4]: GroupDensity(0.9, 3.0, -3.0, 80.0, 80.0)}, "Atoms whose B runs away",
+         (NAMES[4],)),
+        ({"changes": {1: {"delta_b": 40.0}}}, {}, "Atoms whose B runs away", (NAMES[1],)),
+        ({}, {NAMES[3]: GroupDensity(0.9, 6.5, -3.0, 15.0, 15.0)},
+         "Difference density beside groups", (NAMES[3],)),
+        ({}, {NAMES[3]: GroupDensity(0.9, 3.0, -7.0, 15.0, 15.0)},
+         "Difference density beside groups", (NAMES[3],)),
+        ({}, {NAMES[0]: GroupDensity(0.4, 3.0, -3.0, 15.0, 15.0)},
+         "Groups that fit their density poorly", (NAMES[0],)),
+        ({"changes": {0: {"flags": ["correlated_with_b"]}}}, {},
+         "Occupancies that are B factors as much", (NAMES[0],)),
+    ],
+)  # fmt: skip
+def test_each_kind(table, options, density, title, groups):
+    options = {"d_min": 0.7, **options}
+    (one,) = said(table, record(**options), density)
+    assert (one.title, one.groups) == (title, groups)
+    assert one.text
+
+
+def test_the_most_urgent_comes_first(table):
+    made = record(
+        {0: {"flags": ["correlated_with_b"]}, 4: {"delta_log_likelihood": 0.1}},
+        d_min=0.7, converged=False,
+    )  # fmt: skip
+    found = said(table, made)
+    assert [a.serious for a in found] == [True, False, False]
+    assert "absent" in found[1].title
+    assert "B factors" in found[2].title
+
+
+def test_groups_with_the_least_evidence_come_first(table):
+    made = record({2: {"delta_log_likelihood": 1.5}, 3: {"delta_log_likelihood": -0.5}}, d_min=0.7)
+    (one,) = said(table, made)
+    assert one.groups == (NAMES[3], NAMES[2])
+
+
+def test_what_is_undetermined_is_not_called_absent(table):
+    changes = {"su": None, "flags": ["undetermined", "at_bound"], "occupancy": 0.0,
+               "delta_log_likelihood": 0.0}  # fmt: skip
+    titles = [a.title for a in said(table, record({1: changes}, d_min=0.7))]
+    assert "Conformers and ligands that the data do not ask for" not in titles
+    assert np.isin("Groups that the data cannot see", titles)
