@@ -32,6 +32,8 @@ from multicopy_refinement.scattering.threads import in_threads
 
 #: Grids of fewer points are transformed by one thread: more are not faster.
 _SMALL = 250_000
+#: About as many points of a grid are transformed along rows at a time: they stay in the cache.
+_PLANES = 65_536
 #: A thread has at least so many atoms to splat, or to collect gradients of: for less it is not
 #: worth waking. Atoms between two slabs are splatted by both, so that threads gain less there.
 _SPLAT_A_THREAD, _GATHER_A_THREAD = 300, 100
@@ -64,11 +66,13 @@ class _Splat(Function):
         atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan,
     ) -> Tensor:  # fmt: skip
         gaussians = _gaussians(atoms, plan)
-        with _splatted(gaussians, plan) as grid:
-            transform = np.asarray(scipy.fft.rfftn(grid, workers=_workers(grid.size)))
         cell = _symmetry(atoms, plan)
         factors = np.empty(len(hkl), dtype=np.complex128)
-        in_threads(lambda i, j: gather_reflections(i, j, transform, hkl, cell, factors), len(hkl))
+        with _splatted(gaussians, plan) as grid:
+            transform = _transformed(grid)
+            in_threads(
+                lambda i, j: gather_reflections(i, j, transform, hkl, cell, factors), len(hkl)
+            )
         ctx.save_for_backward(xyz, occupancy, u, b_iso)
         ctx.rest = (gaussians, _side(gaussians.reach), atoms.anisotropic, cell, hkl, plan)
         kind = torch.complex128 if xyz.dtype == torch.float64 else torch.complex64
@@ -197,7 +201,9 @@ _SPARE: list[np.ndarray] = []
 def _grid_with_margin(plan: SplatPlan, side: int) -> Iterator[np.ndarray]:
     """Give a grid whose rows go on beyond the cell for as far as boxes reach, not filled."""
     nu, nv, nw = plan.size
-    shape, dtype = (nu, nv, nw + margin(side)), np.dtype(np.float32 if plan.single else np.float64)
+    row = nw + margin(side)
+    row += row % 2  # rows of whole complex numbers
+    shape, dtype = (nu, nv, row), np.dtype(np.float32 if plan.single else np.float64)
     needed = math.prod(shape) * dtype.itemsize
     try:
         memory = _SPARE.pop()
@@ -235,24 +241,51 @@ def _symmetry(atoms: ScatteringAtoms, plan: SplatPlan) -> Symmetry:
     )
 
 
+def _half_complex(grid: np.ndarray) -> np.ndarray:
+    """Return the memory of a grid with margin as its transform, ``[nu, nv, nw // 2 + 1]``.
+
+    The margin has room for the one or two numbers more that a row of the transform needs.
+    """
+    nu, nv, nw = grid.shape
+    rows = np.lib.stride_tricks.as_strided(grid, (nu, nv, grid.strides[1] // grid.itemsize))
+    complexes = rows.view(np.complex64 if grid.itemsize == 4 else np.complex128)
+    return complexes[:, :, : nw // 2 + 1]
+
+
+def _transformed(grid: np.ndarray) -> np.ndarray:
+    """Return the transform of a grid with margin, in the grid's own memory."""
+    nu, nv, nw = grid.shape
+    transform, planes = _half_complex(grid), max(1, _PLANES // (nv * nw))
+
+    def rows(first: int, last: int) -> None:
+        for u in range(first, last, planes):
+            some = slice(u, min(u + planes, last))
+            transform[some] = scipy.fft.rfft(grid[some], axis=2)
+
+    in_threads(rows, nu, most=grid.size // _SMALL + 1)
+    workers = _workers(grid.size)
+    done = scipy.fft.fftn(transform, axes=(0, 1), overwrite_x=True, workers=workers)
+    return np.asarray(done)
+
+
 @contextmanager
 def _gradient_map(
     gradient: np.ndarray, cell: Symmetry, hkl: IntArray, plan: SplatPlan, side: int
 ) -> Iterator[np.ndarray]:
     """Give dL/d(density at each grid point), the margin repeating the beginning of each row."""
-    nu, nv, nw = plan.size
-    transform = np.zeros(
-        (nu, nv, nw // 2 + 1), dtype=np.complex64 if plan.single else np.complex128
-    )
-    in_threads(
-        lambda i, j: scatter_reflections(i, j, transform, hkl, cell, gradient, nw % 2 == 0), nu
-    )
-    # "forward" keeps the inverse free of 1/N; two steps, since irfftn would copy the transform
-    half = scipy.fft.ifftn(
-        transform, axes=(0, 1), norm="forward", overwrite_x=True,
-        workers=_workers(math.prod(plan.size)),
-    )  # fmt: skip
+    nw = plan.size[2]
     with _grid_with_margin(plan, side) as grid:
+        transform = _half_complex(grid[:, :, :nw])
+
+        def scatter(first: int, last: int) -> None:
+            transform[first:last] = 0.0
+            scatter_reflections(first, last, transform, hkl, cell, gradient, nw % 2 == 0)
+
+        in_threads(scatter, len(transform))
+        # "forward" keeps the inverse free of 1/N; two steps, since irfftn would copy the transform
+        half = scipy.fft.ifftn(
+            transform, axes=(0, 1), norm="forward", overwrite_x=True, workers=_workers(grid.size)
+        )
 
         def fill(first: int, last: int) -> None:
             for u in range(first, last):
@@ -261,7 +294,7 @@ def _gradient_map(
                     part = grid[u, :, at : at + nw]
                     part[:] = plane[:, : part.shape[1]]
 
-        in_threads(fill, nu)
+        in_threads(fill, len(half))
         yield grid
 
 
