@@ -295,9 +295,9 @@ Made by `make bench` (`python benchmarks/engines.py`). Models are not part of th
   divided by ours.
 - *error of F*: sqrt(sum|F - F_direct|^2 / sum|F_direct|^2) of {sample} reflections drawn at random,
   direct summation in float64 with the same form factors. *growth*: of the process at its
-  peak above what it held before the call, F / F and gradient; the grid that this package keeps
-  from one call to the next is given back first, so that it counts. *process*: at its peak,
-  libraries, compiled code and model included.
+  peak above what it held before the call, F / F and gradient; memory that
+  is kept from earlier calls (allocator, our grid) is given back first, so that it counts.
+  *process*: at its peak, libraries, compiled code and model included.
 - *multicopy float64*, *float32*: parameters of that precision, at the default accuracy of 1e-4;
   *accuracy 1e-3* asks for less, in float64. *multicopy torch-only* is the route of tensors that
   are not on the CPU, run on the CPU.
