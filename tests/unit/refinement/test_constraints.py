@@ -1,29 +1,25 @@
 """Sums of occupancies: complete, at most a total, and equal to a parent group's."""
 
 from dataclasses import replace
-from importlib.resources import files
 
 import numpy as np
 import pytest
-import torch
 
-from multicopy_refinement import Model, read_reflections
+from demo_data import simulate_demo
+from multicopy_refinement import read_reflections
 from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.experiment import Experiment
 from multicopy_refinement.refinement import gauss_newton, lbfgs
 from multicopy_refinement.refinement.problem import occupancy_problem
 from multicopy_refinement.refinement.uncertainty import evidence, uncertainty
 from multicopy_refinement.scattering.basis import group_basis
-from multicopy_refinement.simulate import simulate, write_simulated
 
 
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory):
     """The demo's groups without any sum, and the truth."""
-    demo = files("multicopy_refinement") / "demo"
-    truth = Model(dtype_float=torch.float64).load(str(demo / "truth.pdb"))
     path = tmp_path_factory.mktemp("sums") / "data.mtz"
-    write_simulated(simulate(truth, 2.0, seed=2), truth, path)
+    truth = simulate_demo(path, 2.0, seed=2)
     refined = np.flatnonzero(truth.occupancy_groups.refined)
     data = read_reflections(path)
     basis = group_basis(truth, data.hkl, refined)

@@ -1,25 +1,21 @@
 """The profile likelihood agrees with the standard uncertainties."""
 
-from importlib.resources import files
-
 import numpy as np
 import pytest
 import torch
 
+from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, read_reflections, refine
 from multicopy_refinement.refinement.problem import occupancy_problem
 from multicopy_refinement.refinement.profile import profile_likelihood
 from multicopy_refinement.scattering.basis import group_basis
-from multicopy_refinement.simulate import simulate, write_simulated
 
 
 @pytest.fixture(scope="module")
 def refined(tmp_path_factory):
-    demo = files("multicopy_refinement") / "demo"
-    truth = Model(dtype_float=torch.float64).load(str(demo / "truth.pdb"))
     path = tmp_path_factory.mktemp("profile") / "data.mtz"
-    write_simulated(simulate(truth, 2.2, seed=5), truth, path)
-    model = Model(dtype_float=torch.float64).load(str(demo / "start.pdb"))
+    simulate_demo(path, 2.2, seed=5)
+    model = Model(dtype_float=torch.float64).load(str(DEMO / "start.pdb"))
     solution = refine(model, read_reflections(path))
     chosen = np.flatnonzero(solution.groups.refined)
     basis = group_basis(model, solution.experiment.data.hkl, chosen)

@@ -1,19 +1,15 @@
 """Refinement recovers known occupancies from every start, and never makes matters worse."""
 
-from importlib.resources import files
-
 import numpy as np
 import pytest
 import torch
 
+from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.experiment import Experiment
 from multicopy_refinement.refinement.lbfgs import maximise
 from multicopy_refinement.refinement.problem import occupancy_problem
 from multicopy_refinement.scattering.basis import group_basis
-from multicopy_refinement.simulate import simulate, write_simulated
-
-DEMO = files("multicopy_refinement") / "demo"
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +18,9 @@ def truth():
 
 
 @pytest.fixture(scope="module")
-def data(truth, tmp_path_factory):
+def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "data.mtz"
-    write_simulated(simulate(truth, 1.8, seed=3), truth, path)
+    simulate_demo(path, 1.8, seed=3)
     return read_reflections(path)
 
 

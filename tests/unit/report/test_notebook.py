@@ -1,23 +1,19 @@
 """Figures and tables of a solution in a notebook."""
 
-from importlib.resources import files
-
 import pytest
 import torch
 from bokeh.models import Plot
 
+from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.report.notebook import record_of, shells_of
-from multicopy_refinement.simulate import simulate, write_simulated
 
 
 @pytest.fixture(scope="module")
 def solution(tmp_path_factory):
-    demo = files("multicopy_refinement") / "demo"
-    truth = Model(dtype_float=torch.float64).load(str(demo / "truth.pdb"))
     path = tmp_path_factory.mktemp("notebook") / "data.mtz"
-    write_simulated(simulate(truth, 2.2, seed=1), truth, path)
-    model = Model(dtype_float=torch.float64).load(str(demo / "start.pdb"))
+    simulate_demo(path, 2.2, seed=1)
+    model = Model(dtype_float=torch.float64).load(str(DEMO / "start.pdb"))
     options = RefineOptions(parameters=("occupancy", "b_group"))
     return refine(model, read_reflections(path), options)
 

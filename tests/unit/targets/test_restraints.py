@@ -1,18 +1,16 @@
 """Restraints as a prior: values, gradients, and what they do to a refinement in both routes."""
 
-from importlib.resources import files
-
 import numpy as np
 import pytest
 import torch
 
+from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.atoms.groups import Restraint
 from multicopy_refinement.experiment import Experiment
 from multicopy_refinement.refinement.problem import occupancy_problem
 from multicopy_refinement.refinement.uncertainty import uncertainty
 from multicopy_refinement.scattering.basis import group_basis
-from multicopy_refinement.simulate import simulate, write_simulated
 from multicopy_refinement.targets.restraints import OccupancyPrior
 
 RESTRAINTS = [
@@ -65,10 +63,8 @@ def test_held_groups_move_into_the_targets(prior):
 def start(tmp_path_factory):
     """Return the demo's starting model and data of its truth to 2.5 A."""
     folder = tmp_path_factory.mktemp("restraints")
-    demo = files("multicopy_refinement") / "demo"
-    truth = Model(dtype_float=torch.float64).load(str(demo / "truth.pdb"))
-    write_simulated(simulate(truth, 2.5, seed=1), truth, folder / "data.mtz")
-    return str(demo / "start.pdb"), read_reflections(folder / "data.mtz")
+    simulate_demo(folder / "data.mtz", 2.5, seed=1)
+    return str(DEMO / "start.pdb"), read_reflections(folder / "data.mtz")
 
 
 def solved(start, rules, **options):
