@@ -330,16 +330,13 @@ class _Application(RuleSelection):
         for group in groups:
             self.draft.leave_set(group)
         one = DraftSet(groups, total, complete, parent, rule.name, f"by {self.where}")
-        self._add_set(one)
+        self.set_rules[self.draft.add_set(one)] = self.where
         for group in groups:
             self.draft.groups[group].refined = group not in self.fixed
         try:
             self.draft.finished().sums.level  # noqa: B018 (raises where sets are nested in a ring)
         except ValueError:
             raise self.fault(f"{self.names(groups)}: they sum to themselves in a ring") from None
-
-    def _add_set(self, one: DraftSet) -> None:
-        self.set_rules[self.draft.add_set(one)] = self.where
 
     def _restrain(
         self, groups: list[int], weights: list[float], target: float, sigma: float
@@ -426,30 +423,34 @@ class _Application(RuleSelection):
                         groups, held, f"of the groups that sum to {groups.names[parent]} all or "
                         "none can be fixed, or that group as well",
                     )  # fmt: skip
-                self._hold(groups, parent, total - float(sums.totals[number]), "sum to it")
+                self._hold(groups, parent, total - float(sums.totals[number]),
+                           "the groups that sum to it")  # fmt: skip
             elif len(free) == 1 and sums.complete[number]:
                 value = sums.wanted(number, groups.occupancy) - total
-                self._hold(groups, int(free[0]), value, "set")
+                self._hold(groups, int(free[0]), value, "the other members of its set")
         return groups
 
-    def _hold(self, groups: OccupancyGroups, group: int, value: float, kin: str) -> None:
+    def _hold(self, groups: OccupancyGroups, group: int, value: float, who: str) -> None:
         if not -EXACT <= value <= 1 + EXACT:
             return  # said by _check_sets
         groups.refined[group] = False
         groups.occupancy[group] = min(max(value, 0.0), 1.0)
-        why = "the groups that sum to it" if kin == "sum to it" else "the other members of its set"
         self.notices.append(
             Notice(
                 "held_by_set",
-                f"{groups.names[group]} is held at {value:.3f}: {why} are fixed",
+                f"{groups.names[group]} is held at {value:.3f}: {who} are fixed",
                 self.table.labels(groups.members[group]),
             )
         )
 
     def _impossible(self, groups: OccupancyGroups, fixed: IntArray, message: str) -> RuleError:
-        who = sorted({str(groups.details.get(int(g), "")) for g in fixed} - {""})
         names = listed([groups.names[g] for g in fixed], 12)
-        return RuleError(f"{'; '.join(who) or self.where}: {names}: {message}")
+        return RuleError(f"{self._who_fixed(groups, fixed)}: {names}: {message}")
+
+    def _who_fixed(self, groups: OccupancyGroups, fixed: IntArray) -> str:
+        """Return the places of the rules that fixed groups."""
+        who = sorted({str(groups.details.get(int(g), "")) for g in fixed} - {""})
+        return "; ".join(who) or self.where
 
     def _check_sets(self, groups: OccupancyGroups) -> None:
         sums = groups.sums
@@ -465,10 +466,9 @@ class _Application(RuleSelection):
             )  # fmt: skip
             if bad:
                 names = listed([groups.names[g] for g in members], 12)
-                fixed = [g for g in members if not groups.refined[g]]
-                who = sorted({str(groups.details.get(int(g), "")) for g in fixed} - {""})
+                who = self._who_fixed(groups, members[~groups.refined[members]])
                 kind = "sum to" if sums.complete[number] else "sum to at most"
                 raise RuleError(
-                    f"{'; '.join(who) or self.where}: the set {names} must {kind} {most:.4g}, "
+                    f"{who}: the set {names} must {kind} {most:.4g}, "
                     f"but its fixed members hold {held:.4g}"
                 )

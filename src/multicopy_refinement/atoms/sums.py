@@ -72,22 +72,18 @@ class SumConstraints:
 
     @cached_property
     def level(self) -> IntArray:
-        """How deep each set is nested, ``[n_sets]``: 0 without a parent that is in a set."""
+        """How deep each set is nested, ``[n_sets]``: 0 without a parent."""
 
         def depth(number: int, seen: tuple[int, ...] = ()) -> int:
             if number in seen:
                 raise ValueError(f"set {number} is nested in itself")
             parent = int(self.parent[number])
-            above = int(self.set_index[parent]) if parent >= 0 else -1
             if parent < 0:
                 return 0
+            above = int(self.set_index[parent])
             return 1 + (depth(above, (*seen, number)) if above >= 0 else 0)
 
-        nested = self.parent >= 0
-        levels = np.zeros(len(self), dtype=np.int64)
-        for number in np.flatnonzero(nested).tolist():
-            levels[number] = depth(number)
-        return levels
+        return np.array([depth(number) for number in range(len(self))], dtype=np.int64)
 
     @cached_property
     def outermost_first(self) -> IntArray:

@@ -17,6 +17,7 @@ from multicopy_refinement.atoms.grouping import Grouping, GroupingOptions
 from multicopy_refinement.atoms.groups import OccupancyGroups
 from multicopy_refinement.atoms.summary import summary_of
 from multicopy_refinement.atoms.values import GroupingResult, not_full
+from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.errors import OutputError
 from multicopy_refinement.io.files import written_aside
 from multicopy_refinement.io.structure import read_structure
@@ -49,9 +50,7 @@ def run_groups(
         text = write_groups(result.groups, form, cell=source.cell, title=source.path.name)
     _deliver(text, output)
     for notice in result.notices:
-        Console(stderr=True, emoji=False).print(
-            f"[yellow]Warning:[/] {escape(notice.message)}", highlight=False, soft_wrap=True
-        )
+        print_warning(Console(stderr=True, emoji=False), notice.message)
 
 
 def groups_as_json(groups: OccupancyGroups) -> dict[str, Any]:
@@ -134,6 +133,4 @@ def _print_table(console: Console, result: GroupingResult) -> None:
         console.print(f"Restraint: {escape(restraint.name)}", highlight=False)
     console.print(summary_of(groups).in_words(), highlight=False, markup=False, soft_wrap=True)
     for notice in result.notices:
-        console.print(
-            f"[yellow]Warning:[/] {escape(notice.message)}", highlight=False, soft_wrap=True
-        )
+        print_warning(console, notice.message)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.errors import OutputError
 from multicopy_refinement.model import Model
 from multicopy_refinement.simulate import simulate, write_simulated
@@ -21,7 +22,7 @@ def run_simulate(model_path: Path, d_min: float, out: Path, seed: int, noise: fl
     write_simulated(data, model, out)
     console = Console(stderr=True, emoji=False)
     for notice in model.notices:
-        console.print(f"[yellow]Warning:[/] {notice.message}", highlight=False)
+        print_warning(console, notice.message)
     console.print(
         f"{len(data.hkl)} reflections to {d_min} A, noise {noise:g}, seed {seed}: {out}",
         highlight=False,

@@ -75,14 +75,17 @@ def scale_partners(
             f"{where}: value {float(values[group]):.6g} cannot be: the fixed "
             f"members of its set hold {held:.6g}, and the set {rule}"
         )
-    if len(free) == 0:
-        return
+    share_out(values, free, left, complete=complete)
+
+
+def share_out(values: Tensor, free: Tensor, room: float, *, complete: bool) -> None:
+    """Scale the values of ``free`` in place, ratios kept, to fill a room, or to fit into it."""
     present = values[free]
     total = float(present.sum())
-    if not complete and total <= left:
+    if len(free) == 0 or (not complete and total <= room):
         return
     share = present / total if total > 0 else torch.full_like(present, 1.0 / len(free))
-    values[free] = (share * max(left, 0.0)).clamp(0.0, 1.0)
+    values[free] = (share * max(room, 0.0)).clamp(0.0, 1.0)
 
 
 def clamped_set(values: Tensor, low: float, high: float, number: int, wanted: float) -> Tensor:

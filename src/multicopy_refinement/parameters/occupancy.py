@@ -19,6 +19,7 @@ from multicopy_refinement.parameters.collapse import (
     group_means,
     per_atom_mask,
     scale_partners,
+    share_out,
 )
 from multicopy_refinement.parameters.groups import (
     AltlocGroups,
@@ -322,11 +323,7 @@ class OccupancyTensor(MixedTensor):
             before = self._stored_values()
             values = before.clamp(low, high)
             for number in torch.argsort(self._set_level, stable=True).tolist():
-                members = self._set_group[self._set_index == number]
-                wanted = float(self._wanted_of(values)[number])
-                free = members[self.refinable_mask[members]]
-                held = float(values[members].sum() - values[free].sum())
-                left = wanted - held
+                free, left = self._free_and_room(values, number)
                 if len(free) and (
                     bool(self._set_complete[number]) or float(values[free].sum()) > left
                 ):
@@ -341,10 +338,11 @@ class OccupancyTensor(MixedTensor):
         sums = members.sums
         if sums is None:
             sums = SumConstraints.complete_sets(np.arange(members.n_sets))
-        level = np.where(sums.parent >= 0, np.maximum(sums.level, 1), 0)
         for name, table in (
-            ("_set_complete", sums.complete), ("_set_parent", sums.parent), ("_set_level", level),
-        ):  # fmt: skip
+            ("_set_complete", sums.complete),
+            ("_set_parent", sums.parent),
+            ("_set_level", sums.level),
+        ):
             self.register_buffer(name, torch.as_tensor(table, device=values.device))
         self.register_buffer("_set_total", torch.as_tensor(sums.totals).to(values))
         self._count_sums()
@@ -389,16 +387,16 @@ class OccupancyTensor(MixedTensor):
         """
         for level in range(1, self._n_levels):
             for number in torch.nonzero(self._set_level == level)[:, 0].tolist():
-                members = self._set_group[self._set_index == number]
-                free = members[self.refinable_mask[members]]
-                held = float(values[members].sum() - values[free].sum())
-                left = max(float(self._wanted_of(values)[number]) - held, 0.0)
-                total = float(values[free].sum())
-                if len(free) == 0 or (total <= left and not bool(self._set_complete[number])):
-                    continue
-                share = values[free] / total if total > 0 else values.new_full((), 1 / len(free))
-                values[free] = share * left
+                free, room = self._free_and_room(values, number)
+                share_out(values, free, room, complete=bool(self._set_complete[number]))
         return values
+
+    def _free_and_room(self, values: Tensor, number: int) -> tuple[Tensor, float]:
+        """Return the refinable members of a set, and what its held members leave to them."""
+        members = self._set_group[self._set_index == number]
+        free = members[self.refinable_mask[members]]
+        held = float(values[members].sum() - values[free].sum())
+        return free, float(self._wanted_of(values)[number]) - held
 
     def _to_raw(self, values: Tensor, mask: Tensor) -> Tensor:
         """Return logits; for refinable members of sets of at most a total logs of their odds."""

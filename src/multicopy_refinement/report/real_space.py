@@ -10,10 +10,11 @@ import gemmi
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
-from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED, AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import ReflectionFileError
+from multicopy_refinement.experiment import r_factor
 
 #: Points of the maps are at most d_min / this apart.
 SAMPLING = 3.0
@@ -134,7 +135,7 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
 def _equivalent_b(table: AtomTable, atoms: IntArray) -> FloatArray:
     u = table.u_aniso[atoms]
     anisotropic: BoolArray = table.anisotropic[atoms]
-    return np.where(anisotropic, 8 * np.pi**2 * u[:, :3].mean(axis=1), table.b_iso[atoms])
+    return np.where(anisotropic, EIGHT_PI_SQUARED * u[:, :3].mean(axis=1), table.b_iso[atoms])
 
 
 @dataclass(frozen=True)
@@ -210,5 +211,4 @@ def shells(data: Amplitudes, n_shells: int = 15) -> list[Shell]:
 
 
 def _r(f_obs: np.ndarray, f_model: np.ndarray, chosen: BoolArray) -> float:
-    total = float(f_obs[chosen].sum())
-    return float(np.abs(f_obs[chosen] - f_model[chosen]).sum() / total) if total > 0 else 0.0
+    return r_factor(f_obs[chosen], f_model[chosen]) if f_obs[chosen].sum() > 0 else 0.0

@@ -96,7 +96,7 @@ class Set(_Record):
     groups: list[str]
     total: float
     complete: bool
-    parent: str | None
+    parent: str | None = None
 
 
 class RestraintValue(_Record):
@@ -182,7 +182,7 @@ class RunRecord(_Record):
     groups: list[Group]
     sets: list[Set]
     states: list[State]
-    restraints: list[RestraintValue]
+    restraints: list[RestraintValue] = []
     warnings: list[Warned]
     seconds: Seconds
     status: Ended
@@ -285,8 +285,6 @@ def read_record(path: Path) -> RunRecord:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise InputError(f"{path}: not a result of schema {SCHEMA}; refine again to make one")
     content["schema_"] = content.pop("schema")
-    content.setdefault("restraints", [])
-    content["sets"] = [{"parent": None, **one} for one in content.get("sets", [])]
     try:
         return RunRecord.model_validate(content)
     except ValidationError as fault:

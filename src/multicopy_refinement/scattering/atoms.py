@@ -11,12 +11,9 @@ import torch
 from torch import Tensor
 
 from multicopy_refinement.atoms.groups import OccupancyGroups
-from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED, AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.scattering.form_factors import FormFactors, form_factors
-
-#: B = 8 pi^2 U
-EIGHT_PI_SQUARED = 78.95683520871486
 
 
 class AtomicModel(Protocol):

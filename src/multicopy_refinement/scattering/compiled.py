@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED
 from multicopy_refinement.errors import GradientError
-from multicopy_refinement.scattering.atoms import EIGHT_PI_SQUARED, ScatteringAtoms
+from multicopy_refinement.scattering.atoms import ScatteringAtoms
 from multicopy_refinement.scattering.kernels.density import (
     Gaussians,
     gather_atoms,
@@ -262,8 +263,8 @@ def _transformed(grid: np.ndarray) -> np.ndarray:
             some = slice(u, min(u + planes, last))
             transform[some] = scipy.fft.rfft(grid[some], axis=2)
 
-    in_threads(rows, nu, most=grid.size // _SMALL + 1)
     workers = _workers(grid.size)
+    in_threads(rows, nu, most=workers)
     done = scipy.fft.fftn(transform, axes=(0, 1), overwrite_x=True, workers=workers)
     return np.asarray(done)
 

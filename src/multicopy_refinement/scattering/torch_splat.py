@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED
 from multicopy_refinement.scattering.atoms import (
-    EIGHT_PI_SQUARED,
     ScatteringAtoms,
     symmetric_matrices,
 )

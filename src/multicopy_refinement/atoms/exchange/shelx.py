@@ -26,13 +26,12 @@ from multicopy_refinement.atoms.rule_models import (
     RuleSet,
     SumRule,
 )
-from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED, AtomTable
 from multicopy_refinement.crystal import Cell
 from multicopy_refinement.errors import RuleError
 
 #: Sigma of sums that are equalities here.
 _TIGHT = 0.001
-_EIGHT_PI_SQUARED = 78.95683520871486
 
 # ---------------------------------------------------------------------- reading
 
@@ -344,7 +343,7 @@ def _atom_lines(
         g = int(groups.index[atom])
         sof = codes.get(g, 10.0 + float(groups.occupancy[g]))
         x, y, z = fractional[atom]
-        u = float(table.b_iso[atom]) / _EIGHT_PI_SQUARED
+        u = float(table.b_iso[atom]) / EIGHT_PI_SQUARED
         lines.append(
             f"{table.name[atom].decode():<4} {elements.index(table.element[atom].decode()) + 1} "
             f"{x:.6f} {y:.6f} {z:.6f} {sof:.5f} {u:.5f}"
