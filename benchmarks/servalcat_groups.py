@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 
 from data_sets import shared_data
-from multicopy_refinement.atoms.exchange import ExchangeFormat, write_groups
-from multicopy_refinement.atoms.grouping import Grouping
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.model.model import group_model
+from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
+from multicopy_refinement.occupancy.grouping import Grouping
 
 MODELS = ("1g8a/model.pdb", "mpro-x0107/model.pdb", "2xiu/model.pdb", "6mw0/model.cif")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from multicopy_refinement.atoms.groups import OccupancyGroups
+from multicopy_refinement.occupancy.groups import OccupancyGroups
 
 
 def case(name: str, lines: str, groups: list, notices: list[str] | None = None, **options):

@@ -54,8 +54,8 @@ def test_importing_the_package_does_not_import_torch():
 
 def test_choices_of_the_command_line_are_those_of_the_library():
     """They are written twice, since the library's own are slow to import."""
-    from multicopy_refinement.atoms.grouping import Grouping
     from multicopy_refinement.cli import choices
+    from multicopy_refinement.occupancy.grouping import Grouping
     from multicopy_refinement.targets import TargetKind
 
     assert list(choices.Grouping) == list(Grouping)

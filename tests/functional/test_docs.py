@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from multicopy_refinement.atoms.rule_models import _BY_KEY
+from multicopy_refinement.occupancy.rules.models import _BY_KEY
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BLOCK = re.compile(r"```(python|console|toml)\n(.*?)```", re.DOTALL)

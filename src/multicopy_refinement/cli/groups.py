@@ -11,17 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from multicopy_refinement.atoms.exchange import ExchangeFormat, write_groups
-from multicopy_refinement.atoms.exchange.common import is_plain
-from multicopy_refinement.atoms.grouping import Grouping, GroupingOptions
-from multicopy_refinement.atoms.groups import OccupancyGroups
-from multicopy_refinement.atoms.summary import summary_of
-from multicopy_refinement.atoms.values import GroupingResult, not_full
 from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.errors import OutputError
 from multicopy_refinement.io.files import written_aside
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.model.model import group_model
+from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
+from multicopy_refinement.occupancy.exchange.common import is_plain
+from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions
+from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.occupancy.summary import summary_of
+from multicopy_refinement.occupancy.values import GroupingResult, not_full
 
 
 def run_groups(

@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from multicopy_refinement import __version__
-from multicopy_refinement.atoms.grouping import Grouping, GroupingOptions
 from multicopy_refinement.cli.summary import print_summary
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.experiment import check_same_crystal
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice
+from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions
 from multicopy_refinement.refinement import RefineOptions, Solution, refine
 from multicopy_refinement.refinement.macrocycle import Progress as Step
 from multicopy_refinement.refinement.options import Parameter

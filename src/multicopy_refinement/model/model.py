@@ -13,18 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.atoms.grouping import Grouping, GroupingOptions, automatic_groups
-from multicopy_refinement.atoms.groups import OccupancyGroups
-from multicopy_refinement.atoms.rules import Rules, apply_rules
-from multicopy_refinement.atoms.special import limit_special_positions
-from multicopy_refinement.atoms.summary import summary_of
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.atoms.values import GroupingResult, normalise_sets
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import ModelFileError, MulticopyError, OutputError
 from multicopy_refinement.io.structure import StructureFile, read_structure
 from multicopy_refinement.io.write_structure import AtomValues, write_mmcif, write_pdb
 from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.occupancy.automatic.special import limit_special_positions
+from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions, automatic_groups
+from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.occupancy.rules.application import Rules, apply_rules
+from multicopy_refinement.occupancy.summary import summary_of
+from multicopy_refinement.occupancy.values import GroupingResult, normalise_sets
 from multicopy_refinement.parameters import (
     MixedTensor,
     OccupancyTensor,

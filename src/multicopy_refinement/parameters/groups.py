@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.errors import ConformationError, OccupancyError
+from multicopy_refinement.occupancy.sums import SumConstraints
 
 #: A list of groups, each a list of atom indices, or the collapsed index of each atom.
 SharingGroups = Sequence[Sequence[int]] | Tensor | NDArray[np.integer]

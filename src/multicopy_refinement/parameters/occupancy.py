@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.errors import OccupancyError
+from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.parameters.collapse import (
     SUM_TOLERANCE,
     check_range,
@@ -159,8 +159,8 @@ class OccupancyTensor(MixedTensor):
             ``altloc_groups`` overrule what the rules give.
         """
         # grouping belongs to the layer above; it is called from here for the reader's convenience
-        from multicopy_refinement.atoms.residues import group_by_residue
         from multicopy_refinement.atoms.table import AtomTable
+        from multicopy_refinement.occupancy.automatic.residues import group_by_residue
 
         table = AtomTable.from_frame(pdb_dataframe)
         occupancy = torch.as_tensor(initial_values).detach().double().cpu().numpy()

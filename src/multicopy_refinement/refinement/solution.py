@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multicopy_refinement._typing import ComplexArray, FloatArray
-from multicopy_refinement.atoms.groups import OccupancyGroups
 from multicopy_refinement.experiment import Statistics
 from multicopy_refinement.notices import Notice
+from multicopy_refinement.occupancy.groups import OccupancyGroups
 
 if TYPE_CHECKING:
     from multicopy_refinement.experiment import Experiment

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
-from multicopy_refinement.atoms.sums import SumConstraints
+from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.refinement.gauss_newton import (
     BShifts,
     null_space,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
-from multicopy_refinement.atoms.groups import OccupancyGroups
-from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.refinement.problem import OccupancyProblem
 from multicopy_refinement.refinement.solution import Correlations, Flag, GroupResults, State
 from multicopy_refinement.refinement.uncertainty import (

@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from multicopy_refinement.atoms.groups import OccupancyGroups
 from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED, AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.scattering.form_factors import FormFactors, form_factors
 
 

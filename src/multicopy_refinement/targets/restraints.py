@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from multicopy_refinement._typing import FloatArray, IntArray
-from multicopy_refinement.atoms.groups import Restraint
+from multicopy_refinement.occupancy.groups import Restraint
 
 
 @dataclass(frozen=True, eq=False)

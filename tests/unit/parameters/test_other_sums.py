@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.errors import OccupancyError
+from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.parameters import OccupancyTensor, members_from_sums
 
 #: Groups 0 and 1 are complete, 2 and 3 nested in 1, 4 and 5 sum to at most 0.7, 6 is at most 0.5,

@@ -7,8 +7,8 @@ import pytest
 
 from demo_data import simulate_demo
 from multicopy_refinement import read_reflections
-from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.experiment import Experiment
+from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.refinement import gauss_newton, lbfgs
 from multicopy_refinement.refinement.problem import occupancy_problem
 from multicopy_refinement.refinement.uncertainty import evidence, uncertainty

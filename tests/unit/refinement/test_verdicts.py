@@ -8,7 +8,7 @@ import torch
 
 from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
-from multicopy_refinement.atoms.sums import SumConstraints
+from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.refinement.solution import Flag, Solution
 from multicopy_refinement.refinement.uncertainty import Uncertainty, at_bound
 from multicopy_refinement.refinement.verdicts import group_results

@@ -6,8 +6,8 @@ import torch
 
 from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
-from multicopy_refinement.atoms.groups import Restraint
 from multicopy_refinement.experiment import Experiment
+from multicopy_refinement.occupancy.groups import Restraint
 from multicopy_refinement.refinement.problem import occupancy_problem
 from multicopy_refinement.refinement.uncertainty import uncertainty
 from multicopy_refinement.scattering.basis import group_basis

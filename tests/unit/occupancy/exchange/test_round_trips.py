@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from helpers import write_text
-from multicopy_refinement.atoms.exchange import (
+from multicopy_refinement.io.structure import StructureFile, read_structure
+from multicopy_refinement.model.model import group_model
+from multicopy_refinement.occupancy.exchange import (
     ExchangeFormat,
     parse_rules_text,
     recognise,
     write_groups,
 )
-from multicopy_refinement.atoms.grouping import Grouping
-from multicopy_refinement.io.structure import StructureFile, read_structure
-from multicopy_refinement.model.model import group_model
+from multicopy_refinement.occupancy.grouping import Grouping
 from random_models import random_model
 
 SHARED = [

@@ -9,7 +9,10 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray
 from multicopy_refinement.atoms.connections import WATERS
-from multicopy_refinement.atoms.exchange.common import (
+from multicopy_refinement.atoms.numbering import number_residues
+from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.errors import RuleError
+from multicopy_refinement.occupancy.exchange.common import (
     Piece,
     Pieces,
     is_plain,
@@ -19,18 +22,15 @@ from multicopy_refinement.atoms.exchange.common import (
     restraint_in_words,
     set_in_words,
 )
-from multicopy_refinement.atoms.groups import OccupancyGroups
-from multicopy_refinement.atoms.numbering import number_residues
-from multicopy_refinement.atoms.rule_models import (
+from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.occupancy.rules.models import (
     FixRule,
     GroupRule,
     PlacedRule,
     RuleSet,
     SumRule,
 )
-from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.atoms.values import not_full
-from multicopy_refinement.errors import RuleError
+from multicopy_refinement.occupancy.values import not_full
 
 # ---------------------------------------------------------------------- reading
 

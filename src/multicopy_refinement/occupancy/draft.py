@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
-from multicopy_refinement.atoms.groups import OccupancyGroups, Restraint, Why
 from multicopy_refinement.atoms.numbering import number_in_order
-from multicopy_refinement.atoms.sums import SumConstraints
+from multicopy_refinement.occupancy.groups import OccupancyGroups, Restraint, Why
+from multicopy_refinement.occupancy.sums import SumConstraints
 
 
 @dataclass

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
-from multicopy_refinement.atoms.groups import FULL_TOLERANCE, OccupancyGroups
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.occupancy.groups import FULL_TOLERANCE, OccupancyGroups
 
 #: A sum that is off by no more than this is obeyed.
 EXACT = 1e-9

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from grouping_cases import case, described
 from helpers import atom_line, pdb_text, residue_lines, write_text
-from multicopy_refinement.atoms.grouping import group_atoms
-from multicopy_refinement.atoms.groups import OccupancyGroups, Why
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.model import Model
+from multicopy_refinement.occupancy.grouping import group_atoms
+from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
 
 #: Atoms count from 0 in the order of the lines.
 CASES = [

@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
-from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.occupancy.sums import SumConstraints
 
 #: A group is refined when its occupancy differs from 1 by more than this.
 FULL_TOLERANCE = 0.001

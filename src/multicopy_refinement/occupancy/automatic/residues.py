@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
-from multicopy_refinement.atoms.groups import OccupancyGroups, Why
 from multicopy_refinement.atoms.hydrogen_pairs import HydrogenPairs, find_hydrogen_pairs
 from multicopy_refinement.atoms.numbering import (
     RESOLUTION,
@@ -15,16 +14,17 @@ from multicopy_refinement.atoms.numbering import (
     number_in_order,
     number_residues,
 )
-from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.atoms.values import (
+from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
+from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.occupancy.values import (
     GroupingResult,
     clamp_occupancies,
     group_means,
     normalise_sets,
     not_full,
 )
-from multicopy_refinement.notices import Notice, listed
 
 
 def group_by_residue(table: AtomTable) -> GroupingResult:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, IntArray
-from multicopy_refinement.atoms.draft import DraftRestraint, DraftSet
-from multicopy_refinement.atoms.groups import OccupancyGroups, Why
 from multicopy_refinement.atoms.numbering import RESOLUTION, SAME_OCCUPANCY, number_residues
-from multicopy_refinement.atoms.rule_models import (
+from multicopy_refinement.errors import RuleError
+from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.occupancy.draft import DraftRestraint, DraftSet
+from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
+from multicopy_refinement.occupancy.rules.models import (
     FixRule,
     GroupRule,
     PlacedRule,
@@ -26,10 +28,8 @@ from multicopy_refinement.atoms.rule_models import (
     SumRule,
     parse_rules,
 )
-from multicopy_refinement.atoms.rule_selection import RuleSelection
-from multicopy_refinement.atoms.values import EXACT, GroupingResult, not_full
-from multicopy_refinement.errors import RuleError
-from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.occupancy.rules.selection import RuleSelection
+from multicopy_refinement.occupancy.values import EXACT, GroupingResult, not_full
 
 #: Rules as mappings, as a checked set, or in a file.
 Rules = Sequence[Mapping[str, Any]] | RuleSet | str | Path
@@ -45,7 +45,7 @@ def apply_rules(result: GroupingResult, rules: Rules) -> GroupingResult:
         the message names the rule's place and the atoms.
     """
     if isinstance(rules, str | Path):
-        from multicopy_refinement.atoms.exchange import read_rules
+        from multicopy_refinement.occupancy.exchange import read_rules
 
         rules = read_rules(rules, result.groups.table)
     elif not isinstance(rules, RuleSet):

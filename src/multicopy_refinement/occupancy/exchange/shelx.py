@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from multicopy_refinement.atoms.exchange.common import (
+from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED, AtomTable
+from multicopy_refinement.crystal import Cell
+from multicopy_refinement.errors import RuleError
+from multicopy_refinement.occupancy.exchange.common import (
     listed_sets,
     lone_groups,
     set_in_words,
 )
-from multicopy_refinement.atoms.groups import OccupancyGroups, OccupancySet
-from multicopy_refinement.atoms.rule_models import (
+from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet
+from multicopy_refinement.occupancy.rules.models import (
     FixRule,
     GroupRule,
     PlacedRule,
@@ -26,9 +29,6 @@ from multicopy_refinement.atoms.rule_models import (
     RuleSet,
     SumRule,
 )
-from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED, AtomTable
-from multicopy_refinement.crystal import Cell
-from multicopy_refinement.errors import RuleError
 
 #: Sigma of sums that are equalities here.
 _TIGHT = 0.001

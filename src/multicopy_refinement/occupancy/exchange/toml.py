@@ -8,14 +8,14 @@ import tomllib
 
 import numpy as np
 
-from multicopy_refinement.atoms.exchange.common import Pieces
-from multicopy_refinement.atoms.groups import OccupancyGroups, OccupancySet, Why
 from multicopy_refinement.atoms.numbering import number_residues
-from multicopy_refinement.atoms.rule_models import RuleSet, parse_rule
 from multicopy_refinement.atoms.selection import cids_of
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.atoms.values import not_full
 from multicopy_refinement.errors import RuleError
+from multicopy_refinement.occupancy.exchange.common import Pieces
+from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet, Why
+from multicopy_refinement.occupancy.rules.models import RuleSet, parse_rule
+from multicopy_refinement.occupancy.values import not_full
 
 _HEAD = re.compile(r"^\s*\[\[\s*rule\s*\]\]")
 

@@ -3,11 +3,11 @@
 import pytest
 
 from helpers import atom_line, pdb_text, residue_lines, write_text
-from multicopy_refinement.atoms.exchange import ExchangeFormat, write_groups
-from multicopy_refinement.atoms.exchange.refmac import read
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.model.model import group_model
+from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
+from multicopy_refinement.occupancy.exchange.refmac import read
 
 
 @pytest.fixture

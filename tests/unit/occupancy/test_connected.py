@@ -7,10 +7,10 @@ import pytest
 
 from grouping_cases import case, described
 from helpers import CRYST1, pdb_text, residue_lines, write_text
-from multicopy_refinement.atoms.grouping import Grouping, GroupingOptions, group_atoms
-from multicopy_refinement.atoms.groups import Why
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.model import Model
+from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions, group_atoms
+from multicopy_refinement.occupancy.groups import Why
 
 #: Atoms count from 0 in the order of the lines.
 CASES = [

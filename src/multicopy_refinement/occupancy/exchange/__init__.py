@@ -5,12 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-from multicopy_refinement.atoms.exchange import phenix, refmac, shelx, toml
-from multicopy_refinement.atoms.groups import OccupancyGroups
-from multicopy_refinement.atoms.rule_models import RuleSet
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell
 from multicopy_refinement.errors import RuleError
+from multicopy_refinement.occupancy.exchange import phenix, refmac, shelx, toml
+from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.occupancy.rules.models import RuleSet
 
 __all__ = ["ExchangeFormat", "read_rules", "write_groups"]
 

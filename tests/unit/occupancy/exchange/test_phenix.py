@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from helpers import pdb_text, residue_lines, write_text
-from multicopy_refinement.atoms.exchange import ExchangeFormat, write_groups
-from multicopy_refinement.atoms.exchange.phenix import read, select
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.model import Model
 from multicopy_refinement.model.model import group_model
+from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
+from multicopy_refinement.occupancy.exchange.phenix import read, select
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 
 from grouping_cases import described
 from helpers import atom_line, residue_lines
-from multicopy_refinement.atoms.groups import OccupancyGroups, Why
 from multicopy_refinement.errors import InputError, OccupancyError, RuleError
+from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
 
 
 def model_lines() -> list[list[str]]:

@@ -7,10 +7,10 @@ import torch
 from crystals import AtomSpec, load_crystal
 from grouping_cases import case, described
 from helpers import write_text
-from multicopy_refinement.atoms.grouping import Grouping, GroupingOptions
-from multicopy_refinement.atoms.special import multiplicities
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.model import Model
+from multicopy_refinement.occupancy.automatic.special import multiplicities
+from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions
 from multicopy_refinement.scattering import structure_factors
 
 CASES = [

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, IntArray
-from multicopy_refinement.atoms.groups import OccupancyGroups, OccupancySet, Restraint
 from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet, Restraint
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,20 @@ from enum import StrEnum
 
 import numpy as np
 
-from multicopy_refinement.atoms.groups import OccupancyGroups, Why
-from multicopy_refinement.atoms.networks import connect
 from multicopy_refinement.atoms.numbering import RESOLUTION, SAME_OCCUPANCY, number_in_order
-from multicopy_refinement.atoms.residues import residue_parts
-from multicopy_refinement.atoms.special import mind_close_waters
-from multicopy_refinement.atoms.sums import SumConstraints
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.atoms.values import (
+from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.occupancy.automatic.networks import connect
+from multicopy_refinement.occupancy.automatic.residues import residue_parts
+from multicopy_refinement.occupancy.automatic.special import mind_close_waters
+from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
+from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.occupancy.values import (
     GroupingResult,
     clamp_occupancies,
     group_means,
     normalise_sets,
 )
-from multicopy_refinement.notices import Notice, listed
 
 
 class Grouping(StrEnum):

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers import residue_lines
-from multicopy_refinement.atoms.summary import PartialResidue, summary_of
+from multicopy_refinement.occupancy.summary import PartialResidue, summary_of
 
 
 @pytest.fixture

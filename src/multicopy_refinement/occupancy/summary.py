@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.atoms.groups import OccupancyGroups
 from multicopy_refinement.atoms.numbering import number_residues
-from multicopy_refinement.atoms.values import not_full
+from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.occupancy.values import not_full
 
 
 @dataclass(frozen=True)

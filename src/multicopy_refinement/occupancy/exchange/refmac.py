@@ -7,7 +7,9 @@ import re
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray
-from multicopy_refinement.atoms.exchange.common import (
+from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.errors import RuleError
+from multicopy_refinement.occupancy.exchange.common import (
     Piece,
     Pieces,
     listed_sets,
@@ -16,16 +18,14 @@ from multicopy_refinement.atoms.exchange.common import (
     restraint_in_words,
     set_in_words,
 )
-from multicopy_refinement.atoms.groups import OccupancyGroups, OccupancySet
-from multicopy_refinement.atoms.rule_models import (
+from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet
+from multicopy_refinement.occupancy.rules.models import (
     GroupRule,
     PlacedRule,
     RefineRule,
     RuleSet,
     SumRule,
 )
-from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.errors import RuleError
 
 # ---------------------------------------------------------------------- reading
 

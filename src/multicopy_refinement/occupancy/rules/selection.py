@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray
-from multicopy_refinement.atoms.draft import Draft
-from multicopy_refinement.atoms.groups import OccupancyGroups
-from multicopy_refinement.atoms.rule_models import ResidueShareRule, Selection
 from multicopy_refinement.atoms.selection import select_cid
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.notices import listed
+from multicopy_refinement.occupancy.draft import Draft
+from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.occupancy.rules.models import ResidueShareRule, Selection
 
 
 class RuleSelection:

@@ -1,0 +1,1 @@
+"""Which atoms share one occupancy, which groups are tied by sums, and why."""

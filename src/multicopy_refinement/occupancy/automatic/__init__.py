@@ -1,0 +1,1 @@
+"""Groups that follow from the model alone: residues, networks, copies, special positions."""
