@@ -14,9 +14,8 @@ from pathlib import Path
 
 from data_sets import shared_data
 from multicopy_refinement.io.structure import read_structure
-from multicopy_refinement.model.model import group_model
 from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
-from multicopy_refinement.occupancy.grouping import Grouping
+from multicopy_refinement.occupancy.grouping import Grouping, group_atoms
 
 MODELS = ("1g8a/model.pdb", "mpro-x0107/model.pdb", "2xiu/model.pdb", "6mw0/model.cif")
 
@@ -49,7 +48,7 @@ def main() -> None:
         model = shared_data() / name
         source = read_structure(model)
         for grouping in (Grouping.RESIDUE, Grouping.CONNECTED):
-            groups = group_model(source, grouping).groups
+            groups = group_atoms(source.table, grouping, crystal=source.crystal).groups
             with tempfile.TemporaryDirectory() as folder:
                 keywords, out = Path(folder, "keywords.txt"), Path(folder, "out.json")
                 keywords.write_text(write_groups(groups, ExchangeFormat.REFMAC))

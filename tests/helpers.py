@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from multicopy_refinement.io.structure import StructureFile
+from multicopy_refinement.occupancy.grouping import Grouping, Rules, group_atoms
+from multicopy_refinement.occupancy.values import GroupingResult
+
 CRYST1 = "CRYST1   40.000   40.000   40.000  90.00  90.00  90.00 P 1"
 
 
@@ -68,3 +72,10 @@ def write_text(path: Path, text: str) -> Path:
     """Write a text file byte by byte and return its path."""
     path.write_bytes(text.encode())
     return path
+
+
+def group_file(
+    source: StructureFile, grouping: Grouping = Grouping.RESIDUE, rules: Rules | None = None
+) -> GroupingResult:
+    """Return the groups of a coordinate file."""
+    return group_atoms(source.table, grouping, rules=rules, crystal=source.crystal)

@@ -1,4 +1,4 @@
-"""Numbering: equal keys alike, residues, values that agree."""
+"""Numbering: equal keys alike, and residues."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ import numpy as np
 
 from multicopy_refinement._typing import IntArray
 from multicopy_refinement.atoms.table import AtomTable
-
-#: Occupancies that differ by no more than this (inclusive, as written) are one value.
-SAME_OCCUPANCY = 0.01
-#: Occupancies are compared as multiples of this, so that 0.60 and 0.61 differ by exactly 0.01.
-RESOLUTION = 1e-4
-SAME_UNITS = round(SAME_OCCUPANCY / RESOLUTION)
 
 
 def number_in_order(key: IntArray) -> IntArray:
@@ -41,18 +35,3 @@ def number_residues(table: AtomTable) -> IntArray:
         if highest > lowest:
             number = number * (highest - lowest + 1) + (column.astype(np.int64) - lowest)
     return number_in_order(number)
-
-
-def cluster_values(units: IntArray) -> IntArray:
-    """Number values so that those of one number differ by at most `SAME_OCCUPANCY`.
-
-    >>> cluster_values(np.array([5000, 5100, 5101, 10000])).tolist()
-    [0, 0, 1, 2]
-    """
-    cluster = np.empty(len(units), dtype=np.int64)
-    number, lowest = -1, 0
-    for place in np.argsort(units, kind="stable"):
-        if number < 0 or units[place] - lowest > SAME_UNITS:
-            number, lowest = number + 1, int(units[place])
-        cluster[place] = number
-    return cluster

@@ -15,10 +15,9 @@ from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.errors import OutputError
 from multicopy_refinement.io.files import written_aside
 from multicopy_refinement.io.structure import read_structure
-from multicopy_refinement.model.model import group_model
 from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
 from multicopy_refinement.occupancy.exchange.common import is_plain
-from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions
+from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions, group_atoms
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.summary import summary_of
 from multicopy_refinement.occupancy.values import GroupingResult, not_full
@@ -39,7 +38,7 @@ def run_groups(
         raise OutputError(f"{output}: the file is there already; name another with --output")
     source = read_structure(model)
     options = GroupingOptions(Grouping(grouping), contact_distance, link_close_waters)
-    result = group_model(source, options, rules)
+    result = group_atoms(source.table, options, rules=rules, crystal=source.crystal)
     if output_format == "table":
         _deliver_table(result, output)
         return

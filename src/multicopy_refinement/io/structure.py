@@ -65,6 +65,13 @@ class StructureFile:
     content: bytes
     order: IntArray
 
+    @property
+    def crystal(self) -> tuple[Cell, SpaceGroup] | None:
+        """Cell and space group, or None where the file lacks one of them."""
+        if self.cell is None or self.spacegroup is None:
+            return None
+        return self.cell, self.spacegroup
+
     def structure(self) -> gemmi.Structure:
         """Return the file as a gemmi structure, parsed anew (so that this class can be pickled)."""
         if self.format is StructureFormat.PDB:

@@ -19,12 +19,9 @@ from multicopy_refinement.errors import ModelFileError, MulticopyError, OutputEr
 from multicopy_refinement.io.structure import StructureFile, read_structure
 from multicopy_refinement.io.write_structure import AtomValues, write_mmcif, write_pdb
 from multicopy_refinement.notices import Notice, listed
-from multicopy_refinement.occupancy.automatic.special import limit_special_positions
-from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions, automatic_groups
+from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions, Rules, group_atoms
 from multicopy_refinement.occupancy.groups import OccupancyGroups
-from multicopy_refinement.occupancy.rules.application import Rules, apply_rules
 from multicopy_refinement.occupancy.summary import summary_of
-from multicopy_refinement.occupancy.values import GroupingResult, normalise_sets
 from multicopy_refinement.parameters import (
     MixedTensor,
     OccupancyTensor,
@@ -127,7 +124,7 @@ class Model(nn.Module):
         self._source = source
         self.table = source.table
         self.__dict__.pop("pdb", None)
-        result = group_model(source, grouping, sharing_rules)
+        result = group_atoms(source.table, grouping, rules=sharing_rules, crystal=source.crystal)
         self.occupancy_groups = result.groups
         b_iso, b_notices = _positive_b(self.table)
         self.notices = source.notices + result.notices + b_notices
@@ -304,19 +301,6 @@ class Model(nn.Module):
             )
         su = None if group_su is None else group_su[groups.index]
         return AtomValues(rounded[groups.index], xyz, b_iso, u_aniso, su)
-
-
-def group_model(
-    source: StructureFile, grouping: Grouping | GroupingOptions = Grouping.RESIDUE,
-    rules: Rules | None = None,
-) -> GroupingResult:  # fmt: skip
-    """Return the groups of a coordinate file."""
-    result = automatic_groups(source.table, grouping)
-    if rules is not None:
-        result = apply_rules(result, rules)
-    if source.cell is not None and source.spacegroup is not None:
-        result = limit_special_positions(result, (source.cell, source.spacegroup))
-    return normalise_sets(result.groups, list(result.notices))
 
 
 def _positive_b(table: AtomTable) -> tuple[FloatArray, tuple[Notice, ...]]:

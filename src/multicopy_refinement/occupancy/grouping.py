@@ -1,26 +1,28 @@
-"""How atoms are put into occupancy groups: the rules by name."""
+"""From atoms to occupancy groups: automatic rules, the user's, special positions, sums."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from multicopy_refinement.atoms.numbering import RESOLUTION, SAME_OCCUPANCY, number_in_order
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.occupancy.automatic.copies import group_by_copy
 from multicopy_refinement.occupancy.automatic.networks import connect
 from multicopy_refinement.occupancy.automatic.residues import residue_parts
-from multicopy_refinement.occupancy.automatic.special import mind_close_waters
-from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
-from multicopy_refinement.occupancy.sums import SumConstraints
-from multicopy_refinement.occupancy.values import (
-    GroupingResult,
-    clamp_occupancies,
-    group_means,
-    normalise_sets,
+from multicopy_refinement.occupancy.automatic.special import (
+    limit_special_positions,
+    mind_close_waters,
 )
+from multicopy_refinement.occupancy.exchange import read_rules
+from multicopy_refinement.occupancy.rules import RuleSet, apply_rules, parse_rules
+from multicopy_refinement.occupancy.values import GroupingResult, normalise_sets
+
+#: Rules as mappings, as a checked set, or in a file.
+Rules = Sequence[Mapping[str, Any]] | RuleSet | str | Path
 
 
 class Grouping(StrEnum):
@@ -51,10 +53,33 @@ class GroupingOptions:
 
 
 def group_atoms(
-    table: AtomTable, options: GroupingOptions | Grouping = Grouping.RESIDUE
-) -> GroupingResult:
-    """Return the groups of a table by the rules named, sets scaled to their sums."""
+    table: AtomTable, options: GroupingOptions | Grouping = Grouping.RESIDUE, *,
+    rules: Rules | None = None, crystal: tuple[Cell, SpaceGroup] | None = None,
+) -> GroupingResult:  # fmt: skip
+    """Return the groups of a table, their sets scaled to their sums.
+
+    Parameters
+    ----------
+    table
+        The atoms with the occupancies of the file.
+    options
+        The automatic rules.
+    rules
+        Those of the user, which change the automatic groups.
+    crystal
+        Cell and space group, where they are known: single atoms on special positions are bounded.
+
+    Raises
+    ------
+    RuleError
+        A rule that is malformed, selects nothing, contradicts another or makes a set impossible;
+        the message names the rule's place and the atoms.
+    """
     result = automatic_groups(table, options)
+    if rules is not None:
+        result = apply_rules(result, rule_set(rules, result.groups.table))
+    if crystal is not None:
+        result = limit_special_positions(result, crystal)
     return normalise_sets(result.groups, list(result.notices))
 
 
@@ -70,29 +95,10 @@ def automatic_groups(table: AtomTable, options: GroupingOptions | Grouping) -> G
     return mind_close_waters(result, link=options.link_close_waters)
 
 
-def group_by_copy(table: AtomTable) -> GroupingResult:
-    """Return one group for each MODEL of the file; their weights sum to 1."""
-    written = table.occupancy
-    table, notices = clamp_occupancies(table)
-    copy = number_in_order(table.model.astype(np.int64))
-    n_copies = int(copy.max()) + 1
-    everything = np.ones(len(table), dtype=bool)
-    mean = group_means(table.occupancy, copy, everything, n_copies)
-    uneven = np.abs(table.occupancy - mean[copy]) > SAME_OCCUPANCY / 2 + RESOLUTION / 2
-    if uneven.any():
-        labels = table.labels(uneven)
-        notices.append(
-            Notice(
-                "uneven_copy",
-                f"{len(labels)} atoms take the weight of their copy "
-                f"instead of their own occupancy: {listed(list(labels))}",
-                labels,
-            )
-        )
-    set_index = np.full(n_copies, 0 if n_copies > 1 else -1)
-    rule = np.full(n_copies, int(Why.COPY))
-    groups = OccupancyGroups(
-        table, copy, group_means(written, copy, everything, n_copies), mean,
-        np.full(n_copies, n_copies > 1), rule, SumConstraints.complete_sets(set_index),
-    )  # fmt: skip
-    return GroupingResult(groups, tuple(notices))
+def rule_set(rules: Rules, table: AtomTable) -> RuleSet:
+    """Return rules in whichever form they come as a checked set."""
+    if isinstance(rules, RuleSet):
+        return rules
+    if isinstance(rules, str | Path):
+        return read_rules(rules, table)
+    return parse_rules(rules)

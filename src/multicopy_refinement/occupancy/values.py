@@ -1,4 +1,4 @@
-"""Occupancies as read, and as they are used: within [0, 1], sets scaled to their sums."""
+"""Occupancies as read, which of them agree, and as they are used: in [0, 1], sets scaled."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.groups import FULL_TOLERANCE, OccupancyGroups
 
+#: Occupancies that differ by no more than this (inclusive, as written) are one value.
+SAME_OCCUPANCY = 0.01
+#: Occupancies are compared as multiples of this, so that 0.60 and 0.61 differ by exactly 0.01.
+RESOLUTION = 1e-4
+SAME_UNITS = round(SAME_OCCUPANCY / RESOLUTION)
 #: A sum that is off by no more than this is obeyed.
 EXACT = 1e-9
 
@@ -54,6 +59,21 @@ def group_means(
     """Return the mean over the counted atoms of each group, rounded off binary noise."""
     total = np.bincount(group[counted], values[counted], minlength=n_groups)
     return np.round(total / np.bincount(group[counted], minlength=n_groups), 10)
+
+
+def cluster_values(units: IntArray) -> IntArray:
+    """Number values so that those of one number differ by at most `SAME_OCCUPANCY`.
+
+    >>> cluster_values(np.array([5000, 5100, 5101, 10000])).tolist()
+    [0, 0, 1, 2]
+    """
+    cluster = np.empty(len(units), dtype=np.int64)
+    number, lowest = -1, 0
+    for place in np.argsort(units, kind="stable"):
+        if number < 0 or units[place] - lowest > SAME_UNITS:
+            number, lowest = number + 1, int(units[place])
+        cluster[place] = number
+    return cluster
 
 
 def not_full(occupancy: FloatArray) -> BoolArray:

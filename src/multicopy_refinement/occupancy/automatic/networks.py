@@ -13,12 +13,17 @@ from multicopy_refinement.atoms.connections import (
     is_polymer,
     touching_residues,
 )
-from multicopy_refinement.atoms.numbering import RESOLUTION, SAME_OCCUPANCY, number_residues
+from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.draft import Draft, DraftSet
 from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
-from multicopy_refinement.occupancy.values import GroupingResult, not_full
+from multicopy_refinement.occupancy.values import (
+    RESOLUTION,
+    SAME_OCCUPANCY,
+    GroupingResult,
+    not_full,
+)
 
 #: Joints that a group's reason names; the others are counted.
 _NAMED = 3

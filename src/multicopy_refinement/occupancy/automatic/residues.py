@@ -6,21 +6,18 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.hydrogen_pairs import HydrogenPairs, find_hydrogen_pairs
-from multicopy_refinement.atoms.numbering import (
-    RESOLUTION,
-    SAME_OCCUPANCY,
-    SAME_UNITS,
-    cluster_values,
-    number_in_order,
-    number_residues,
-)
+from multicopy_refinement.atoms.numbering import number_in_order, number_residues
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.occupancy.values import (
+    RESOLUTION,
+    SAME_OCCUPANCY,
+    SAME_UNITS,
     GroupingResult,
     clamp_occupancies,
+    cluster_values,
     group_means,
     normalise_sets,
     not_full,

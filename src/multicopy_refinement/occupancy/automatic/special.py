@@ -9,12 +9,11 @@ from scipy.spatial import cKDTree
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.connections import WATERS
-from multicopy_refinement.atoms.numbering import SAME_OCCUPANCY
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.draft import Draft, DraftSet
 from multicopy_refinement.occupancy.groups import OccupancyGroups
-from multicopy_refinement.occupancy.values import GroupingResult
+from multicopy_refinement.occupancy.values import SAME_OCCUPANCY, GroupingResult
 
 #: An atom whose image is nearer than this is on a special position, in A.
 ON_ELEMENT = 0.3

@@ -10,7 +10,7 @@ from multicopy_refinement.crystal import Cell
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.occupancy.exchange import phenix, refmac, shelx, toml
 from multicopy_refinement.occupancy.groups import OccupancyGroups
-from multicopy_refinement.occupancy.rules.models import RuleSet
+from multicopy_refinement.occupancy.rules import RuleSet
 
 __all__ = ["ExchangeFormat", "read_rules", "write_groups"]
 

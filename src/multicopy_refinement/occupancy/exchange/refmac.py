@@ -19,7 +19,7 @@ from multicopy_refinement.occupancy.exchange.common import (
     set_in_words,
 )
 from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet
-from multicopy_refinement.occupancy.rules.models import (
+from multicopy_refinement.occupancy.rules import (
     GroupRule,
     PlacedRule,
     RefineRule,

@@ -14,7 +14,7 @@ from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.occupancy.exchange.common import Pieces
 from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet, Why
-from multicopy_refinement.occupancy.rules.models import RuleSet, parse_rule
+from multicopy_refinement.occupancy.rules import RuleSet, parse_rule
 from multicopy_refinement.occupancy.values import not_full
 
 _HEAD = re.compile(r"^\s*\[\[\s*rule\s*\]\]")

@@ -12,7 +12,9 @@ from multicopy_refinement.errors import RuleError
 from multicopy_refinement.notices import listed
 from multicopy_refinement.occupancy.draft import Draft
 from multicopy_refinement.occupancy.groups import OccupancyGroups
-from multicopy_refinement.occupancy.rules.models import ResidueShareRule, Selection
+
+#: A CID expression or the name of a group, or places of atoms in the file, counted from 0.
+Selection = str | tuple[int, ...]
 
 
 class RuleSelection:
@@ -38,10 +40,10 @@ class RuleSelection:
         """Return an error that says where the present rule stands."""
         return RuleError(f"{self.where}: {message}")
 
-    def residues(self, rule: ResidueShareRule) -> BoolArray:
+    def residues(self, residues: Sequence[tuple[int, str]]) -> BoolArray:
         """Return the atoms of residues given as (number, chain)."""
         selected = np.zeros(len(self.table), dtype=bool)
-        for number, chain in rule.residues:
+        for number, chain in residues:
             found = (self.table.resseq == number) & (self.table.chain == chain.encode())
             if not found.any():
                 raise self.fault(f"no residue {number} in chain {chain!r}")

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from helpers import pdb_text, residue_lines, write_text
+from helpers import group_file, pdb_text, residue_lines, write_text
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.model import Model
-from multicopy_refinement.model.model import group_model
 from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
 from multicopy_refinement.occupancy.exchange.phenix import read, select
 
@@ -27,7 +26,7 @@ def source(tmp_path):
 
 
 def ruled(source, text):
-    return group_model(source, rules=read(text, source.table, "x.eff"))
+    return group_file(source, rules=read(text, source.table, "x.eff"))
 
 
 NOTES = r"""
@@ -93,7 +92,7 @@ refinement.refine {
 """
     result = ruled(source, text)
     assert [m.tolist() for m in result.groups.members] == [
-        m.tolist() for m in group_model(source).groups.members
+        m.tolist() for m in group_file(source).groups.members
     ]
     assert not [n for n in result.notices if n.code == "rules"]
 
@@ -188,7 +187,7 @@ def test_faults_name_the_line(source, text, message):
 
 
 def test_what_is_written(source):
-    text = write_groups(group_model(source).groups, ExchangeFormat.PHENIX, title="m.pdb")
+    text = write_groups(group_file(source).groups, ExchangeFormat.PHENIX, title="m.pdb")
     assert text.startswith("# occupancy groups of m.pdb\n")
     assert (
         "  constrained_group {\n"
@@ -204,7 +203,7 @@ def test_what_phenix_cannot_express_is_named(source):
         {"restrain": "L/1/LIG:B", "target": 0.4, "sigma": 0.1},
         {"fix": "X/1/BR"},
     ]
-    text = write_groups(group_model(source, rules=rules).groups, ExchangeFormat.PHENIX)
+    text = write_groups(group_file(source, rules=rules).groups, ExchangeFormat.PHENIX)
     assert "# not expressed: W/1/HOH, W/2/HOH sum to at most 1\n" in text
     assert "# not expressed: L/1/LIG:B = 0.4 with sigma 0.1\n" in text
     assert "  remove_selection = (chain 'X'" in text

@@ -2,10 +2,9 @@
 
 import pytest
 
-from helpers import atom_line, pdb_text, residue_lines, write_text
+from helpers import atom_line, group_file, pdb_text, residue_lines, write_text
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.io.structure import read_structure
-from multicopy_refinement.model.model import group_model
 from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
 from multicopy_refinement.occupancy.exchange.refmac import read
 
@@ -24,7 +23,7 @@ def source(tmp_path):
 
 
 def ruled(source, text):
-    return group_model(source, rules=read(text, source.table, "k.txt"))
+    return group_file(source, rules=read(text, source.table, "k.txt"))
 
 
 def members(groups):
@@ -119,7 +118,7 @@ def test_faults_name_the_line(source, line, message):
 
 
 def test_what_is_written(source):
-    text = write_groups(group_model(source).groups, ExchangeFormat.REFMAC, title="m.pdb")
+    text = write_groups(group_file(source).groups, ExchangeFormat.REFMAC, title="m.pdb")
     assert text == (
         "! occupancy groups of m.pdb\n"
         "! A/10/VAL:A\noccupancy group id 1 chain A resi 10 alte A\n"
@@ -141,7 +140,7 @@ def test_what_refmac_cannot_express_is_named(source):
         {"sum": ["A/10/VAL:A", "A/10/VAL:B"], "equal": "W/1/HOH"},
         {"similar": ["A/10A/VAL:A", "B/20/VAL:A"], "sigma": 0.05},
     ]
-    text = write_groups(group_model(source, rules=rules).groups, ExchangeFormat.REFMAC)
+    text = write_groups(group_file(source, rules=rules).groups, ExchangeFormat.REFMAC)
     assert "! not expressed: A/10/VAL:A, A/10/VAL:B sum to W/1/HOH\n" in text
     assert "! not expressed: A/10A/VAL:A + -1 B/20/VAL:A = 0 with sigma 0.05\n" in text
 
@@ -149,13 +148,13 @@ def test_what_refmac_cannot_express_is_named(source):
 def test_chains_without_a_name_and_models_are_named(tmp_path):
     lines = [atom_line("O", "HOH", 1, 0.5, chain=" ")]
     source = read_structure(write_text(tmp_path / "b.pdb", pdb_text(lines)))
-    text = write_groups(group_model(source).groups, ExchangeFormat.REFMAC)
+    text = write_groups(group_file(source).groups, ExchangeFormat.REFMAC)
     assert "! not expressed: /1/HOH, in a chain without a name\n" in text
     assert "group id" not in text
     part = residue_lines("HOH", 1, ["O"], [("", 0.5)])
     lines = ["MODEL        1", *part, "ENDMDL", "MODEL        2", *part, "ENDMDL"]
     source = read_structure(write_text(tmp_path / "m.pdb", pdb_text(lines)))
-    text = write_groups(group_model(source).groups, ExchangeFormat.REFMAC)
+    text = write_groups(group_file(source).groups, ExchangeFormat.REFMAC)
     assert "! not expressed: 1/A/1/HOH, one of several MODELs\n" in text
     assert "group id" not in text
 
@@ -166,6 +165,6 @@ def test_a_blank_part_beside_altlocs_is_written_atom_by_atom(tmp_path):
         atom_line("OG", "SER", 1, 0.7, altloc="B", xyz=(6, 0, 0)),
     ]  # fmt: skip
     source = read_structure(write_text(tmp_path / "s.pdb", pdb_text(lines)))
-    text = write_groups(group_model(source).groups, ExchangeFormat.REFMAC)
+    text = write_groups(group_file(source).groups, ExchangeFormat.REFMAC)
     assert "chain A resi 1 atom CA\n" in text
     assert members(ruled(source, text).groups) == [[0], [1], [2]]

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from helpers import write_text
+from helpers import group_file, write_text
 from multicopy_refinement.io.structure import StructureFile, read_structure
-from multicopy_refinement.model.model import group_model
 from multicopy_refinement.occupancy.exchange import (
     ExchangeFormat,
     parse_rules_text,
@@ -43,11 +42,11 @@ def again(source: StructureFile, text: str, form: ExchangeFormat):
     assert recognise(text, "text") is form
     rules = parse_rules_text(text, source.table, "text")
     assert not rules.remarks
-    return group_model(source, Grouping.RESIDUE, rules).groups
+    return group_file(source, Grouping.RESIDUE, rules).groups
 
 
 def check(source: StructureFile, form: ExchangeFormat, grouping: Grouping) -> None:
-    groups = group_model(source, grouping).groups
+    groups = group_file(source, grouping).groups
     text = write_groups(groups, form, cell=source.cell, title="a model")
     if form is ExchangeFormat.SHELX and (source.table.icode != b"").any():
         assert "REM not expressed: insertion codes" in text
@@ -110,7 +109,7 @@ END
 def test_pairs_of_hydrogens(tmp_path):
     source = read_structure(write_text(tmp_path / "m.pdb", HYDROGENS))
     check(source, ExchangeFormat.TOML, Grouping.RESIDUE)
-    groups = group_model(source).groups
+    groups = group_file(source).groups
     for form in (ExchangeFormat.PHENIX, ExchangeFormat.REFMAC):  # their sum cannot be said
         text = write_groups(groups, form)
         assert "not expressed: A/1/SER/HG:A, A/1/SER/DG:A sum to A/1/SER:A" in text
@@ -121,8 +120,8 @@ def test_generated_models_are_of_many_kinds(tmp_path):
     kinds = set()
     for seed in range(50):
         source = read_structure(write_text(tmp_path / "m.pdb", random_model(seed)))
-        groups = group_model(source).groups
-        connected = group_model(source, Grouping.CONNECTED).groups
+        groups = group_file(source).groups
+        connected = group_file(source, Grouping.CONNECTED).groups
         kinds |= {len(s.groups) for s in groups.sets}
         kinds |= {"icode"} if (source.table.icode != b"").any() else set()
         kinds |= {"joined"} if len(connected) < len(groups) else set()
@@ -133,7 +132,7 @@ def test_generated_models_are_of_many_kinds(tmp_path):
 def test_toml_keeps_rules_that_others_cannot(tmp_path):
     """Bounds, nested sets, fixed members, restraints and names."""
     source = read_structure(write_text(tmp_path / "m.pdb", random_model(3)))
-    groups = group_model(source).groups
+    groups = group_file(source).groups
     pairs = [s for s in groups.sets if len(s.groups) >= 2]
     lone = [g for g in range(len(groups)) if groups.refined[g] and groups.set_index[g] < 0]
     names = groups.names
@@ -146,7 +145,7 @@ def test_toml_keeps_rules_that_others_cannot(tmp_path):
         {"similar": [names[lone[0]], names[lone[1]]], "sigma": 0.1},
         {"group": "mine", "atoms": [[full]]},
     ]
-    ruled = group_model(source, Grouping.RESIDUE, rules).groups
+    ruled = group_file(source, Grouping.RESIDUE, rules).groups
     back = again(source, write_groups(ruled, ExchangeFormat.TOML), ExchangeFormat.TOML)
     assert content(back) == content(ruled)
     assert back.names == ruled.names

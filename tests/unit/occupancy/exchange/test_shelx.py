@@ -2,10 +2,9 @@
 
 import pytest
 
-from helpers import pdb_text, residue_lines, write_text
+from helpers import group_file, pdb_text, residue_lines, write_text
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.io.structure import read_structure
-from multicopy_refinement.model.model import group_model
 from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
 from multicopy_refinement.occupancy.exchange.shelx import read
 
@@ -54,7 +53,7 @@ END
 
 
 def ruled(source, text):
-    return group_model(source, rules=read(text, source.table, "x.ins"))
+    return group_file(source, rules=read(text, source.table, "x.ins"))
 
 
 def test_variables_parts_and_sums(source):
@@ -110,7 +109,7 @@ def test_faults_name_the_line(source, old, new, message):
 
 
 def test_what_is_written(source):
-    groups = group_model(source).groups
+    groups = group_file(source).groups
     text = write_groups(groups, ExchangeFormat.SHELX, cell=source.cell, title="m.pdb")
     lines = text.splitlines()
     assert "SUMP 1 0.001 1 3 1 4 1 5" in lines
@@ -126,7 +125,7 @@ def test_nested_sums_and_restraints_are_sump(source):
         {"restrain": "A/3/HOH", "target": 0.6, "sigma": 0.1},
         {"similar": ["A/1/VAL:A", "A/3/HOH"], "sigma": 0.2},
     ]
-    groups = group_model(source, rules=rules).groups
+    groups = group_file(source, rules=rules).groups
     text = write_groups(groups, ExchangeFormat.SHELX, cell=source.cell)
     # B of the valine is 1 minus free variable 2: q3 + q4 + q5 + v2 = 1
     assert "SUMP 1 0.001 1 3 1 4 1 5 1 2\n" in text
@@ -136,11 +135,11 @@ def test_nested_sums_and_restraints_are_sump(source):
 
 def test_an_upper_limit_cannot_be_expressed(source):
     rules = [{"sum": ["A/3/HOH", "A/1/VAL:A"], "at_most": 1}]
-    groups = group_model(source, rules=rules).groups
+    groups = group_file(source, rules=rules).groups
     text = write_groups(groups, ExchangeFormat.SHELX, cell=source.cell)
     assert "REM not expressed: A/1/VAL:A, A/3/HOH sum to at most 1\n" in text
 
 
 def test_without_a_cell_it_cannot_be_written(source):
     with pytest.raises(RuleError, match="needs a unit cell"):
-        write_groups(group_model(source).groups, ExchangeFormat.SHELX)
+        write_groups(group_file(source).groups, ExchangeFormat.SHELX)

@@ -1,0 +1,45 @@
+"""Rules that say which groups are held and which are refined."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from multicopy_refinement.occupancy.rules.models import Occupancy, Rule, Selections
+from multicopy_refinement.occupancy.rules.workbench import Workbench
+
+
+class FixRule(Rule):
+    """The groups are held, at a value if one is given."""
+
+    KEY: ClassVar[str] = "fix"
+    fix: Selections
+    value: Occupancy | None = None
+
+    def apply(self, bench: Workbench) -> None:
+        """Hold the groups."""
+        claims = bench.claims
+        for group in bench.whole_groups(self.fix):
+            if group in claims.released or group in claims.fixed:
+                other = claims.released.get(group) or claims.fixed[group]
+                raise bench.fault(f"{bench.name(group)}: contradicts the rule of {other}")
+            claims.fixed[group] = bench.where
+            one = bench.draft.groups[group]
+            one.refined, one.detail = False, f"fixed by {bench.where}"
+            if self.value is not None:
+                one.occupancy = self.value
+
+
+class RefineRule(Rule):
+    """The groups are refined."""
+
+    KEY: ClassVar[str] = "refine"
+    refine: Selections
+
+    def apply(self, bench: Workbench) -> None:
+        """Refine the groups."""
+        for group in bench.whole_groups(self.refine):
+            bench.refuse_if_fixed(group)
+            bench.claims.released[group] = bench.where
+            one = bench.draft.groups[group]
+            one.refined = True
+            one.detail = one.detail or f"refined by {bench.where}"

@@ -1,0 +1,144 @@
+"""Groups while rules are applied to them, one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from multicopy_refinement._typing import BoolArray
+from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.occupancy.draft import DraftRestraint, DraftSet
+from multicopy_refinement.occupancy.groups import Why
+from multicopy_refinement.occupancy.rules.selection import RuleSelection
+from multicopy_refinement.occupancy.values import (
+    RESOLUTION,
+    SAME_OCCUPANCY,
+    GroupingResult,
+    not_full,
+)
+
+
+@dataclass
+class Claims:
+    """Which rule has said what, by number of the draft's group or set.
+
+    Attributes
+    ----------
+    fixed, released, carved
+        Groups that a rule holds, refines, or made of atoms, with the place of that rule.
+    set_rules
+        Sets that a rule made, with its place.
+    automatic_sets
+        Sets that were there before, or follow from a separation, with the members they began with.
+    """
+
+    fixed: dict[int, str] = field(default_factory=dict)
+    released: dict[int, str] = field(default_factory=dict)
+    carved: dict[int, str] = field(default_factory=dict)
+    set_rules: dict[int, str] = field(default_factory=dict)
+    automatic_sets: dict[int, list[int]] = field(default_factory=dict)
+
+
+class Workbench(RuleSelection):
+    """What the kinds of rules do their work on.
+
+    Attributes
+    ----------
+    notices
+        What was noticed; rules add to it.
+    claims
+        What earlier rules have said.
+    """
+
+    def __init__(self, result: GroupingResult, *, automatic: bool = True) -> None:
+        super().__init__(result.groups)
+        self.notices = list(result.notices)
+        self.claims = Claims(
+            automatic_sets={i: list(one.members) for i, one in enumerate(self.draft.sets)}
+        )
+        if not automatic:
+            for one in self.draft.sets:
+                self.dissolve(one)
+            for group in self.draft.groups:
+                group.refined = False
+
+    # ------------------------------------------------------------------ groups
+
+    @staticmethod
+    def is_partial(occupancy: float) -> bool:
+        """Return whether an occupancy is other than 1."""
+        return bool(not_full(np.array([occupancy]))[0])
+
+    def refuse_if_fixed(self, group: int) -> None:
+        """Raise where an earlier rule holds a group."""
+        if group in self.claims.fixed:
+            raise self.fault(
+                f"{self.name(group)}: contradicts the rule of {self.claims.fixed[group]}"
+            )
+
+    def label(self, group: int, name: str) -> None:
+        """Give a group a name that no other has."""
+        other = self.by_name.get(name)
+        if other is not None and self.draft.find(other) != group and len(self.draft.atoms(other)):
+            raise self.fault(f"there is a group {name!r} already")
+        self.draft.groups[group].label = name
+        self.by_name[name] = group
+
+    def carve(self, atoms: BoolArray, rule: Why, label: str | None = None) -> int:
+        """Make atoms a group of their own, where no earlier rule stands against it."""
+        settled, claims = self.draft.settled(), self.claims
+        parents = {self.draft.find(o.parent) for o in self.draft.sets if o.parent is not None
+                   and o.members}  # fmt: skip
+        restrained = {self.draft.find(g) for r in self.draft.restraints for g in r.groups}
+        for group in self.draft.touched(atoms):
+            number = self.draft.groups[group].set_number
+            whole = bool(atoms[settled == group].all())
+            self.refuse_if_fixed(group)
+            for held, why in (
+                (number in claims.set_rules, f"in the set of {claims.set_rules.get(number or 0)}"),
+                (group in parents and not whole, "other groups sum to it: it cannot be cut"),
+                (group in restrained and not whole, "it is restrained, and cannot be cut"),
+            ):
+                if held:
+                    raise self.fault(f"{self.name(group)}: {why}")
+        return self.draft.carve(atoms, rule, label=label)
+
+    # ------------------------------------------------------------------ sums and restraints
+
+    def dissolve(self, one: DraftSet) -> None:
+        """Let all members leave a set."""
+        for member in list(one.members):
+            self.draft.leave_set(member)
+
+    def restrain(
+        self, groups: list[int], weights: list[float], target: float, sigma: float
+    ) -> None:
+        """Add a Gaussian prior on a combination of groups, named in words."""
+        terms = [
+            f"{'' if abs(w) == 1 else f'{abs(w):g} '}{self.name(g)}"
+            for g, w in zip(groups, weights, strict=True)
+        ]
+        text = "".join(f" {'-' if w < 0 else '+'} {t}" for t, w in zip(terms, weights, strict=True))
+        name = f"{text.removeprefix(' + ').strip()} = {target:g} ({sigma:g})"
+        self.draft.restraints.append(DraftRestraint(groups, weights, target, sigma, name))
+
+    # ------------------------------------------------------------------ notices
+
+    def values(self) -> np.ndarray:
+        """Return the occupancy of every atom as it stands, ``[n_atoms]``."""
+        return np.array([g.occupancy for g in self.draft.groups])[self.draft.settled()]
+
+    def notice_changed(self, before: np.ndarray) -> None:
+        """Name the atoms that take another occupancy because they share it now."""
+        changed = np.abs(self.values() - before) > SAME_OCCUPANCY / 2 + RESOLUTION / 2
+        if changed.any():
+            labels = self.table.labels(changed)
+            self.notices.append(
+                Notice(
+                    "shared_by_rule",
+                    f"{self.where}: {len(labels)} atoms take the mean of the groups "
+                    f"that the rule joins: {listed(list(labels))}",
+                    labels,
+                )
+            )
