@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -29,13 +29,62 @@ from multicopy_refinement.occupancy.values import (
 _NAMED = 3
 
 
-@dataclass
-class _Network:
-    """Residues that share their parameters."""
+class _Networks:
+    """Residues with altloc parts, gathered into networks that share their parameters.
 
-    residues: list[int]
-    letters: dict[bytes, list[int]]  # groups by letter
-    joints: list[str] = field(default_factory=list)
+    Attributes
+    ----------
+    parts
+        Groups of each residue by letter.
+    joints
+        A residue of the network and what joined it, in order.
+    """
+
+    def __init__(self, groups: OccupancyGroups, residue: IntArray) -> None:
+        from scipy.cluster.hierarchy import DisjointSet
+
+        self.parts: dict[int, dict[bytes, list[int]]] = {}
+        altloc = groups.table.altloc[groups.first_atom]
+        for group in np.flatnonzero(groups.rule == Why.ALTLOC).tolist():
+            number = int(residue[groups.first_atom[group]])
+            mine = self.parts.setdefault(number, {})
+            mine.setdefault(bytes(altloc[group]), []).append(group)
+        self.joints: list[tuple[int, str]] = []
+        self._together = DisjointSet(self.parts)
+        self._letters = {number: frozenset(mine) for number, mine in self.parts.items()}
+
+    def letters(self, residue: int) -> frozenset[bytes]:
+        """Return the letters of the network of a residue."""
+        return self._letters[self._together[residue]]
+
+    def members(self, residue: int) -> set[int]:
+        """Return the residues of the network of a residue."""
+        return set(self._together.subset(residue))
+
+    def connected(self, one: int, other: int) -> bool:
+        """Return whether two residues are in one network."""
+        return bool(self._together.connected(one, other))
+
+    def join(self, host: int, guest: int, joint: str) -> None:
+        """Let the network of a guest become part of that of the host."""
+        letters = self.letters(host)
+        self._together.merge(host, guest)
+        self._letters[self._together[host]] = letters
+        self.joints.append((host, joint))
+
+    def __iter__(self) -> Iterator[tuple[list[list[int]], list[str], int]]:
+        """Yield groups letter by letter, joints and number of residues of each network of two."""
+        joints: dict[int, list[str]] = {}
+        for number, joint in self.joints:
+            joints.setdefault(self._together[number], []).append(joint)
+        for members in self._together.subsets():
+            if len(members) > 1:
+                letters: dict[bytes, list[int]] = {}
+                for number in sorted(members):
+                    for letter, groups in self.parts[number].items():
+                        letters.setdefault(letter, []).extend(groups)
+                root = self._together[next(iter(members))]
+                yield [sorted(g) for g in letters.values()], joints[root], len(members)
 
 
 def connect(result: GroupingResult, contact_distance: float) -> GroupingResult:
@@ -49,51 +98,34 @@ def connect(result: GroupingResult, contact_distance: float) -> GroupingResult:
     groups = result.groups
     table = groups.table
     residue = number_residues(table)
-    networks = _single_residues(groups, residue)
-    if not networks:
+    networks = _Networks(groups, residue)
+    if not networks.parts:
         return result
-    inside = np.isin(residue, list(networks))
+    inside = np.isin(residue, list(networks.parts))
     bonds = bonded_residues(table, residue, inside)
     contacts = touching_residues(table, residue, inside, contact_distance)
-    home = _joined(networks, table, bonds, contacts)
-    home = _with_visitors(home, networks, table, residue, contacts)
-    return _merged(result, home)
+    _join_alike(networks, table, bonds, contacts)
+    _join_visitors(networks, table, residue, contacts)
+    return _merged(result, networks)
 
 
-def _single_residues(groups: OccupancyGroups, residue: IntArray) -> dict[int, _Network]:
-    """Return each residue that has altloc parts as a network of its own."""
-    found: dict[int, _Network] = {}
-    altloc = groups.table.altloc[groups.first_atom]
-    for group in np.flatnonzero(groups.rule == Why.ALTLOC).tolist():
-        number = int(residue[groups.first_atom[group]])
-        network = found.setdefault(number, _Network([number], {}))
-        network.letters.setdefault(bytes(altloc[group]), []).append(group)
-    return found
-
-
-def _joined(
-    networks: dict[int, _Network], table: AtomTable, bonds: ResiduePairs, contacts: ResiduePairs
-) -> dict[int, _Network]:
-    """Return the network of each residue, those with the same letters joined."""
-    home = dict(networks)
+def _join_alike(
+    networks: _Networks, table: AtomTable, bonds: ResiduePairs, contacts: ResiduePairs
+) -> None:
+    """Join the networks of residues with the same letters."""
     for pairs, kind in ((bonds, "bond"), (contacts, "contact")):
         joints = zip(
             pairs.residues.tolist(), pairs.atoms.tolist(), pairs.distance.tolist(), strict=True
         )
         for (one, other), atoms, distance in joints:
-            mine, theirs = home[one], home[other]
-            if mine is theirs or mine.letters.keys() != theirs.letters.keys():
-                continue
-            if len(mine.residues) < len(theirs.residues):
-                mine, theirs = theirs, mine
-            _absorb(mine, theirs, f"{kind} {_joint(table, atoms, distance)}", home)
-    return home
+            alike = networks.letters(one) == networks.letters(other)
+            if alike and not networks.connected(one, other):
+                networks.join(one, other, f"{kind} {_joint(table, atoms, distance)}")
 
 
-def _with_visitors(
-    home: dict[int, _Network], networks: dict[int, _Network], table: AtomTable, residue: IntArray,
-    contacts: ResiduePairs,
-) -> dict[int, _Network]:  # fmt: skip
+def _join_visitors(
+    networks: _Networks, table: AtomTable, residue: IntArray, contacts: ResiduePairs
+) -> None:
     """Let ligands and waters join the network that they touch, the closest first."""
     first = np.zeros(int(residue.max()) + 1, dtype=np.int64)
     first[residue[::-1]] = np.arange(len(residue))[::-1]
@@ -105,24 +137,13 @@ def _with_visitors(
         waiting = False
         for i in order:
             for guest, host in (pairs[i], pairs[i][::-1]):
-                mine, theirs = home[guest], home[host]
-                fits = mine.letters.keys() < theirs.letters.keys()
-                if mine is theirs or not fits or any(polymer[r] for r in mine.residues):
+                fits = networks.letters(guest) < networks.letters(host)
+                if not fits or any(polymer[r] for r in networks.members(guest)):
                     continue
                 joint = _joint(table, contacts.atoms[i].tolist(), float(contacts.distance[i]))
-                _absorb(theirs, mine, f"contact {joint}", home)
+                networks.join(host, guest, f"contact {joint}")
                 waiting = True
                 break
-    return home
-
-
-def _absorb(mine: _Network, theirs: _Network, joint: str, home: dict[int, _Network]) -> None:
-    for letter, groups in theirs.letters.items():
-        mine.letters[letter] += groups
-    mine.residues += theirs.residues
-    mine.joints += [joint, *theirs.joints]
-    for number in theirs.residues:
-        home[number] = mine
 
 
 def _joint(table: AtomTable, atoms: list[int], distance: float) -> str:
@@ -130,25 +151,20 @@ def _joint(table: AtomTable, atoms: list[int], distance: float) -> str:
     return f"{one} - {other} {distance:.1f} A"
 
 
-def _merged(result: GroupingResult, home: dict[int, _Network]) -> GroupingResult:
+def _merged(result: GroupingResult, networks: _Networks) -> GroupingResult:
     """Return the groups with those of each network joined."""
     draft = Draft.of(result.groups)
     before = draft.start.occupancy[draft.start.index]
     dissolved = set()
-    by_identity = {id(network): network for network in home.values()}
-    for network in by_identity.values():
-        if len(network.residues) == 1:
-            continue
-        shown = network.joints[:_NAMED]
-        more = len(network.joints) - len(shown)
-        detail = f"{len(network.residues)} residues: {'; '.join(shown)}"
+    for letters, joints, n_residues in networks:
+        shown = joints[:_NAMED]
+        more = len(joints) - len(shown)
+        detail = f"{n_residues} residues: {'; '.join(shown)}"
         detail += f"; and {more} more" if more else ""
-        old_sets = {
-            draft.groups[g].set_number for members in network.letters.values() for g in members
-        }
+        old_sets = {draft.groups[g].set_number for members in letters for g in members}
         members = []
-        for letter in network.letters.values():
-            first = draft.join(sorted(letter), Why.CONNECTED, detail)
+        for letter in letters:
+            first = draft.join(letter, Why.CONNECTED, detail)
             draft.groups[first].set_number = None
             members.append(first)
         dissolved |= old_sets - {None}

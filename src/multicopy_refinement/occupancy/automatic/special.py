@@ -144,14 +144,12 @@ def _close_waters(groups: OccupancyGroups) -> list[list[int]]:
     atoms = np.flatnonzero(water & (groups.refined & (groups.set_index < 0))[groups.index])
     if len(atoms) < 2:
         return []
+    from scipy.cluster.hierarchy import DisjointSet
+
     model = table.model[atoms].astype(np.float64)
     places = np.column_stack((table.xyz[atoms], 1e3 * model))
     pairs = cKDTree(places).query_pairs(CLOSE_WATERS, output_type="ndarray")
-    home = {int(g): [int(g)] for g in groups.index[atoms]}
-    for one, other in groups.index[atoms[np.sort(pairs, axis=1)]].tolist():
-        if home[one] is not home[other]:
-            home[one] += home[other]
-            for g in home[other]:
-                home[g] = home[one]
-    found = {id(cluster): sorted(cluster) for cluster in home.values() if len(cluster) > 1}
-    return sorted(found.values())
+    together = DisjointSet(groups.index[atoms].tolist())
+    for one, other in groups.index[atoms[pairs]].tolist():
+        together.merge(one, other)
+    return sorted(sorted(cluster) for cluster in together.subsets() if len(cluster) > 1)
