@@ -18,7 +18,7 @@ from multicopy_refinement.report.real_space import (
     read_maps,
     shells,
 )
-from multicopy_refinement.report.record import read_record
+from multicopy_refinement.results.record import read_record
 
 
 @pytest.fixture(scope="module")

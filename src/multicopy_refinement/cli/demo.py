@@ -14,7 +14,7 @@ from rich.table import Table
 
 from multicopy_refinement.cli.refine import RefineRequest, Run, run_refine, set_threads
 from multicopy_refinement.model import Model
-from multicopy_refinement.report.outputs import check_directory, placed_together
+from multicopy_refinement.results.files import check_directory, placed_together
 from multicopy_refinement.simulate import simulate, write_simulated
 
 #: Resolution in A, relative error of amplitudes, and seed of the simulated data.

@@ -20,23 +20,23 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from multicopy_refinement import __version__
 from multicopy_refinement.cli.summary import print_summary
 from multicopy_refinement.errors import InputError
-from multicopy_refinement.experiment import check_same_crystal
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions
+from multicopy_refinement.posterior.experiment import check_same_crystal
 from multicopy_refinement.refinement import RefineOptions, Solution, refine
 from multicopy_refinement.refinement.macrocycle import Progress as Step
 from multicopy_refinement.refinement.options import Parameter
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.report.html import write_report
-from multicopy_refinement.report.outputs import (
+from multicopy_refinement.results.files import (
     check_directory,
     check_inputs_stay,
     placed_together,
     write_model_and_maps,
 )
-from multicopy_refinement.report.record import Inputs, Provenance, RunRecord, Seconds, make_record
+from multicopy_refinement.results.record import Inputs, Provenance, RunRecord, Seconds, make_record
 from multicopy_refinement.targets import TargetKind
 
 logger = logging.getLogger("multicopy_refinement")

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from multicopy_refinement.reflections import ReflectionData
-from multicopy_refinement.report.record import Group, RunRecord
+from multicopy_refinement.results.record import Group, RunRecord
 
 #: Groups and warnings that are shown; all of them are in the record.
 MOST_GROUPS, MOST_WARNINGS, LONGEST_WARNING = 12, 8, 400

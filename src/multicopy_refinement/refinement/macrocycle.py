@@ -10,14 +10,13 @@ import numpy as np
 import torch
 
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.experiment import Experiment, Statistics, check_same_crystal
 from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice
-from multicopy_refinement.refinement import gauss_newton, lbfgs
+from multicopy_refinement.posterior.experiment import Experiment, Statistics, check_same_crystal
+from multicopy_refinement.posterior.priors import OccupancyPrior
+from multicopy_refinement.posterior.problem import OccupancyProblem, occupancy_problem
 from multicopy_refinement.refinement.b_groups import assign_b, b_shift_limits
-from multicopy_refinement.refinement.gauss_newton import BShifts
 from multicopy_refinement.refinement.options import Parameter, RefineOptions, Solver
-from multicopy_refinement.refinement.problem import OccupancyProblem, occupancy_problem
 from multicopy_refinement.refinement.solution import (
     Correlations,
     Cycle,
@@ -26,7 +25,6 @@ from multicopy_refinement.refinement.solution import (
     State,
     Status,
 )
-from multicopy_refinement.refinement.uncertainty import at_bound, evidence, uncertainty
 from multicopy_refinement.refinement.verdicts import (
     determined_states,
     group_results,
@@ -35,8 +33,10 @@ from multicopy_refinement.refinement.verdicts import (
 )
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.solve import gauss_newton, lbfgs
+from multicopy_refinement.solve.gauss_newton import BShifts
+from multicopy_refinement.solve.uncertainty import at_bound, evidence, uncertainty
 from multicopy_refinement.targets import TargetKind
-from multicopy_refinement.targets.restraints import OccupancyPrior
 
 #: B shifts have converged when none moves by more than this in a macrocycle, in A^2.
 B_TOLERANCE = 0.05

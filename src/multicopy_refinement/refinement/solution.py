@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multicopy_refinement._typing import ComplexArray, FloatArray
-from multicopy_refinement.experiment import Statistics
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.posterior.experiment import Statistics
 
 if TYPE_CHECKING:
-    from multicopy_refinement.experiment import Experiment
+    from multicopy_refinement.posterior.experiment import Experiment
     from multicopy_refinement.refinement.options import RefineOptions
 
 

@@ -8,9 +8,9 @@ from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.sums import SumConstraints
-from multicopy_refinement.refinement.problem import OccupancyProblem
+from multicopy_refinement.posterior.problem import OccupancyProblem
 from multicopy_refinement.refinement.solution import Correlations, Flag, GroupResults, State
-from multicopy_refinement.refinement.uncertainty import (
+from multicopy_refinement.solve.uncertainty import (
     Uncertainty,
     coincident_members,
 )

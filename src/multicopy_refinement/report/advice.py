@@ -9,7 +9,7 @@ import numpy as np
 
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.report.real_space import GroupDensity
-from multicopy_refinement.report.record import Group, RunRecord
+from multicopy_refinement.results.record import Group, RunRecord
 
 #: A group is not asked for by the data below this gain in log-likelihood.
 NEEDED_GAIN = 2.0

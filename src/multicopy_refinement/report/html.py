@@ -29,7 +29,6 @@ from multicopy_refinement.report.real_space import (
     read_maps,
     shells,
 )
-from multicopy_refinement.report.record import Group, RunRecord, read_record
 from multicopy_refinement.report.viewer import (
     LEVELS,
     as_pdb,
@@ -37,6 +36,7 @@ from multicopy_refinement.report.viewer import (
     shown_atoms,
     sites_of_interest,
 )
+from multicopy_refinement.results.record import Group, RunRecord, read_record
 
 #: Flags in words.
 FLAGS = {

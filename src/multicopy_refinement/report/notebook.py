@@ -10,7 +10,7 @@ import numpy as np
 
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.report.real_space import Amplitudes, Shell, shells
-from multicopy_refinement.report.record import Inputs, RunRecord, Seconds, make_record
+from multicopy_refinement.results.record import Inputs, RunRecord, Seconds, make_record
 
 #: Rows of a table in a notebook.
 MOST_ROWS = 12

@@ -20,7 +20,7 @@ from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
 from multicopy_refinement.report.real_space import Shell
-from multicopy_refinement.report.record import Group, RunRecord
+from multicopy_refinement.results.record import Group, RunRecord
 
 #: Readable on light and on dark, and told apart without colour by place or mark as well.
 INK, FIRST, SECOND, THIRD = "#808890", "#2f7ed8", "#d9822b", "#3a9d5d"

@@ -14,7 +14,7 @@ from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.report.real_space import Maps
-from multicopy_refinement.report.record import RunRecord
+from multicopy_refinement.results.record import RunRecord
 
 #: Residues with an atom this near to a refined group are shown, A.
 NEIGHBOURHOOD = 6.0

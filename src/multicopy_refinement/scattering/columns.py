@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
+from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.scattering.atoms import ScatteringAtoms, symmetric_matrices
 from multicopy_refinement.scattering.splat import splat_structure_factors
-from multicopy_refinement.scattering.threads import in_threads
 
 #: Steps in s^2 of the tables of f exp(-B s^2/4); quadratic interpolation errs by less than 1e-6.
 _STEPS = 768

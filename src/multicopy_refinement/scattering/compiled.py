@@ -16,6 +16,7 @@ from torch.autograd import Function
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED
 from multicopy_refinement.errors import GradientError
+from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
 from multicopy_refinement.scattering.kernels.density import (
     Gaussians,
@@ -29,7 +30,6 @@ from multicopy_refinement.scattering.kernels.transform import (
     scatter_reflections,
 )
 from multicopy_refinement.scattering.plan import SplatPlan, levels_of_gaussians
-from multicopy_refinement.scattering.threads import in_threads
 
 #: Grids of fewer points are transformed by one thread: more are not faster.
 _SMALL = 250_000

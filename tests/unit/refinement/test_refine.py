@@ -6,10 +6,10 @@ import torch
 
 from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
-from multicopy_refinement.experiment import Experiment
-from multicopy_refinement.refinement.lbfgs import maximise
-from multicopy_refinement.refinement.problem import occupancy_problem
+from multicopy_refinement.posterior.experiment import Experiment
+from multicopy_refinement.posterior.problem import occupancy_problem
 from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.solve.lbfgs import maximise
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.refinement.solution import Flag, Solution
-from multicopy_refinement.refinement.uncertainty import Uncertainty, at_bound
 from multicopy_refinement.refinement.verdicts import group_results
 from multicopy_refinement.reflections.data import DataLabels, ReflectionData
 from multicopy_refinement.simulate import simulate
+from multicopy_refinement.solve.uncertainty import Uncertainty, at_bound
 
 CELL = (15.0, 16.0, 17.0)
 SERINE = ("N", "CA", "CB", "OG")

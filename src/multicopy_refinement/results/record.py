@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multicopy_refinement import __version__
 from multicopy_refinement.errors import InputError
-from multicopy_refinement.experiment import Statistics
 from multicopy_refinement.notices import Notice
+from multicopy_refinement.posterior.experiment import Statistics
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.reflections import ReflectionData
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from multicopy_refinement.scattering.threads import in_threads
+from multicopy_refinement.parallel import in_threads
 
 
 @pytest.fixture(params=[1, 2, 5])

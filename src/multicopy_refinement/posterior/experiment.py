@@ -12,13 +12,13 @@ from multicopy_refinement._typing import ComplexArray, FloatArray
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice
+from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scaling import Scale, fit_scale
 from multicopy_refinement.scaling.mask import solvent_structure_factors
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.targets import LeastSquares, MLAmplitude, Target, TargetKind
 from multicopy_refinement.targets.least_squares import amplitude_variance
-from multicopy_refinement.targets.restraints import OccupancyPrior
 from multicopy_refinement.targets.sigma_a import ErrorModel, estimate_errors
 
 #: Cells of model and data that differ by more than this are refused, by more than the second named.

@@ -6,12 +6,12 @@ import torch
 
 from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
-from multicopy_refinement.experiment import Experiment
 from multicopy_refinement.occupancy.groups import Restraint
-from multicopy_refinement.refinement.problem import occupancy_problem
-from multicopy_refinement.refinement.uncertainty import uncertainty
+from multicopy_refinement.posterior.experiment import Experiment
+from multicopy_refinement.posterior.priors import OccupancyPrior
+from multicopy_refinement.posterior.problem import occupancy_problem
 from multicopy_refinement.scattering.basis import group_basis
-from multicopy_refinement.targets.restraints import OccupancyPrior
+from multicopy_refinement.solve.uncertainty import uncertainty
 
 RESTRAINTS = [
     Restraint((0,), (1.0,), 0.7, 0.05),

@@ -6,7 +6,7 @@ import torch
 
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.parameters import OccupancyTensor, members_from_sums
-from multicopy_refinement.refinement.problem import OccupancyProblem
+from multicopy_refinement.posterior.problem import OccupancyProblem
 
 #: Starts at 0 or 1 are moved inside by this, where the sigmoid is not flat.
 START_MARGIN = 0.02

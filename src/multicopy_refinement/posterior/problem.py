@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
-from multicopy_refinement.experiment import Experiment
 from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.posterior.experiment import Experiment
+from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.scattering.basis import GroupBasis
 from multicopy_refinement.scattering.columns import GroupColumns, StoredColumns
 from multicopy_refinement.targets import Derivatives, Target
-from multicopy_refinement.targets.restraints import OccupancyPrior
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from multicopy_refinement._typing import ComplexArray, IntArray
-from multicopy_refinement.experiment import Experiment
+from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.scaling.mask import solvent_structure_factors
 
 

@@ -6,9 +6,9 @@ import torch
 
 from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, read_reflections, refine
-from multicopy_refinement.refinement.problem import occupancy_problem
-from multicopy_refinement.refinement.profile import profile_likelihood
+from multicopy_refinement.posterior.problem import occupancy_problem
 from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.solve.profile import profile_likelihood
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import numpy as np
 import scipy.linalg
 
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.refinement.problem import NormalEquations, OccupancyProblem
-from multicopy_refinement.refinement.quadratic import solve_step
+from multicopy_refinement.posterior.problem import NormalEquations, OccupancyProblem
+from multicopy_refinement.solve.quadratic import solve_step
 
 #: A combination of occupancies with a larger su than this is not moved: over the whole range from 0
 #: to 1 the log-likelihood changes along it by less than an eighth.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.refinement.gauss_newton import maximise
-from multicopy_refinement.refinement.problem import OccupancyProblem
+from multicopy_refinement.posterior.problem import OccupancyProblem
+from multicopy_refinement.solve.gauss_newton import maximise
 
 
 def profile_likelihood(

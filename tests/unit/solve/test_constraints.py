@@ -7,12 +7,12 @@ import pytest
 
 from demo_data import simulate_demo
 from multicopy_refinement import read_reflections
-from multicopy_refinement.experiment import Experiment
 from multicopy_refinement.occupancy.sums import SumConstraints
-from multicopy_refinement.refinement import gauss_newton, lbfgs
-from multicopy_refinement.refinement.problem import occupancy_problem
-from multicopy_refinement.refinement.uncertainty import evidence, uncertainty
+from multicopy_refinement.posterior.experiment import Experiment
+from multicopy_refinement.posterior.problem import occupancy_problem
 from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.solve import gauss_newton, lbfgs
+from multicopy_refinement.solve.uncertainty import evidence, uncertainty
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,8 @@ import torch
 
 from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
-from multicopy_refinement.experiment import Experiment
-from multicopy_refinement.refinement import gauss_newton, lbfgs
-from multicopy_refinement.refinement.gauss_newton import BShifts
-from multicopy_refinement.refinement.problem import OccupancyProblem, occupancy_problem
+from multicopy_refinement.posterior.experiment import Experiment
+from multicopy_refinement.posterior.problem import OccupancyProblem, occupancy_problem
 from multicopy_refinement.reflections.data import DataLabels, ReflectionData
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.scattering.atoms import atoms_of
@@ -20,6 +18,8 @@ from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.scattering.direct import direct_sum
 from multicopy_refinement.scattering.splat import plan_splat, splat_structure_factors
 from multicopy_refinement.simulate import simulate
+from multicopy_refinement.solve import gauss_newton, lbfgs
+from multicopy_refinement.solve.gauss_newton import BShifts
 
 DEMO = files("multicopy_refinement") / "demo"
 CRYST1 = "CRYST1   15.000   16.000   17.000  90.00  90.00  90.00 P 1"

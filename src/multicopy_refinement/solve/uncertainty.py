@@ -9,13 +9,13 @@ import scipy.linalg
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.occupancy.sums import SumConstraints
-from multicopy_refinement.refinement.gauss_newton import (
+from multicopy_refinement.parallel import in_threads
+from multicopy_refinement.posterior.problem import OccupancyProblem
+from multicopy_refinement.solve.gauss_newton import (
     BShifts,
     null_space,
 )
-from multicopy_refinement.refinement.problem import OccupancyProblem
-from multicopy_refinement.refinement.quadratic import solve_step
-from multicopy_refinement.scattering.threads import in_threads
+from multicopy_refinement.solve.quadratic import solve_step
 
 #: A value with a larger su than this is not determined: it is the standard deviation of a value of
 #: which nothing is known but that it lies between 0 and 1.

@@ -9,19 +9,19 @@ import torch
 
 from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
-from multicopy_refinement.experiment import Experiment
-from multicopy_refinement.refinement import gauss_newton
-from multicopy_refinement.refinement.gauss_newton import BShifts
-from multicopy_refinement.refinement.problem import OccupancyProblem, occupancy_problem
-from multicopy_refinement.refinement.quadratic import solve_step
-from multicopy_refinement.refinement.uncertainty import (
+from multicopy_refinement.posterior.experiment import Experiment
+from multicopy_refinement.posterior.problem import OccupancyProblem, occupancy_problem
+from multicopy_refinement.reflections.data import DataLabels, ReflectionData
+from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.simulate import simulate
+from multicopy_refinement.solve import gauss_newton
+from multicopy_refinement.solve.gauss_newton import BShifts
+from multicopy_refinement.solve.quadratic import solve_step
+from multicopy_refinement.solve.uncertainty import (
     coincident_members,
     evidence,
     uncertainty,
 )
-from multicopy_refinement.reflections.data import DataLabels, ReflectionData
-from multicopy_refinement.scattering.basis import group_basis
-from multicopy_refinement.simulate import simulate
 
 DEMO = files("multicopy_refinement") / "demo"
 CRYST1 = "CRYST1   15.000   16.000   17.000  90.00  90.00  90.00 P 1"

@@ -16,7 +16,7 @@ from multicopy_refinement.io.write_structure import write_mmcif, write_pdb
 from multicopy_refinement.model import Model
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.reflections import ReflectionData
-from multicopy_refinement.report.maps import map_coefficients
+from multicopy_refinement.results.maps import map_coefficients
 
 #: Names of the files that a run leaves.
 RESULTS = ("refined.pdb", "refined.cif", "refined.mtz", "result.json", "run.log", "report.html")

@@ -1,0 +1,1 @@
+"""The likelihood and its priors over named blocks of unknowns."""

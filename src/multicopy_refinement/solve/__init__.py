@@ -1,0 +1,1 @@
+"""Maxima of a posterior, covariances, evidence."""
