@@ -5,8 +5,9 @@ The names below are imported when they are first used, so that importing the pac
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from multicopy_refinement._lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -44,7 +45,4 @@ if TYPE_CHECKING:
     from multicopy_refinement.scattering import structure_factors as structure_factors
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+__getattr__ = lazy_names(__name__, _HOME)

@@ -1,11 +1,13 @@
-"""Parts of a range, worked on by as many threads as torch has."""
+"""Parts of a range, worked on by several threads."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from itertools import pairwise
 
@@ -14,17 +16,37 @@ import torch
 
 from multicopy_refinement._typing import FloatArray
 
+_wanted: ContextVar[int | None] = ContextVar("threads", default=None)
+
+
+@contextmanager
+def using_threads(count: int | None) -> Iterator[None]:
+    """Let the package's loops use so many threads within the block, here and nowhere else.
+
+    None leaves it to torch, whose number belongs to the process.
+    """
+    token = _wanted.set(count)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
+
+
+def thread_count() -> int:
+    """Return how many threads a loop may use here."""
+    return _wanted.get() or torch.get_num_threads()
+
 
 def in_threads(
     work: Callable[[int, int], None], n: int, cost: FloatArray | None = None, *,
     most: int | None = None,
 ) -> None:  # fmt: skip
-    """Call ``work(first, last)`` for as many parts of 0..n as torch has threads, or ``most``.
+    """Call ``work(first, last)`` for as many parts of 0..n as there are threads, or ``most``.
 
     Parts have equal length, or equal sums of ``cost`` ``[n]``. The caller and the threads of the
     pool take part after part: what a thread that wakes late has not begun is done by another.
     """
-    n_threads = max(1, min(torch.get_num_threads(), n, n if most is None else most))
+    n_threads = max(1, min(thread_count(), n, n if most is None else most))
     if n_threads == 1 or getattr(_here, "busy", False):
         work(0, n)  # a thread of the pool that waited for the pool could wait for ever
         return

@@ -7,6 +7,7 @@ import sys
 import multicopy_refinement
 from multicopy_refinement import refine, structure_factors
 from multicopy_refinement.model import MixedTensor, Model, OccupancyTensor, PositiveMixedTensor
+from multicopy_refinement.modes import ExchangeFormat, GroupsFormat
 
 NAMES = [
     "MixedTensor",
@@ -52,11 +53,5 @@ def test_importing_the_package_does_not_import_torch():
     assert done.stdout.strip() == "False"
 
 
-def test_choices_of_the_command_line_are_those_of_the_library():
-    """They are written twice, since the library's own are slow to import."""
-    from multicopy_refinement.cli import choices
-    from multicopy_refinement.occupancy.grouping import Grouping
-    from multicopy_refinement.targets import TargetKind
-
-    assert list(choices.Grouping) == list(Grouping)
-    assert list(choices.TargetKind) == list(TargetKind)
+def test_groups_can_be_shown_in_every_exchange_format():
+    assert {str(form) for form in ExchangeFormat} < {str(form) for form in GroupsFormat}

@@ -369,7 +369,7 @@ def test_fault_of_the_program_is_one_line_and_status_1(command, demo, place, mon
     def fail(*_, **__):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("multicopy_refinement.cli.refine.refine", fail)
+    monkeypatch.setattr("multicopy_refinement.run.pipeline.refine", fail)
     before = _tree(place)
     called = command("refine", demo / "start.pdb", demo / "2.5.mtz")
     assert called.status == 1

@@ -127,7 +127,7 @@ SCHEMA = {
     "history": [{"number": int, "largest_change": OPTIONAL, "r_work": NUMBER, "r_free": OPTIONAL,
                  "log_likelihood": NUMBER}],
     "correlations": {"groups": [str], "matrix": [[NUMBER]]},
-    "provenance": {"command": [str], "sha256": dict, "versions": dict},
+    "provenance": {"command": [str], "sha256": dict, "versions": dict, "free_set": str},
 }  # fmt: skip
 
 

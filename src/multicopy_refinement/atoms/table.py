@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 _CODE_H, _CODE_D = (int(np.array([s], dtype="S2").view(np.uint16)[0]) for s in (b"H", b"D"))
 
-#: B = 8 pi^2 U
-EIGHT_PI_SQUARED = 78.95683520871486
-
 #: Columns of the data frame form, in order.
 FRAME_COLUMNS = (
     "record", "chainid", "resseq", "icode", "resname", "name", "altloc", "element",

@@ -6,15 +6,16 @@ import shutil
 from importlib.resources import as_file, files
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from multicopy_refinement.cli.refine import RefineRequest, Run, run_refine, set_threads
+from multicopy_refinement.cli.refine import run_refine, use_threads
 from multicopy_refinement.model import Model
 from multicopy_refinement.results.files import check_directory, placed_together
+from multicopy_refinement.results.record import RunRecord
+from multicopy_refinement.run.job import RefineJob
 from multicopy_refinement.simulate import simulate, write_simulated
 
 #: Resolution in A, relative error of amplitudes, and seed of the simulated data.
@@ -24,7 +25,7 @@ D_MIN, NOISE, SEED = 1.6, 0.03, 1
 def run_demo(out: Path, *, overwrite: bool) -> None:
     """Simulate data of the true model, refine the other one, and print both side by side."""
     check_directory(out, overwrite=overwrite)
-    set_threads(None)
+    use_threads(None)
     console = Console(emoji=False)
     with as_file(files("multicopy_refinement") / "demo") as source:
         truth = Model(dtype_float=torch.float64).load(source / "truth.pdb")
@@ -46,20 +47,17 @@ def run_demo(out: Path, *, overwrite: bool) -> None:
         markup=False,
         soft_wrap=True,
     )
-    run = run_refine(
-        RefineRequest(
-            model=out / "start.pdb", data=out / "data.mtz", out=out / "refined", overwrite=overwrite
-        )
+    job = RefineJob(
+        model=out / "start.pdb", data=out / "data.mtz", out=out / "refined", overwrite=overwrite
     )
-    console.print(_comparison(run, truth))
+    console.print(_comparison(run_refine(job), truth))
 
 
-def _comparison(run: Run, truth: Model) -> Table:
+def _comparison(record: RunRecord, truth: Model) -> Table:
     """Return refined occupancies beside the true ones."""
-    groups = run.solution.groups
-    true = truth.group_occupancies()
-    refined = np.flatnonzero(groups.refined)
-    off = float(np.abs(run.solution.occupancy - true)[refined].max())
+    true = truth.group_occupancies().tolist()
+    refined = [(group, q) for group, q in zip(record.groups, true, strict=True) if group.refined]
+    off = max(abs(group.occupancy - q) for group, q in refined)
     table = Table(
         title=f"Refined and true occupancies; the largest difference is {off:.3f}",
         title_justify="left",
@@ -67,14 +65,13 @@ def _comparison(run: Run, truth: Model) -> Table:
     table.add_column("group")
     for name in ("start", "refined", "su", "truth", "difference"):
         table.add_column(name, justify="right")
-    for g in refined:
-        value, su = run.solution.occupancy[g], run.solution.su[g]
+    for group, q in refined:
         table.add_row(
-            escape(groups.names[g]),
-            f"{groups.file_occupancy[g]:.2f}",
-            f"{value:.3f}",
-            "-" if np.isnan(su) else f"{su:.3f}",
-            f"{true[g]:.2f}",
-            f"{value - true[g]:+.3f}",
+            escape(group.name),
+            f"{group.initial:.2f}",
+            f"{group.occupancy:.3f}",
+            "-" if group.su is None else f"{group.su:.3f}",
+            f"{q:.2f}",
+            f"{group.occupancy - q:+.3f}",
         )
     return table

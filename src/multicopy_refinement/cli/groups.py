@@ -15,9 +15,10 @@ from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.errors import OutputError
 from multicopy_refinement.io.files import written_aside
 from multicopy_refinement.io.structure import read_structure
-from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
+from multicopy_refinement.modes import ExchangeFormat, Grouping, GroupsFormat
+from multicopy_refinement.occupancy.exchange import write_groups
 from multicopy_refinement.occupancy.exchange.common import is_plain
-from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions, group_atoms
+from multicopy_refinement.occupancy.grouping import GroupingOptions, group_atoms
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.summary import summary_of
 from multicopy_refinement.occupancy.values import GroupingResult, not_full
@@ -25,10 +26,10 @@ from multicopy_refinement.occupancy.values import GroupingResult, not_full
 
 def run_groups(
     model: Path,
-    output_format: str,
+    output_format: GroupsFormat,
     output: Path | None,
     *,
-    grouping: str = "residue",
+    grouping: Grouping = Grouping.RESIDUE,
     rules: Path | None = None,
     contact_distance: float = 4.0,
     link_close_waters: bool = False,
@@ -37,12 +38,12 @@ def run_groups(
     if output is not None and output.exists():
         raise OutputError(f"{output}: the file is there already; name another with --output")
     source = read_structure(model)
-    options = GroupingOptions(Grouping(grouping), contact_distance, link_close_waters)
+    options = GroupingOptions(grouping, contact_distance, link_close_waters)
     result = group_atoms(source.table, options, rules=rules, crystal=source.crystal)
-    if output_format == "table":
+    if output_format is GroupsFormat.TABLE:
         _deliver_table(result, output)
         return
-    if output_format == "json":
+    if output_format is GroupsFormat.JSON:
         text = json.dumps(groups_as_json(result.groups), indent=1) + "\n"
     else:
         form = ExchangeFormat(output_format)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from multicopy_refinement import __version__
-from multicopy_refinement.cli.choices import Grouping, GroupsFormat, TargetKind
+from multicopy_refinement.cli.options import job_options, refuse_missing
 from multicopy_refinement.errors import InputError, OccupancyError
+from multicopy_refinement.modes import GroupsFormat
+from multicopy_refinement.refinement.options import RefineOptions
+from multicopy_refinement.run.job import RefineJob
 
 #: The work is shared out to threads by torch and by the package; pools of other libraries that wait
 #: in busy loops take the processors from them (a third of the time of a run on two).
 THREAD_POOLS = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 #: Set to anything, a fault of the program shows its traceback.
 DEBUG = "MULTICOPY_DEBUG"
+
+#: Fields of a job in the order of the help: what is asked for first, how it is found last. Those
+#: that ``groups`` shares.
+_REFINE = [*inspect.get_annotations(RefineJob), *inspect.get_annotations(RefineOptions)]
+_GROUPING = ("grouping", "rules", "contact_distance", "link_close_waters")
 
 app = typer.Typer(
     name="multicopy-refine",
@@ -28,19 +37,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-GroupingOption = Annotated[Grouping, typer.Option(help="How atoms are put into groups.")]
-RulesFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Rules: our TOML, phenix, REFMAC or SHELXL, by content."),
-]
-ContactDistance = Annotated[
-    float, typer.Option(help="Of connected: atoms of one altloc this close belong together, A.",
-                        min=0.1)
-]  # fmt: skip
-LinkCloseWaters = Annotated[
-    bool,
-    typer.Option("--link-close-waters", help="Partial waters closer than 1.5 A share a site."),
-]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="PDB or mmCIF, gzipped or not.")]
 
 
@@ -60,71 +56,33 @@ def _common(
 
 
 @app.command()
+@job_options(_REFINE)
 def refine(
-    model: ModelFile,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="MTZ or SF-mmCIF.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("refined"),
-    parameters: Annotated[
-        str, typer.Option(help="What is refined: occupancy[,b_group].")
-    ] = "occupancy",
-    grouping: GroupingOption = Grouping.RESIDUE,
-    rules: RulesFile = None,
-    contact_distance: ContactDistance = 4.0,
-    link_close_waters: LinkCloseWaters = False,
-    labels: Annotated[
-        str | None, typer.Option(metavar="F,SIGF", help="Columns of the data, if not by type.")
-    ] = None,
-    free_label: Annotated[str | None, typer.Option(help="Column of the free set.")] = None,
-    free_value: Annotated[int | None, typer.Option(help="Its value for free.")] = None,
-    d_min: Annotated[
-        float | None, typer.Option(help="High-resolution limit in A.", min=0.1)
-    ] = None,
-    target: Annotated[
-        TargetKind, typer.Option(help="Maximum likelihood or least squares.")
-    ] = TargetKind.ML,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads; all processors if left out.", min=1)
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Use a folder in use.")] = False,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Leave out report.html.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but faults.")] = False,
+    **values: Any,
 ) -> None:
     """Refine the occupancies of MODEL against DATA."""
-    for path in (model, data, rules):
-        if path is not None and not path.exists():  # said before anything slow is imported
-            raise InputError(f"{path}: no such file")
-    from multicopy_refinement.cli.refine import RefineRequest, run_refine
+    refuse_missing(values["model"], values["data"], values["rules"])
+    job = RefineJob.of(values)
+    from multicopy_refinement.cli.refine import run_refine
 
-    run_refine(
-        RefineRequest(
-            model=model, data=data, out=out, parameters=parameters, grouping=grouping,
-            rules=rules, contact_distance=contact_distance, link_close_waters=link_close_waters,
-            labels=labels, free_label=free_label, free_value=free_value, d_min=d_min,
-            target=target, threads=threads, overwrite=overwrite, quiet=quiet,
-            report=not no_report,
-        )
-    )  # fmt: skip
+    run_refine(job, quiet=quiet)
 
 
 @app.command()
+@job_options(_GROUPING)
 def groups(
     model: ModelFile,
-    grouping: GroupingOption = Grouping.RESIDUE,
-    rules: RulesFile = None,
-    contact_distance: ContactDistance = 4.0,
-    link_close_waters: LinkCloseWaters = False,
     output_format: Annotated[
         GroupsFormat, typer.Option("--format", help="How they are shown.")
     ] = GroupsFormat.TABLE,
     output: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
+    **values: Any,
 ) -> None:
     """Show the occupancy groups of MODEL, and why each exists."""
     from multicopy_refinement.cli.groups import run_groups
 
-    run_groups(
-        model, output_format, output, grouping=grouping, rules=rules,
-        contact_distance=contact_distance, link_close_waters=link_close_waters,
-    )  # fmt: skip
+    run_groups(model, output_format, output, **values)
 
 
 @app.command()

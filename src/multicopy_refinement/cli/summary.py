@@ -8,16 +8,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.results.record import Group, RunRecord
 
 #: Groups and warnings that are shown; all of them are in the record.
 MOST_GROUPS, MOST_WARNINGS, LONGEST_WARNING = 12, 8, 400
 
 
-def print_summary(console: Console, record: RunRecord, data: ReflectionData, out: Path) -> None:
+def print_summary(console: Console, record: RunRecord, out: Path) -> None:
     """Print R factors, the largest changes, warnings and where the files are."""
-    _print_data(console, record, data)
+    _print_data(console, record)
     console.print(_agreement(record))
     console.print(_changes(record))
     if record.states:
@@ -38,20 +37,19 @@ def print_summary(console: Console, record: RunRecord, data: ReflectionData, out
     )
 
 
-def _print_data(console: Console, record: RunRecord, data: ReflectionData) -> None:
-    labels = data.labels
-    free = "none" if labels.free_label is None else f"{labels.free_label} = {labels.free_value}"
+def _print_data(console: Console, record: RunRecord) -> None:
+    inputs = record.inputs
+    free = "none" if inputs.free_label is None else f"{inputs.free_label} = {inputs.free_value}"
     console.print(
-        f"Data: {','.join(labels.observations)}, {record.data.n_work} work and "
+        f"Data: {','.join(inputs.labels)}, {record.data.n_work} work and "
         f"{record.data.n_free} free reflections, {record.data.d_max:.1f} to "
         f"{record.data.d_min:.2f} A, {record.data.spacegroup}",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
-    console.print(
-        f"Free set: {free} ({labels.choice})", highlight=False, markup=False, soft_wrap=True
-    )
+    choice = "" if record.provenance is None else f" ({record.provenance.free_set})"
+    console.print(f"Free set: {free}{choice}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _agreement(record: RunRecord) -> Table:

@@ -18,8 +18,9 @@ from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import ModelFileError, MulticopyError, OutputError
 from multicopy_refinement.io.structure import StructureFile, read_structure
 from multicopy_refinement.io.write_structure import AtomValues, write_mmcif, write_pdb
+from multicopy_refinement.modes import Grouping
 from multicopy_refinement.notices import Notice, listed
-from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions, Rules, group_atoms
+from multicopy_refinement.occupancy.grouping import GroupingOptions, Rules, group_atoms
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.summary import summary_of
 from multicopy_refinement.parameters import (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.modes import Grouping
 from multicopy_refinement.occupancy.automatic.copies import group_by_copy
 from multicopy_refinement.occupancy.automatic.networks import connect
 from multicopy_refinement.occupancy.automatic.residues import residue_parts
@@ -23,14 +23,6 @@ from multicopy_refinement.occupancy.values import GroupingResult, normalise_sets
 
 #: Rules as mappings, as a checked set, or in a file.
 Rules = Sequence[Mapping[str, Any]] | RuleSet | str | Path
-
-
-class Grouping(StrEnum):
-    """How atoms are put into occupancy groups."""
-
-    RESIDUE = "residue"
-    CONNECTED = "connected"
-    COPIES = "copies"
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from multicopy_refinement._typing import ComplexArray, FloatArray
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.model import Model
+from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scaling import Scale, fit_scale
 from multicopy_refinement.scaling.mask import solvent_structure_factors
 from multicopy_refinement.scattering import structure_factors
-from multicopy_refinement.targets import LeastSquares, MLAmplitude, Target, TargetKind
+from multicopy_refinement.targets import LeastSquares, MLAmplitude, Target
 from multicopy_refinement.targets.least_squares import amplitude_variance
 from multicopy_refinement.targets.sigma_a import ErrorModel, estimate_errors
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from multicopy_refinement._typing import FloatArray, IntArray
-from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED
 from multicopy_refinement.model import Model
 from multicopy_refinement.scattering.atoms import symmetric_matrices
 from multicopy_refinement.solve.gauss_newton import BShifts
+from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: No atom's B factor (or 8 pi^2 times a principal U) falls below this, in A^2.
 B_FLOOR = 0.5

@@ -11,12 +11,13 @@ import torch
 
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.model import Model
+from multicopy_refinement.modes import Parameter, Solver, TargetKind, UncertaintyKind
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.posterior.experiment import Experiment, Statistics, check_same_crystal
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.posterior.problem import OccupancyProblem, occupancy_problem
 from multicopy_refinement.refinement.b_groups import assign_b, b_shift_limits
-from multicopy_refinement.refinement.options import Parameter, RefineOptions, Solver
+from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.solution import (
     Correlations,
     Cycle,
@@ -36,7 +37,6 @@ from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.solve import gauss_newton, lbfgs
 from multicopy_refinement.solve.gauss_newton import BShifts
 from multicopy_refinement.solve.uncertainty import at_bound, evidence, uncertainty
-from multicopy_refinement.targets import TargetKind
 
 #: B shifts have converged when none moves by more than this in a macrocycle, in A^2.
 B_TOLERANCE = 0.05
@@ -120,7 +120,8 @@ class _Run:
         states: tuple[State, ...] = ()
         if len(self.refined):
             initial, final, status = self._macrocycles()
-            if self.options.solver is Solver.GAUSS_NEWTON and self.options.uncertainties:
+            wanted = self.options.uncertainty is not UncertaintyKind.NONE
+            if self.options.solver is Solver.GAUSS_NEWTON and wanted:
                 results, states, correlations = self._uncertainties()
         else:
             initial = final = self.experiment.statistics()

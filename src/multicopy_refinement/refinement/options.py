@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from multicopy_refinement.targets import TargetKind
-
-
-class Parameter(StrEnum):
-    """What may be refined."""
-
-    OCCUPANCY = "occupancy"
-    B_GROUP = "b_group"
+from multicopy_refinement.modes import Parameter, Solver, TargetKind, UncertaintyKind
 
 
-class Solver(StrEnum):
-    """How occupancies are found."""
+def split_names(value: Any) -> Any:
+    """Return the names of a text with commas; anything else as it is."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
-    GAUSS_NEWTON = "gauss_newton"
-    LBFGS = "lbfgs"
+
+def _known_parameters(value: Any) -> Any:
+    names = split_names(value)
+    known = [str(p) for p in Parameter]
+    for name in names if isinstance(names, list | tuple) else ():
+        if str(name) not in known:
+            raise ValueError(f"{name!r} cannot be refined; this version knows {', '.join(known)}")
+    return list(dict.fromkeys(names)) if isinstance(names, list | tuple) else names
 
 
 class RefineOptions(BaseModel):
@@ -42,20 +42,40 @@ class RefineOptions(BaseModel):
         Converged when no occupancy changes by more than this in a macrocycle.
     max_iterations
         L-BFGS iterations of one macrocycle.
-    uncertainties
-        Whether su, states and the evidence of each group are wanted.
+    uncertainty
+        ``conditional`` on coordinates and B factors, or ``none``: no su, states and evidence.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    target: TargetKind = TargetKind.ML
-    parameters: tuple[Parameter, ...] = (Parameter.OCCUPANCY,)
-    solver: Solver = Solver.GAUSS_NEWTON
-    b_prior: float = Field(default=0.5, gt=0)
-    max_cycles: int = Field(default=8, ge=1)
-    tolerance: float = Field(default=0.001, gt=0)
-    max_iterations: int = Field(default=60, ge=1)
-    uncertainties: bool = True
+    parameters: Annotated[tuple[Parameter, ...], BeforeValidator(_known_parameters)] = Field(
+        default=(Parameter.OCCUPANCY,), description="What is refined: occupancy[,b_group]."
+    )
+    target: TargetKind = Field(
+        default=TargetKind.ML, description="Maximum likelihood or least squares."
+    )
+    solver: Solver = Field(
+        default=Solver.GAUSS_NEWTON,
+        description="Fisher scoring with uncertainties, or L-BFGS without (occupancy alone).",
+    )
+    b_prior: float = Field(
+        default=0.5, gt=0,
+        description="Sigma of the prior on a B shift, as a part of the group's mean B.",
+    )  # fmt: skip
+    max_cycles: int = Field(
+        default=8, ge=1, description="Macrocycles: occupancies, then mask, scale and errors anew."
+    )
+    tolerance: float = Field(
+        default=0.001, gt=0,
+        description="Converged when no occupancy changes by more in a macrocycle.",
+    )  # fmt: skip
+    max_iterations: int = Field(
+        default=60, ge=1, description="L-BFGS iterations of one macrocycle."
+    )
+    uncertainty: UncertaintyKind = Field(
+        default=UncertaintyKind.CONDITIONAL,
+        description="su conditional on coordinates and B factors, or none.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> RefineOptions:

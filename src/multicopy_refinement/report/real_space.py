@@ -10,11 +10,12 @@ import gemmi
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
-from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED, AtomTable
+from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import ReflectionFileError
 from multicopy_refinement.posterior.experiment import r_factor
+from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Points of the maps are at most d_min / this apart.
 SAMPLING = 3.0

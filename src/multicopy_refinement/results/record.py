@@ -164,11 +164,15 @@ class CorrelationRecord(_Record):
 
 
 class Provenance(_Record):
-    """How the run can be repeated: its command, the inputs' SHA-256, versions of libraries."""
+    """How the run can be repeated: its command, the inputs' SHA-256, versions of libraries.
+
+    ``free_set`` says how the free set was told.
+    """
 
     command: list[str]
     sha256: dict[str, str]
     versions: dict[str, str]
+    free_set: str = ""
 
 
 class RunRecord(_Record):

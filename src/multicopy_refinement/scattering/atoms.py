@@ -10,10 +10,11 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED, AtomTable
+from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.scattering.form_factors import FormFactors, form_factors
+from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 
 class AtomicModel(Protocol):

@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from multicopy_refinement._typing import FloatArray, IntArray
-from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED
 from multicopy_refinement.errors import GradientError
-from multicopy_refinement.parallel import in_threads
+from multicopy_refinement.parallel import in_threads, thread_count
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
 from multicopy_refinement.scattering.kernels.density import (
     Gaussians,
@@ -30,6 +29,7 @@ from multicopy_refinement.scattering.kernels.transform import (
     scatter_reflections,
 )
 from multicopy_refinement.scattering.plan import SplatPlan, levels_of_gaussians
+from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Grids of fewer points are transformed by one thread: more are not faster.
 _SMALL = 250_000
@@ -306,4 +306,4 @@ def _workers(points: int) -> int:
     (OpenBLAS) go on waiting busily for up to many milliseconds, and keep the threads of the
     compiled loops from the processors: this file has none of either.
     """
-    return torch.get_num_threads() if points >= _SMALL else 1
+    return thread_count() if points >= _SMALL else 1

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED
 from multicopy_refinement.crystal.grid import grid_size
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
+from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Relative error of F, sqrt(sum |F - F_direct|^2 / sum |F_direct|^2), that is asked for by default.
 ACCURACY = 1e-4

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from multicopy_refinement._typing import FloatArray, IntArray
-from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED
 from multicopy_refinement.scattering.atoms import (
     ScatteringAtoms,
     symmetric_matrices,
 )
 from multicopy_refinement.scattering.plan import SplatPlan, levels_of_gaussians
+from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Grid points of atoms treated at once.
 _POINTS = 2_000_000

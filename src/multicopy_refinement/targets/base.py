@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from torch import Tensor
 
 from multicopy_refinement._typing import FloatArray
-
-
-class TargetKind(StrEnum):
-    """Which target is used."""
-
-    ML = "ml"
-    LS = "ls"
 
 
 @dataclass(frozen=True, eq=False)

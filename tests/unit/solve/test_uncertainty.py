@@ -43,7 +43,7 @@ def observe(truth: Model, d_min: float, *, seed: int = 3, noise: float = 0.03) -
 def at_the_end(target: str, data: ReflectionData) -> tuple[OccupancyProblem, np.ndarray]:
     """Return the demo's problem after a refinement, and its very end."""
     model = load_demo("start.pdb")
-    solution = refine(model, data, RefineOptions(target=target, uncertainties=False))
+    solution = refine(model, data, RefineOptions(target=target, uncertainty="none"))
     refined = np.flatnonzero(model.occupancy_groups.refined)
     problem = occupancy_problem(
         solution.experiment, group_basis(model, data.hkl, refined),

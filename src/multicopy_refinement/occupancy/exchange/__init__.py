@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell
 from multicopy_refinement.errors import RuleError
+from multicopy_refinement.modes import ExchangeFormat
 from multicopy_refinement.occupancy.exchange import phenix, refmac, shelx, toml
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.rules import RuleSet
 
 __all__ = ["ExchangeFormat", "read_rules", "write_groups"]
-
-
-class ExchangeFormat(StrEnum):
-    """Kinds of group files."""
-
-    TOML = "toml"
-    PHENIX = "phenix"
-    REFMAC = "refmac"
-    SHELX = "shelx"
 
 
 def read_rules(path: str | Path, table: AtomTable) -> RuleSet:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from multicopy_refinement.atoms.table import EIGHT_PI_SQUARED, AtomTable
+from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.occupancy.exchange.common import (
@@ -29,6 +29,7 @@ from multicopy_refinement.occupancy.rules import (
     RuleSet,
     SumRule,
 )
+from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Sigma of sums that are equalities here.
 _TIGHT = 0.001

@@ -1,0 +1,61 @@
+"""Modes that options name: defined without anything that is slow to import."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Grouping(StrEnum):
+    """How atoms are put into occupancy groups."""
+
+    RESIDUE = "residue"
+    CONNECTED = "connected"
+    COPIES = "copies"
+
+
+class Parameter(StrEnum):
+    """What may be refined."""
+
+    OCCUPANCY = "occupancy"
+    B_GROUP = "b_group"
+
+
+class TargetKind(StrEnum):
+    """Which target is used."""
+
+    ML = "ml"
+    LS = "ls"
+
+
+class Solver(StrEnum):
+    """How the maximum is found."""
+
+    GAUSS_NEWTON = "gauss_newton"
+    LBFGS = "lbfgs"
+
+
+class UncertaintyKind(StrEnum):
+    """Which standard uncertainties are wanted."""
+
+    CONDITIONAL = "conditional"
+    NONE = "none"
+
+
+class ExchangeFormat(StrEnum):
+    """Kinds of group files."""
+
+    TOML = "toml"
+    PHENIX = "phenix"
+    REFMAC = "refmac"
+    SHELX = "shelx"
+
+
+class GroupsFormat(StrEnum):
+    """How groups are shown: in a terminal, as data, or as a group file."""
+
+    TABLE = "table"
+    JSON = "json"
+    TOML = ExchangeFormat.TOML
+    PHENIX = ExchangeFormat.PHENIX
+    REFMAC = ExchangeFormat.REFMAC
+    SHELX = ExchangeFormat.SHELX

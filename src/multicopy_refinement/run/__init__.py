@@ -1,0 +1,1 @@
+"""One refinement from files to files."""

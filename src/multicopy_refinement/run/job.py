@@ -1,0 +1,144 @@
+"""A refinement as one record of files and options, and its run: files in, files out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from multicopy_refinement.errors import InputError
+from multicopy_refinement.modes import Grouping
+from multicopy_refinement.refinement.options import RefineOptions, split_names
+
+if TYPE_CHECKING:
+    from multicopy_refinement.refinement.macrocycle import Progress
+    from multicopy_refinement.results.record import RunRecord
+
+#: Fields that say where things are, not what is done with them.
+PLACES = frozenset({"model", "data", "out", "overwrite", "report"})
+#: Fields that stand in the record under ``inputs`` as what was found, not as what was asked for.
+_CHOSEN = frozenset({"labels", "free_label", "free_value"})
+
+
+class RefineJob(RefineOptions):
+    """All that a refinement needs: `RefineOptions`, and the fields below.
+
+    This is the one type of options: the command line is made from its fields, the columns of a
+    campaign's table are its fields, and ``options`` of ``result.json`` holds them.
+
+    Attributes
+    ----------
+    model, data
+        The coordinate file and the reflection file.
+    out
+        Folder for the results.
+    grouping, rules, contact_distance, link_close_waters
+        How atoms are put into groups.
+    labels, free_label, free_value, d_min
+        Which reflections are used, and as what.
+    threads
+        Of the package's own loops; as many as torch has when left out.
+    overwrite
+        Whether a folder in use is accepted.
+    report
+        Whether ``report.html`` is wanted; `run` leaves that to its caller, a layer above.
+    """
+
+    model: Path = Field(description="PDB or mmCIF, gzipped or not.")
+    data: Path = Field(description="MTZ or SF-mmCIF.")
+    out: Path = Field(default=Path("refined"), description="Folder for the results.")
+    grouping: Grouping = Field(
+        default=Grouping.RESIDUE, description="How atoms are put into groups."
+    )
+    rules: Path | None = Field(
+        default=None, description="Rules: our TOML, phenix, REFMAC or SHELXL, by content."
+    )
+    contact_distance: float = Field(
+        default=4.0, ge=0.1,
+        description="Of connected: atoms of one altloc this close belong together, A.",
+    )  # fmt: skip
+    link_close_waters: bool = Field(
+        default=False, description="Partial waters closer than 1.5 A share a site."
+    )
+    labels: Annotated[tuple[str, ...] | None, BeforeValidator(split_names)] = Field(
+        default=None, description="Columns of the data, if not by type: F,SIGF."
+    )
+    free_label: str | None = Field(default=None, description="Column of the free set.")
+    free_value: int | None = Field(default=None, description="Its value for free.")
+    d_min: float | None = Field(default=None, ge=0.1, description="High-resolution limit in A.")
+    threads: int | None = Field(
+        default=None, ge=1, description="Threads; all processors if left out."
+    )
+    overwrite: bool = Field(default=False, description="Use a folder in use.")
+    report: bool = Field(default=True, description="Make report.html.")
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> RefineJob:
+        """Return the job of named values; faults of them are one line.
+
+        Raises
+        ------
+        InputError
+            The option, what is wrong with it, and what came.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as fault:
+            first = fault.errors()[0]
+            message = first["msg"].removeprefix("Value error, ")
+            if first["loc"]:
+                option = str(first["loc"][0]).replace("_", "-")
+                given = "" if first["type"] == "value_error" else f", not {first['input']!r}"
+                message = f"--{option}: {message[0].lower()}{message[1:]}{given}"
+            else:
+                message = f"--{message}"
+            raise InputError(message) from None
+
+    def options(self) -> dict[str, Any]:
+        """Return what was asked for as plain data, without `PLACES`."""
+        return self.model_dump(mode="json", exclude=set(PLACES | _CHOSEN))
+
+    def command(self) -> list[str]:
+        """Return the command line that repeats the run."""
+        words = ["multicopy-refine", "refine", str(self.model), str(self.data)]
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name in PLACES or value == field.default:
+                continue
+            words.append(f"--{name.replace('_', '-')}")
+            if isinstance(value, tuple):
+                words.append(",".join(str(v) for v in value))
+            elif value is not True:
+                words.append(str(value))
+        return [*words, "--out", str(self.out)]
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """The files that are read, under their names as given."""
+        paths = (self.model, self.data, *([self.rules] if self.rules else []))
+        return {str(path): path for path in paths}
+
+
+def run(job: RefineJob, progress: Callable[[Progress], None] | None = None) -> RunRecord:
+    """Refine, write the results to ``job.out``, and return their record.
+
+    Nothing is printed, and nothing of the process is changed: jobs may run in several threads.
+    The results appear together or not at all.
+
+    Parameters
+    ----------
+    job
+        What is to be done.
+    progress
+        Called after every step.
+
+    Raises
+    ------
+    InputError
+        A file or an option is at fault: one line that says what, where and what to do.
+    """
+    from multicopy_refinement.run.pipeline import carry_out  # the slow imports are made here
+
+    return carry_out(job, progress)

@@ -1,0 +1,162 @@
+"""The steps of a run: load, refine, write, record."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from multicopy_refinement import __version__
+from multicopy_refinement.errors import InputError
+from multicopy_refinement.io.reflections import read_reflections
+from multicopy_refinement.model import Model
+from multicopy_refinement.occupancy.grouping import GroupingOptions
+from multicopy_refinement.parallel import using_threads
+from multicopy_refinement.posterior.experiment import check_same_crystal
+from multicopy_refinement.refinement.macrocycle import Progress, refine
+from multicopy_refinement.refinement.solution import Solution
+from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.results.files import (
+    check_directory,
+    check_inputs_stay,
+    placed_together,
+    write_model_and_maps,
+)
+from multicopy_refinement.results.record import (
+    Inputs,
+    Provenance,
+    RunRecord,
+    Seconds,
+    make_record,
+)
+from multicopy_refinement.run.job import RefineJob
+from multicopy_refinement.run.log import RunLog, run_log
+
+#: Libraries whose versions stand in the record.
+LIBRARIES = ("gemmi", "numpy", "reciprocalspaceship", "torch")
+
+
+def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> RunRecord:
+    """Do what `multicopy_refinement.run.job.run` promises."""
+    clock = _Clock()
+    check_directory(job.out, overwrite=job.overwrite)
+    check_inputs_stay(job.out, tuple(job.inputs.values()))
+    with using_threads(job.threads):
+        model, data = _load(job)
+        clock.lap("load")
+        with placed_together(job.out) as folder, run_log(folder / "run.log") as log:
+            log.info(f"multicopy_refinement {__version__}: {job.model} {job.data}")
+            solution = refine(model, data, job, progress=_logged(log, progress))
+            clock.lap("refine")
+            write_model_and_maps(model, solution, folder)
+            clock.lap("report")
+            record = make_record(
+                solution, data, _inputs(job, data),
+                model.notices + data.notices + solution.notices, clock.seconds(solution),
+                _provenance(job, data),
+            )  # fmt: skip
+            (folder / "result.json").write_text(record.to_json())
+            _log_outcome(log, solution, record)
+    return record
+
+
+def _load(job: RefineJob) -> tuple[Model, ReflectionData]:
+    grouping = GroupingOptions(job.grouping, job.contact_distance, job.link_close_waters)
+    model = Model(dtype_float=torch.float64).load(
+        job.model, grouping=grouping, sharing_rules=job.rules
+    )
+    data = read_reflections(
+        job.data, labels=job.labels, free_label=job.free_label, free_value=job.free_value,
+        d_min=job.d_min, cell=model.cell, spacegroup=model.spacegroup,
+    )  # fmt: skip
+    try:
+        check_same_crystal(model, data)
+    except InputError as fault:
+        raise InputError(f"{job.data}: {fault}; take the data of this crystal") from None
+    return model, data
+
+
+def _inputs(job: RefineJob, data: ReflectionData) -> Inputs:
+    labels = data.labels
+    return Inputs(
+        model=str(job.model), data=str(job.data), labels=list(labels.observations),
+        free_label=labels.free_label, free_value=labels.free_value,
+        options=job.options(),
+    )  # fmt: skip
+
+
+def _provenance(job: RefineJob, data: ReflectionData) -> Provenance:
+    """Return the command that repeats the run, digests of its inputs, versions of libraries."""
+    return Provenance(
+        command=job.command(),
+        free_set=data.labels.choice,
+        sha256={name: _sha256(path) for name, path in job.inputs.items()},
+        versions={"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _logged(log: RunLog, progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+    """Return a progress function that logs every step and passes it on."""
+
+    def step(done: Progress) -> None:
+        change = done.largest_change
+        tail = "" if change is None else f", largest change {change:.4f}"
+        log.info(f"{done.step} {done.done}{tail}")
+        if progress is not None:
+            progress(done)
+
+    return step
+
+
+def _log_outcome(log: RunLog, solution: Solution, record: RunRecord) -> None:
+    inputs, scale = record.inputs, solution.experiment.scale
+    log.info(
+        f"data: {','.join(inputs.labels)}; free set: {inputs.free_label} = {inputs.free_value} "
+        f"({solution.experiment.data.labels.choice})"
+    )
+    for warning in record.warnings:
+        log.warning(f"{warning.code}: {warning.message}")
+    log.info(f"scale: k {scale.k:.4f}, k_sol {scale.k_sol:.3f} e/A^3, B_sol {scale.b_sol:.1f} A^2")
+    for name, found in (("start", solution.initial), ("end", solution.final)):
+        free = "none" if found.r_free is None else f"{found.r_free:.4f}"
+        log.info(
+            f"{name}: R-work {found.r_work:.4f}, R-free {free}, "
+            f"log-likelihood {found.log_likelihood:.2f}"
+        )
+    ended = record.status
+    word = "converged" if ended.converged else "not converged"
+    log.info(f"{word} after {ended.cycles} cycles: {ended.reason}")
+
+
+class _Clock:
+    """Wall times of the steps of a run."""
+
+    def __init__(self) -> None:
+        self.started = self.last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """Note the time since the last lap."""
+        now = time.perf_counter()
+        self.laps[name], self.last = now - self.last, now
+
+    def seconds(self, solution: Solution) -> Seconds:
+        """Return the times as they are recorded."""
+        times = {
+            "load": self.laps["load"],
+            "scale": solution.seconds["scale"],
+            "refine": solution.seconds["refine"],
+            "report": self.laps["report"],
+            "total": time.perf_counter() - self.started,
+        }
+        return Seconds(**{name: round(value, 3) for name, value in times.items()})
