@@ -13,6 +13,7 @@ from multicopy_refinement.errors import InputError
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
+from multicopy_refinement.posterior.blocks import Kind
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scaling import Scale, fit_scale
@@ -115,7 +116,8 @@ class Experiment(nn.Module):
         """
         groups, occupancy = self.model.occupancy_groups, self.model.occupancy()
         first = torch.as_tensor(groups.first_atom, device=occupancy.device)
-        return OccupancyPrior.of(groups.restraints, len(groups)).log_prior(occupancy[first])
+        prior = OccupancyPrior.of(groups.restraints, len(groups))
+        return prior.log_density({Kind.OCCUPANCY: occupancy[first]})
 
     def log_posterior(self, f_model: Tensor | None = None) -> Tensor:
         """Return the log-likelihood of the work set plus `log_prior`.

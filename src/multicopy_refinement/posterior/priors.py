@@ -1,8 +1,8 @@
-"""Gaussian priors on combinations of occupancies, in the units of the likelihood."""
+"""Gaussian priors on occupancies and on B shifts, in the units of the likelihood."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.occupancy.groups import Restraint
+from multicopy_refinement.posterior.blocks import Kind, Point
+from multicopy_refinement.posterior.terms import Normal
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,7 @@ class OccupancyPrior:
     rows: FloatArray
     targets: FloatArray
     sigmas: FloatArray
+    variance_factor: float = 1.0
 
     @classmethod
     def of(cls, restraints: Sequence[Restraint], n_groups: int) -> OccupancyPrior:
@@ -44,6 +47,11 @@ class OccupancyPrior:
     def __len__(self) -> int:
         return len(self.targets)
 
+    @property
+    def touches(self) -> frozenset[Kind]:
+        """Occupancies."""
+        return frozenset({Kind.OCCUPANCY})
+
     def restricted(self, kept: IntArray, occupancy: FloatArray) -> OccupancyPrior:
         """Return the prior of some groups when all others are held at their ``occupancy``."""
         held = np.ones(self.rows.shape[1], dtype=bool)
@@ -57,25 +65,60 @@ class OccupancyPrior:
         """Return (w'q - t)/sigma of each restraint."""
         return (self.rows @ occupancy - self.targets) / self.sigmas
 
-    def value(self, occupancy: FloatArray) -> float:
+    def value(self, at: Point) -> float:
         """Return log p."""
-        return float(-0.5 * (self.deviations(occupancy) ** 2).sum())
+        return float(-0.5 * (self.deviations(at[Kind.OCCUPANCY]) ** 2).sum())
 
-    def gradient(self, occupancy: FloatArray) -> FloatArray:
-        """Return d log p/dq, ``[n_groups]``."""
-        return -(self.deviations(occupancy) / self.sigmas) @ self.rows
-
-    @property
-    def information(self) -> FloatArray:
-        """Minus the second derivatives of log p, ``[n_groups, n_groups]``."""
+    def normal(self, at: Point, *, precise: bool = True) -> Normal:
+        """Return log p, its gradient, and minus its second derivatives."""
+        del precise
+        gradient = -(self.deviations(at[Kind.OCCUPANCY]) / self.sigmas) @ self.rows
         scaled = self.rows / self.sigmas[:, None]
-        return scaled.T @ scaled
+        found = Normal(self.value(at), gradient, scaled.T @ scaled)
+        return found.within(at.space, (Kind.OCCUPANCY,))
 
-    def log_prior(self, occupancy: Tensor) -> Tensor:
+    def log_density(self, values: Mapping[Kind, Tensor]) -> Tensor:
         """Return log p as a scalar that is differentiable in the groups' occupancies."""
+        occupancy = values[Kind.OCCUPANCY]
         rows, targets, sigmas = (
             torch.as_tensor(a, dtype=occupancy.dtype, device=occupancy.device)
             for a in (self.rows, self.targets, self.sigmas)
         )
         deviations: Tensor = (rows @ occupancy - targets) / sigmas
         return -0.5 * (deviations**2).sum()
+
+
+@dataclass(frozen=True, eq=False)
+class BShiftPrior:
+    """log p(b) = -1/2 sum_g (b_g/sigma_g)^2, without its constant.
+
+    Attributes
+    ----------
+    sigmas
+        A^2, ``[n_groups]``.
+    """
+
+    sigmas: FloatArray
+    variance_factor: float = 1.0
+
+    @property
+    def touches(self) -> frozenset[Kind]:
+        """B shifts."""
+        return frozenset({Kind.B_GROUP})
+
+    def value(self, at: Point) -> float:
+        """Return log p."""
+        return float(-0.5 * ((at[Kind.B_GROUP] / self.sigmas) ** 2).sum())
+
+    def normal(self, at: Point, *, precise: bool = True) -> Normal:
+        """Return log p, its gradient, and minus its second derivatives."""
+        del precise
+        precision = self.sigmas**-2
+        found = Normal(self.value(at), -precision * at[Kind.B_GROUP], np.diag(precision))
+        return found.within(at.space, (Kind.B_GROUP,))
+
+    def log_density(self, values: Mapping[Kind, Tensor]) -> Tensor:
+        """Return log p as a scalar that is differentiable in the shifts."""
+        shifts = values[Kind.B_GROUP]
+        sigmas = torch.as_tensor(self.sigmas, dtype=shifts.dtype, device=shifts.device)
+        return -0.5 * ((shifts / sigmas) ** 2).sum()

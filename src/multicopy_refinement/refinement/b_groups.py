@@ -7,8 +7,8 @@ import torch
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.model import Model
+from multicopy_refinement.posterior.occupancies import BShifts
 from multicopy_refinement.scattering.atoms import symmetric_matrices
-from multicopy_refinement.solve.gauss_newton import BShifts
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: No atom's B factor (or 8 pi^2 times a principal U) falls below this, in A^2.
@@ -26,12 +26,12 @@ def equivalent_b(model: Model) -> FloatArray:
 
 
 def b_shift_limits(model: Model, refined: IntArray, prior: float) -> BShifts:
-    """Return no shift as the start, floors, and priors of sigma ``prior`` times the mean B."""
+    """Return floors, and priors of sigma ``prior`` times the mean B."""
     b = equivalent_b(model)
     members = [model.occupancy_groups.members[g] for g in refined.tolist()]
     lowest = np.array([min(B_FLOOR - b[atoms].min(), 0.0) for atoms in members])
     mean = np.array([max(float(b[atoms].mean()), 1.0) for atoms in members])
-    return BShifts(np.zeros(len(refined)), lowest, prior * mean)
+    return BShifts(lowest, prior * mean)
 
 
 def assign_b(model: Model, refined: IntArray, b_shift: FloatArray) -> None:

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from multicopy_refinement._typing import FloatArray
+from multicopy_refinement._typing import ComplexArray
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Parameter, Solver, TargetKind, UncertaintyKind
 from multicopy_refinement.notices import Notice
+from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.experiment import Experiment, Statistics, check_same_crystal
+from multicopy_refinement.posterior.occupancies import BShifts, occupancy_posterior
+from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.priors import OccupancyPrior
-from multicopy_refinement.posterior.problem import OccupancyProblem, occupancy_problem
 from multicopy_refinement.refinement.b_groups import assign_b, b_shift_limits
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.solution import (
@@ -35,8 +37,8 @@ from multicopy_refinement.refinement.verdicts import (
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.solve import gauss_newton, lbfgs
-from multicopy_refinement.solve.gauss_newton import BShifts
-from multicopy_refinement.solve.uncertainty import at_bound, evidence, uncertainty
+from multicopy_refinement.solve.covariance import covariance
+from multicopy_refinement.solve.evidence import at_bound, evidence
 
 #: B shifts have converged when none moves by more than this in a macrocycle, in A^2.
 B_TOLERANCE = 0.05
@@ -95,22 +97,28 @@ class _Run:
         self.start = model.group_occupancies()
         self.sums = self.groups.sums.restricted(self.refined, self.start)
         everyone = OccupancyPrior.of(self.groups.restraints, len(self.groups))
-        prior = everyone.restricted(self.refined, self.start)
-        self.prior = prior if len(prior) else None
-        self.occupancy: FloatArray = self.start[self.refined]
+        self.prior = everyone.restricted(self.refined, self.start)
         self.b_shifts: BShifts | None = None
         if Parameter.B_GROUP in options.parameters:
             self.b_shifts = b_shift_limits(model, self.refined, options.b_prior)
-        self.b_shift = None if self.b_shifts is None else self.b_shifts.start
         self.history: list[Cycle] = []
         clock = _Clock()
         self.n_observed = len(data)
         self.basis = group_basis(model, data.listed_hkl, self.refined)
         self._report("basis", 0)
         basis_seconds = clock.lap()
-        self.experiment = Experiment(model, data, target=options.target, f_calc=self._f_calc())
+        f_calc = self.basis.f_calc(self.start[self.refined])[: self.n_observed]
+        self.experiment = Experiment(
+            model, data, target=options.target, f_calc=torch.as_tensor(f_calc)
+        )
         self._report("scale", 0)
         self.seconds = {"basis": basis_seconds, "scale": clock.lap()}
+        self.at = self._posterior().space.point(
+            {
+                Kind.OCCUPANCY: self.start[self.refined],
+                Kind.B_GROUP: np.zeros(len(self.refined)),
+            }
+        )
 
     def solution(self) -> Solution:
         """Refine and return what came of it."""
@@ -128,39 +136,37 @@ class _Run:
             status = Status(True, "nothing to refine: all occupancies are 1", 0)
         self.seconds["refine"] = clock.lap()
         occupancy = self.start.copy()
-        occupancy[self.refined] = self.occupancy
+        occupancy[self.refined] = self.at[Kind.OCCUPANCY]
         return Solution(
             groups=self.groups, occupancy=occupancy, results=results, states=states,
             initial=initial, final=final, status=status, notices=self._notices(results),
             seconds=self.seconds, experiment=self.experiment,
-            listed_f_calc=self.basis.f_calc(self.occupancy, self.b_shift), options=self.options,
+            listed_f_calc=self._listed_f_calc(self.at), options=self.options,
             history=tuple(self.history), correlations=correlations,
         )  # fmt: skip
 
     # ------------------------------------------------------------------ macrocycles
 
     def _macrocycles(self) -> tuple[Statistics, Statistics, Status]:
-        start, b_start = self.occupancy, self.b_shift
-        first = self.experiment.statistics(self._f_model(start, b_start))
+        start = self.at
+        first = self.experiment.statistics(self._f_model(start))
         self.history = [Cycle(0, None, first)]
         status = self._iterate()
-        final = self.experiment.statistics(self._now())
+        final = self.experiment.statistics(self._f_model(self.at))
         # the start under the scale and the errors of the end: likelihoods that can be compared
-        again = self.experiment.statistics(self._f_model(start, b_start))
+        again = self.experiment.statistics(self._f_model(start))
         initial = replace(
             first,
             log_likelihood=again.log_likelihood,
             log_likelihood_free=again.log_likelihood_free,
         )
-        before, after = (
-            side.log_likelihood + (0.0 if self.prior is None else self.prior.value(occupancy))
-            for side, occupancy in ((initial, start), (final, self.occupancy))
-        )
+        posterior = self._posterior()
+        before = initial.log_likelihood + posterior.log_prior(start)
+        after = final.log_likelihood + posterior.log_prior(self.at)
         if after >= before:
             return initial, final, status
-        self._take(start, b_start)
-        self.experiment.renew(self._f_calc())
-        same = self.experiment.statistics(self._f_model(start, b_start))
+        self._take(start)
+        same = self.experiment.statistics(self._f_model(start))
         reason = "the start could not be improved; it is kept"
         return same, same, Status(status.converged, reason, status.cycles)
 
@@ -169,19 +175,23 @@ class _Run:
         for cycle in range(1, total + 1):
             # the first cycle has the errors of the start: to go to its very end would be waste
             gain = 0.1 if cycle == 1 else gauss_newton.SMALLEST_GAIN
-            occupancy, b_shift = self._solve(self._problem(), gain)
-            change = float(np.abs(occupancy - self.occupancy).max())
-            b_change = 0.0
-            if b_shift is not None and self.b_shift is not None:
-                b_change = float(np.abs(b_shift - self.b_shift).max())
-            self._take(occupancy, b_shift)
-            self.experiment.renew(self._f_calc())
-            self.history.append(Cycle(cycle, change, self.experiment.statistics(self._now())))
+            search = self._search(gain)
+            moved = {
+                kind: float(np.abs(search.point[kind] - self.at[kind]).max())
+                for kind in self.at.space.kinds
+            }
+            change = moved[Kind.OCCUPANCY]
+            self._take(search.point)
+            statistics = self.experiment.statistics(self._f_model(self.at))
+            self.history.append(Cycle(cycle, change, statistics))
             self._report("occupancies", cycle, change)
-            if cycle > 1 and change < self.options.tolerance and b_change < B_TOLERANCE:
+            if search.failed:
+                return Status(False, search.status, cycle)
+            small = change < self.options.tolerance and moved.get(Kind.B_GROUP, 0.0) < B_TOLERANCE
+            if cycle > 1 and small:
                 return Status(True, self._reason(), cycle)
-        moved = f"an occupancy still changed by {change:.4f}"
-        return Status(False, f"{moved} in the last of {total} cycles", total)
+        still = f"an occupancy still changed by {change:.4f}"
+        return Status(False, f"{still} in the last of {total} cycles", total)
 
     def _reason(self) -> str:
         text = f"no occupancy changed by more than {self.options.tolerance:g}"
@@ -189,68 +199,56 @@ class _Run:
             text += f" and no B by more than {B_TOLERANCE:g} A^2"
         return f"{text} in the last cycle"
 
-    def _solve(
-        self, problem: OccupancyProblem, gain: float
-    ) -> tuple[FloatArray, FloatArray | None]:
+    def _search(self, gain: float) -> gauss_newton.Search:
+        posterior = self._posterior()
         if self.options.solver is Solver.LBFGS:
-            found, _ = lbfgs.maximise(
-                problem, self.occupancy, max_iterations=self.options.max_iterations
-            )
-            return found, None
-        shifts = self.b_shifts
-        if shifts is not None and self.b_shift is not None:
-            shifts = BShifts(self.b_shift, shifts.lowest, shifts.prior_sigma)
-        point = gauss_newton.maximise(problem, self.occupancy, shifts, smallest_gain=gain).point
-        return point.occupancy, point.b_shift
+            return lbfgs.maximise(posterior, self.at, max_iterations=self.options.max_iterations)
+        return gauss_newton.maximise(posterior, self.at, smallest_gain=gain)
 
     def _uncertainties(
         self,
     ) -> tuple[GroupResults, tuple[State, ...], Correlations | None]:
-        problem = self._problem()
-        factor = 1.0
+        posterior = self._posterior()
         if self.options.target is TargetKind.LS:
-            factor = problem.reduced_chi_square(self.occupancy, self.b_shift)
-        found = uncertainty(problem, self.occupancy, self.b_shift, self.b_shifts, factor=factor)
-        gains = evidence(problem, self.occupancy, self.b_shift, found.information)
-        results = group_results(
-            self.groups,
-            self.refined,
-            self.occupancy,
-            found,
-            gains,
-            self.b_shift,
-            at_bound(self.sums, self.occupancy),
-        )
-        states = determined_states(self.groups, self.refined, self.occupancy, problem, found)
-        correlations = worst_correlations(found, self.refined, problem.sums)
+            posterior = posterior.with_reduced_chi_square(self.at)
+        found = covariance(posterior, self.at)
+        gains = evidence(posterior, self.at, found)
+        bounded = at_bound(self.sums, self.at[Kind.OCCUPANCY])
+        results = group_results(self.groups, self.refined, self.at, found, gains, bounded)
+        states = determined_states(self.groups, self.refined, self.at, self.sums, found)
+        correlations = worst_correlations(found, self.refined, self.sums)
         return results, states, correlations
 
     # ------------------------------------------------------------------ state
 
-    def _problem(self) -> OccupancyProblem:
-        return occupancy_problem(self.experiment, self.basis, self.sums, self.prior)
+    def _posterior(self) -> Posterior:
+        """Return the posterior under the present mask, scale and errors."""
+        return occupancy_posterior(
+            self.experiment, self.basis, self.sums, prior=self.prior, b_shifts=self.b_shifts
+        )
 
-    def _f_calc(self) -> torch.Tensor:
+    def _listed_f_calc(self, at: Point) -> ComplexArray:
+        """Return F_calc at all reflections that the data list."""
+        return self.basis.f_calc(at[Kind.OCCUPANCY], at.get(Kind.B_GROUP))
+
+    def _f_calc(self, at: Point) -> torch.Tensor:
         """Return F_calc at the observed reflections."""
-        return torch.as_tensor(self.basis.f_calc(self.occupancy, self.b_shift)[: self.n_observed])
+        return torch.as_tensor(self._listed_f_calc(at)[: self.n_observed])
 
-    def _now(self) -> torch.Tensor:
-        return self._f_model(self.occupancy, self.b_shift)
-
-    def _f_model(self, occupancy: FloatArray, b_shift: FloatArray | None) -> torch.Tensor:
+    def _f_model(self, at: Point) -> torch.Tensor:
         """Return F_model under the present mask, scale and errors."""
-        f_calc = self.basis.f_calc(occupancy, b_shift)[: self.n_observed]
         with torch.no_grad():
-            return self.experiment.forward(torch.as_tensor(f_calc))
+            return self.experiment.forward(self._f_calc(at))
 
-    def _take(self, occupancy: FloatArray, b_shift: FloatArray | None) -> None:
-        """Make occupancies and B shifts those of the run and of the model."""
-        self.occupancy, self.b_shift = occupancy, b_shift
+    def _take(self, at: Point) -> None:
+        """Make a point that of the run and of the model; renew mask, scale and errors."""
+        self.at = at
         full = self.start.copy()
-        full[self.refined] = occupancy
+        full[self.refined] = at[Kind.OCCUPANCY]
         self.model.assign_group_occupancies(full)
-        if b_shift is not None:
-            assign_b(self.model, self.refined, b_shift)
+        if Kind.B_GROUP in at.space:
+            assign_b(self.model, self.refined, at[Kind.B_GROUP])
+        self.experiment.renew(self._f_calc(at))
 
     def _notices(self, results: GroupResults) -> tuple[Notice, ...]:
         return (

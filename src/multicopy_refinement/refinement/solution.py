@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from multicopy_refinement.posterior.experiment import Statistics
 if TYPE_CHECKING:
     from multicopy_refinement.posterior.experiment import Experiment
     from multicopy_refinement.refinement.options import RefineOptions
+
+#: Rows of a table in a notebook.
+MOST_ROWS = 12
 
 
 class Flag(StrEnum):
@@ -175,47 +179,31 @@ class Solution:
         """Standard uncertainty of each occupancy, nan where there is none, ``[n_groups]``."""
         return self.results.su
 
-    def plot(self, name: str) -> Any:
-        """Return a figure of the report (Bokeh) by its name; see ``plot_occupancies`` and others.
-
-        Raises
-        ------
-        ValueError
-            A figure that this solution does not have.
-        """
-        # the report is a layer above; it is called from here for the reader's convenience
-        from multicopy_refinement.report.notebook import figure_of
-
-        return figure_of(self, name)
-
-    def plot_occupancies(self) -> Any:
-        """Return all refined occupancies with su, in the order of the file."""
-        return self.plot("occupancies")
-
-    def plot_sets(self) -> Any:
-        """Return the sets as stacked bars."""
-        return self.plot("sets")
-
-    def plot_b_correlation(self) -> Any:
-        """Return the correlation of each occupancy with its B shift."""
-        return self.plot("b_correlation")
-
-    def plot_resolution(self) -> Any:
-        """Return R factors and completeness against resolution."""
-        return self.plot("resolution")
-
-    def plot_convergence(self) -> Any:
-        """Return the largest change of an occupancy in each cycle."""
-        return self.plot("convergence")
-
-    def plot_correlations(self) -> Any:
-        """Return the correlations of the occupancies that depend on each other most."""
-        return self.plot("correlations")
-
     def _repr_html_(self) -> str:
-        from multicopy_refinement.report.notebook import solution_as_html
-
-        return solution_as_html(self)
+        """Return the agreement and the largest changes as tables, for notebooks."""
+        before, after = self.initial, self.final
+        rows = [("R-work", before.r_work, after.r_work), ("R-free", before.r_free, after.r_free),
+                ("log-likelihood", before.log_likelihood, after.log_likelihood)]  # fmt: skip
+        agreement = "".join(
+            f"<tr><th>{label}</th><td>{_number(a, d)}</td><td>{_number(b, d)}</td></tr>"
+            for (label, a, b), d in zip(rows, (4, 4, 1), strict=True)
+        )
+        groups, written = self.groups, self.groups.file_occupancy
+        refined = np.flatnonzero(groups.refined)
+        order = refined[np.argsort(-np.abs((self.occupancy - written)[refined]), kind="stable")]
+        changes = "".join(
+            f"<tr><th>{escape(groups.names[g])}</th><td>{written[g]:.2f}</td>"
+            f"<td>{self.occupancy[g]:.3f}</td><td>{_number(self.su[g], 3)}</td>"
+            f"<td>{escape(', '.join(f.replace('_', ' ') for f in self.results.flags[g]))}</td></tr>"
+            for g in order[:MOST_ROWS].tolist()
+        )
+        more = f"<p>and {len(order) - MOST_ROWS} more</p>" if len(order) > MOST_ROWS else ""
+        return (
+            f"<p>{len(refined)} groups refined; {escape(self.status.reason)}</p>"
+            f"<table><tr><th></th><th>before</th><th>after</th></tr>{agreement}</table>"
+            "<table><tr><th>group</th><th>before</th><th>after</th><th>su</th><th>flags</th></tr>"
+            f"{changes}</table>{more}"
+        )
 
     def __repr__(self) -> str:
         free = (self.initial.r_free, self.final.r_free)
@@ -225,3 +213,7 @@ class Solution:
             f"{self.initial.r_work:.4f} -> {self.final.r_work:.4f}{r_free}, "
             f"{self.status.reason})"
         )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None or np.isnan(value) else f"{value:.{digits}f}"

@@ -8,12 +8,10 @@ from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.sums import SumConstraints
-from multicopy_refinement.posterior.problem import OccupancyProblem
+from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.refinement.solution import Correlations, Flag, GroupResults, State
-from multicopy_refinement.solve.uncertainty import (
-    Uncertainty,
-    coincident_members,
-)
+from multicopy_refinement.solve.covariance import Covariance
+from multicopy_refinement.solve.evidence import coincident_members
 
 #: A value is indistinguishable from a bound when it is nearer to it than this many su.
 NEAR = 2.0
@@ -22,10 +20,11 @@ CORRELATED = 0.8
 
 
 def group_results(
-    groups: OccupancyGroups, refined: IntArray, occupancy: FloatArray, found: Uncertainty,
-    gains: FloatArray, b_shift: FloatArray | None, bounded: BoolArray,
+    groups: OccupancyGroups, refined: IntArray, at: Point, found: Covariance, gains: FloatArray,
+    bounded: BoolArray,
 ) -> GroupResults:  # fmt: skip
     """Return the results of all groups from those of the refined ones; `at_bound` says bounded."""
+    occupancy, beside = at[Kind.OCCUPANCY], found.others.get(Kind.B_GROUP)
     blank = np.full(len(groups), np.nan)
 
     def spread(values: FloatArray | None) -> FloatArray:
@@ -37,14 +36,15 @@ def group_results(
     su = found.su
     flags: list[tuple[Flag, ...]] = [()] * len(groups)
     for i, group in enumerate(refined.tolist()):
-        correlation = 0.0 if found.b_correlation is None else float(found.b_correlation[i])
+        related = None if beside is None else beside.correlation
+        correlation = 0.0 if related is None else float(related[i])
         flags[group] = _flags(
             float(occupancy[i]), float(su[i]), correlation, bounded=bool(bounded[i])
         )
-    determined_b = None if found.b_su is None else np.where(np.isfinite(su), found.b_su, np.nan)
+    b_su = None if beside is None else np.where(np.isfinite(su), beside.su, np.nan)
     return GroupResults(
-        spread(su), spread(b_shift), spread(determined_b), spread(found.b_correlation),
-        spread(gains), tuple(flags),
+        spread(su), spread(at.get(Kind.B_GROUP)), spread(b_su),
+        spread(None if beside is None else beside.correlation), spread(gains), tuple(flags),
     )  # fmt: skip
 
 
@@ -64,12 +64,11 @@ def _flags(occupancy: float, su: float, correlation: float, *, bounded: bool) ->
 
 
 def determined_states(
-    groups: OccupancyGroups, refined: IntArray, occupancy: FloatArray, problem: OccupancyProblem,
-    found: Uncertainty,
-) -> tuple[State, ...]:  # fmt: skip
+    groups: OccupancyGroups, refined: IntArray, at: Point, sums: SumConstraints, found: Covariance
+) -> tuple[State, ...]:
     """Return the sums of members that coincide, for sets in which some do but not all."""
-    states = []
-    for clusters in coincident_members(problem, found):
+    states, occupancy = [], at[Kind.OCCUPANCY]
+    for clusters in coincident_members(sums, found):
         if len(clusters) < 2 or all(len(cluster) == 1 for cluster in clusters):
             continue
         for cluster in clusters:
@@ -87,20 +86,20 @@ def determined_states(
 
 
 def worst_correlations(
-    found: Uncertainty, refined: IntArray, sums: SumConstraints, most: int = 12
+    found: Covariance, refined: IntArray, sums: SumConstraints, most: int = 12
 ) -> Correlations | None:
     """Return the correlations of the groups that depend most on others than their set's members.
 
     The last member of a complete set is what the others leave: it is left out.
     """
-    su = np.sqrt(np.maximum(np.diag(found.covariance), 0.0))
+    su = np.sqrt(np.maximum(np.diag(found.matrix), 0.0))
     last = [int(sums.members[i][-1]) for i in np.flatnonzero(sums.complete) if len(sums.members[i])]
     wanted = np.isfinite(found.su) & (su > 0)
     wanted[last] = False
     known = np.flatnonzero(wanted)
     if len(known) < 2:
         return None
-    matrix = found.covariance[np.ix_(known, known)] / np.outer(su[known], su[known])
+    matrix = found.matrix[np.ix_(known, known)] / np.outer(su[known], su[known])
     set_index = sums.set_index[known]
     mates = (set_index[:, None] == set_index) & (set_index >= 0)
     size = np.where(mates | np.eye(len(known), dtype=bool), 0.0, np.abs(matrix))

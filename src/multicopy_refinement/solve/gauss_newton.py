@@ -1,4 +1,4 @@
-"""Damped Fisher scoring in occupancy space, with exact sums and bounds."""
+"""Damped Fisher scoring with exact sums and bounds, for spaces that fit into a dense matrix."""
 
 from __future__ import annotations
 
@@ -8,155 +8,142 @@ import numpy as np
 import scipy.linalg
 
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.posterior.problem import NormalEquations, OccupancyProblem
-from multicopy_refinement.solve.quadratic import solve_step
+from multicopy_refinement.posterior.blocks import Kind, Point
+from multicopy_refinement.posterior.posterior import Posterior
+from multicopy_refinement.posterior.terms import Normal
+from multicopy_refinement.solve.quadratic import QuadraticProgramError, solve_step
 
 #: A combination of occupancies with a larger su than this is not moved: over the whole range from 0
 #: to 1 the log-likelihood changes along it by less than an eighth.
 HELD_SU = 2.0
-#: Converged when the quadratic model promises less than this gain in log-likelihood.
+#: Converged when the quadratic model promises less than this gain in the log posterior.
 SMALLEST_GAIN = 1e-5
 _FIRST_DAMPING, _MOST_DAMPING = 1e-3, 1e8
-
-
-@dataclass(frozen=True, eq=False)
-class BShifts:
-    """B shifts of groups as further unknowns.
-
-    Attributes
-    ----------
-    start
-        A^2, ``[n_groups]``.
-    lowest
-        Below which a B factor of the group would fall under its floor, A^2, ``[n_groups]``.
-    prior_sigma
-        Of a Gaussian prior around no shift, A^2, ``[n_groups]``.
-    """
-
-    start: FloatArray
-    lowest: FloatArray
-    prior_sigma: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """Where a search stands.
-
-    Attributes
-    ----------
-    occupancy
-        ``[n_groups]``.
-    b_shift
-        A^2, ``[n_groups]``, or None.
-    objective
-        Log-likelihood of the work set plus the log prior of the B shifts.
-    """
-
-    occupancy: FloatArray
-    b_shift: FloatArray | None
-    objective: float
+#: No unknown moves by more in one step.
+_LONGEST_STEP = 1e3
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """How a search ended."""
+    """How a search ended.
+
+    Attributes
+    ----------
+    point
+        Where it ended.
+    value
+        Log posterior there.
+    steps
+        Taken on the way.
+    converged
+        Whether nothing more is promised.
+    status
+        The same in words.
+    failed
+        Whether it ended because a step could not be computed.
+    """
 
     point: Point
+    value: float
     steps: int
     converged: bool
+    status: str
+    failed: bool = False
 
 
 def maximise(
-    problem: OccupancyProblem, start: FloatArray, b_shifts: BShifts | None = None, *,
-    smallest_gain: float = SMALLEST_GAIN, max_steps: int = 30,
+    posterior: Posterior, start: Point, *, smallest_gain: float = SMALLEST_GAIN,
+    max_steps: int = 30,
 ) -> Search:  # fmt: skip
-    """Return the most likely occupancies; the log-likelihood never falls on the way.
+    """Return the most probable point; the log posterior never falls on the way.
 
     Each step solves the quadratic model of the expected information under the sums and bounds,
-    damped (Levenberg) until the likelihood rises. What the data do not determine is held.
+    damped (Levenberg) until the posterior rises. Unknowns whose bounds coincide are held, and so
+    are combinations of occupancies that the data do not determine.
     """
-    scoring = _Scoring(problem, b_shifts, smallest_gain)
-    b = None if b_shifts is None else b_shifts.start
-    point = Point(start, b, problem.value(start, b) + scoring.log_prior(b))
+    scoring = _Scoring(posterior, smallest_gain)
+    point, value = start, posterior.value(start)
     damping = 0.0
-    for step in range(max_steps):
-        equations = scoring.equations(point)
-        moved, damping = scoring.improve(point, equations, damping)
-        if moved is None:
-            return Search(point, step, True)
-        point = moved
-    return Search(point, max_steps, False)
+    try:
+        for step in range(max_steps):
+            normal = scoring.normal(point)
+            moved, damping = scoring.improve(point, value, normal, damping)
+            if moved is None:
+                return Search(point, value, step, True, "no step promises or brings a gain")
+            point, value = moved
+    except QuadraticProgramError as fault:
+        status = f"a step could not be computed: {fault}"
+        return Search(point, value, step, False, status, failed=True)
+    return Search(point, value, max_steps, False, f"still rising after {max_steps} steps")
 
 
 class _Scoring:
     """The steps of one search."""
 
-    def __init__(
-        self, problem: OccupancyProblem, b_shifts: BShifts | None, smallest_gain: float
-    ) -> None:
-        self.problem, self.b_shifts, self.smallest_gain = problem, b_shifts, smallest_gain
-        pad = ((0, 0), (0, problem.n_groups if b_shifts is not None else 0))
-        self.sums = np.pad(problem.sums.equalities[0], pad)
-        self.limits = np.pad(problem.sums.limits[0], pad)
-        self._stiffness: FloatArray | None = None
+    def __init__(self, posterior: Posterior, smallest_gain: float) -> None:
+        self.posterior, self.smallest_gain = posterior, smallest_gain
+        self.free = ~posterior.space.held
+        self._held_directions: FloatArray | None = None
 
-    def log_prior(self, b_shift: FloatArray | None) -> float:
-        if b_shift is None or self.b_shifts is None:
-            return 0.0
-        return float(-0.5 * ((b_shift / self.b_shifts.prior_sigma) ** 2).sum())
-
-    def equations(self, point: Point) -> NormalEquations:
-        """Return the normal equations with the prior, undetermined directions made stiff."""
-        raw = self.problem.normal_equations(point.occupancy, point.b_shift, precise=False)
-        n = self.problem.n_groups
+    def normal(self, point: Point) -> Normal:
+        """Return the normal equations, undetermined directions of occupancies made stiff."""
+        raw = self.posterior.normal(point, precise=False)
         gradient, information = raw.gradient, raw.information
-        if point.b_shift is not None and self.b_shifts is not None:
-            precision = self.b_shifts.prior_sigma**-2
-            gradient[n:] -= precision * point.b_shift
-            information[range(n, 2 * n), range(n, 2 * n)] += precision
-        if self._stiffness is None:
-            self._stiffness = held_directions(information[:n, :n], self.sums[:, :n])
-        directions = self._stiffness
+        q = self.posterior.space.place(Kind.OCCUPANCY)
+        if self._held_directions is None:
+            rows = self.posterior.sums.equalities[0]
+            self._held_directions = held_directions(information[q, q], rows, self.free[q])
+        directions = self._held_directions
         # no push along them, and a cost that yields only where bounds ask for a movement
-        information[:n, :n] += HELD_SU**-2 * directions @ directions.T
-        gradient[:n] -= directions @ (directions.T @ gradient[:n])
-        return NormalEquations(raw.value, gradient, information)
+        information[q, q] += HELD_SU**-2 * directions @ directions.T
+        gradient[q] -= directions @ (directions.T @ gradient[q])
+        return Normal(raw.value, gradient, information)
 
     def improve(
-        self, point: Point, equations: NormalEquations, damping: float
-    ) -> tuple[Point | None, float]:
-        """Return a better point, or None where no step promises or brings a gain."""
+        self, point: Point, value: float, normal: Normal, damping: float
+    ) -> tuple[tuple[Point, float] | None, float]:
+        """Return a better point with its value, or None where no step promises or brings a gain."""
+        free = self.free
+        gradient, information = normal.gradient[free], normal.information[np.ix_(free, free)]
         low, high = self._bounds(point)
-        n = self.problem.n_groups
-        diagonal = np.diag(equations.information)
+        diagonal = np.diag(information)
         floor = np.maximum(diagonal, 1e-6 * max(float(diagonal.max(initial=0.0)), 1e-300))
+        sums, limits = self.posterior.equalities[:, free], self.posterior.limits[:, free]
+        room = self.posterior.room(point)
         while damping <= _MOST_DAMPING:
-            damped = equations.information + np.diag(damping * floor + 1e-9 * floor)
-            room = self.problem.sums.limits[1] - self.limits[:, :n] @ point.occupancy
-            step = solve_step(
-                damped, equations.gradient, self.sums, low, high, limits=(self.limits, room)
-            )
-            gain = float(equations.gradient @ step - 0.5 * step @ equations.information @ step)
+            damped = information + np.diag(damping * floor + 1e-9 * floor)
+            try:
+                step = solve_step(damped, gradient, sums, low, high, limits=(limits, room))
+            except QuadraticProgramError:
+                if damping > _MOST_DAMPING / 10:
+                    raise
+                damping = max(10 * damping, _FIRST_DAMPING)  # better conditioned
+                continue
+            gain = float(gradient @ step - 0.5 * step @ information @ step)
             if gain < self.smallest_gain:
                 return None, damping
             moved = self._moved(point, step)
-            if moved.objective > point.objective:
-                return moved, damping / 10 if damping > _FIRST_DAMPING / 2 else 0.0
+            reached = self.posterior.value(moved)
+            if reached > value:
+                damping = damping / 10 if damping > _FIRST_DAMPING / 2 else 0.0
+                return (moved, reached), damping
             damping = max(10 * damping, _FIRST_DAMPING)
         return None, damping
 
     def _bounds(self, point: Point) -> tuple[FloatArray, FloatArray]:
-        low, high = -point.occupancy, 1 - point.occupancy
-        if point.b_shift is None or self.b_shifts is None:
-            return low, high
-        below = np.minimum(self.b_shifts.lowest - point.b_shift, 0.0)
-        return np.concatenate([low, below]), np.concatenate([high, np.full(len(below), 1e3)])
+        """Return the lowest and highest step of every free unknown."""
+        space, x = self.posterior.space, point.x
+        low = np.clip(space.lower - x, -_LONGEST_STEP, 0.0)
+        high = np.clip(space.upper - x, 0.0, _LONGEST_STEP)
+        return low[self.free], high[self.free]
 
     def _moved(self, point: Point, step: FloatArray) -> Point:
-        n = self.problem.n_groups
-        occupancy = self.problem.sums.restored(np.clip(point.occupancy + step[:n], 0.0, 1.0))
-        b = None if point.b_shift is None else point.b_shift + step[n:]
-        return Point(occupancy, b, self.problem.value(occupancy, b) + self.log_prior(b))
+        x = point.x.copy()
+        x[self.free] += step
+        q = self.posterior.space.place(Kind.OCCUPANCY)
+        held = None if self.free[q].all() else ~self.free[q]
+        x[q] = self.posterior.sums.restored(np.clip(x[q], 0.0, 1.0), held)
+        return Point(point.space, x)
 
 
 def null_space(sums: FloatArray, n: int) -> FloatArray:
@@ -167,10 +154,20 @@ def null_space(sums: FloatArray, n: int) -> FloatArray:
     return np.asarray(q[:, len(sums) :])
 
 
-def held_directions(information: FloatArray, sums: FloatArray) -> FloatArray:
-    """Return orthonormal directions ``[n, m]``, allowed by the sums, that data do not determine."""
-    free = null_space(sums, len(information))
+def held_directions(
+    information: FloatArray, sums: FloatArray, moving: np.ndarray | None = None
+) -> FloatArray:
+    """Return orthonormal directions ``[n, m]``, allowed by the sums, that data do not determine.
+
+    ``moving`` leaves out unknowns that are held in any case.
+    """
+    n = len(information)
+    kept = np.arange(n) if moving is None else np.flatnonzero(moving)
+    rows = sums[:, kept]
+    free = null_space(rows[rows.any(axis=1)], len(kept))
     if free.shape[1] == 0:
-        return np.zeros((len(information), 0))
-    values, vectors = np.linalg.eigh(free.T @ information @ free)
-    return np.asarray(free @ vectors[:, values < HELD_SU**-2])
+        return np.zeros((n, 0))
+    values, vectors = np.linalg.eigh(free.T @ information[np.ix_(kept, kept)] @ free)
+    directions = np.zeros((n, int((values < HELD_SU**-2).sum())))
+    directions[kept] = free @ vectors[:, values < HELD_SU**-2]
+    return directions

@@ -7,17 +7,29 @@ import torch
 from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.occupancy.groups import Restraint
-from multicopy_refinement.posterior.experiment import Experiment
-from multicopy_refinement.posterior.priors import OccupancyPrior
-from multicopy_refinement.posterior.problem import occupancy_problem
+from multicopy_refinement.posterior import (
+    Block,
+    Experiment,
+    Kind,
+    Point,
+    Space,
+    occupancy_posterior,
+)
+from multicopy_refinement.posterior.priors import BShiftPrior, OccupancyPrior
 from multicopy_refinement.scattering.basis import group_basis
-from multicopy_refinement.solve.uncertainty import uncertainty
+from multicopy_refinement.solve.covariance import covariance
+from posteriors import point
 
 RESTRAINTS = [
     Restraint((0,), (1.0,), 0.7, 0.05),
     Restraint((1, 2), (1.0, -1.0), 0.0, 0.02),
     Restraint((0, 2, 3), (1.0, 0.5, 2.0), 1.2, 0.1),
 ]
+
+
+def at(q):
+    """Return a point of occupancies alone."""
+    return Space((Block.unbounded(Kind.OCCUPANCY, len(q)),)).point({Kind.OCCUPANCY: q})
 
 
 @pytest.fixture
@@ -30,21 +42,45 @@ def test_value_is_the_sum_of_squares(prior):
     expected = -0.5 * (
         (0.1 / 0.05) ** 2 + (0.05 / 0.02) ** 2 + ((0.6 + 0.225 + 0.2 - 1.2) / 0.1) ** 2
     )
-    assert prior.value(q) == pytest.approx(expected)
-    assert float(prior.log_prior(torch.as_tensor(q))) == pytest.approx(expected)
+    assert prior.value(at(q)) == pytest.approx(expected)
+    density = prior.log_density({Kind.OCCUPANCY: torch.as_tensor(q)})
+    assert float(density) == pytest.approx(expected)
 
 
 def test_gradient_and_information_are_differences(prior):
     q = np.array([0.6, 0.5, 0.45, 0.1, 0.9])
     tensor = torch.tensor(q, requires_grad=True)
-    prior.log_prior(tensor).backward()
-    assert prior.gradient(q) == pytest.approx(tensor.grad.numpy())
-    for i in range(5):
-        step = np.eye(5)[i] * 1e-4
-        slope = (prior.value(q + step) - prior.value(q - step)) / 2e-4
-        assert prior.gradient(q)[i] == pytest.approx(slope, abs=1e-6)
-        bend = (prior.gradient(q + step) - prior.gradient(q - step)) / 2e-4
-        assert prior.information[i] == pytest.approx(-bend, abs=1e-6)
+    prior.log_density({Kind.OCCUPANCY: tensor}).backward()
+    found = prior.normal(at(q))
+    assert found.gradient == pytest.approx(tensor.grad.numpy())
+    check_derivatives(prior, at(q))
+
+
+def check_derivatives(term, here):
+    """Compare value, gradient and information with differences of the value."""
+    found = term.normal(here)
+    assert found.value == pytest.approx(term.value(here), rel=1e-12)
+    for i in range(here.space.size):
+        step = np.eye(here.space.size)[i] * 1e-4
+        up, down = (Point(here.space, here.x + s * step) for s in (1, -1))
+        slope = (term.value(up) - term.value(down)) / 2e-4
+        assert found.gradient[i] == pytest.approx(slope, abs=1e-6)
+        bend = (term.normal(up).gradient - term.normal(down).gradient) / 2e-4
+        assert found.information[i] == pytest.approx(-bend, abs=1e-6)
+
+
+def test_priors_stand_in_their_own_block():
+    """With occupancies and B shifts in one space, each prior touches its own."""
+    space = Space((Block.unbounded(Kind.OCCUPANCY, 5), Block.unbounded(Kind.B_GROUP, 3)))
+    here = space.point({Kind.OCCUPANCY: np.full(5, 0.5), Kind.B_GROUP: np.array([1.0, -2, 3])})
+    check_derivatives(OccupancyPrior.of(RESTRAINTS, 5), here)
+    shifts = BShiftPrior(np.array([2.0, 4.0, 6.0]))
+    check_derivatives(shifts, here)
+    assert shifts.value(here) == pytest.approx(-0.5 * 3 * 0.25)
+    tensor = torch.tensor([1.0, -2, 3], dtype=torch.float64, requires_grad=True)
+    shifts.log_density({Kind.B_GROUP: tensor}).backward()
+    assert shifts.normal(here).gradient[5:] == pytest.approx(tensor.grad.numpy())
+    assert not shifts.normal(here).gradient[:5].any()
 
 
 def test_held_groups_move_into_the_targets(prior):
@@ -52,8 +88,8 @@ def test_held_groups_move_into_the_targets(prior):
     kept = np.array([1, 3])
     rest = prior.restricted(kept, q)
     assert len(rest) == 2  # the first has no moving group
-    first = OccupancyPrior.of(RESTRAINTS[:1], 5).value(q)
-    assert rest.value(q[kept]) + first == pytest.approx(prior.value(q))
+    first = OccupancyPrior.of(RESTRAINTS[:1], 5).value(at(q))
+    assert rest.value(at(q[kept])) + first == pytest.approx(prior.value(at(q)))
 
 
 # ---------------------------------------------------------------------- refinement
@@ -131,12 +167,12 @@ def test_the_torch_route_has_the_same_gradient(start, names):
     )
     sums = groups.sums.restricted(refined, model.group_occupancies())
     basis = group_basis(model, experiment.data.hkl, refined)
-    problem = occupancy_problem(experiment, basis, sums, prior)
+    posterior = occupancy_posterior(experiment, basis, sums, prior=prior)
     q = model.group_occupancies()[refined]
-    expected = problem.normal_equations(q)
+    expected = posterior.normal(point(posterior, q))
     loss = experiment.log_posterior()
     assert float(loss.detach()) == pytest.approx(expected.value, abs=0.02)
-    assert float(experiment.log_prior().detach()) == pytest.approx(prior.value(q))
+    assert float(experiment.log_prior().detach()) == pytest.approx(prior.value(at(q)))
     loss.backward()
     lone = refined.tolist().index(groups.names.index(name))
     place = int(np.cumsum(groups.refined)[refined[lone]]) - 1
@@ -166,8 +202,8 @@ def test_uncertainty_counts_the_prior(start):
     q = model.group_occupancies()[refined]
     sums = model.occupancy_groups.sums.restricted(refined, model.group_occupancies())
     basis = group_basis(model, experiment.data.hkl, refined)
-    plain = occupancy_problem(experiment, basis, sums)
+    plain = occupancy_posterior(experiment, basis, sums)
     prior = OccupancyPrior.of([Restraint((0,), (1.0,), 0.5, 0.01)], len(refined))
-    with_prior = occupancy_problem(experiment, basis, sums, prior)
-    without, counted = uncertainty(plain, q), uncertainty(with_prior, q)
+    with_prior = occupancy_posterior(experiment, basis, sums, prior=prior)
+    without, counted = (covariance(p, point(p, q)) for p in (plain, with_prior))
     assert counted.su[0] == pytest.approx((without.su[0] ** -2 + 0.01**-2) ** -0.5, rel=1e-6)

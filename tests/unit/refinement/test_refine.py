@@ -6,10 +6,10 @@ import torch
 
 from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
-from multicopy_refinement.posterior.experiment import Experiment
-from multicopy_refinement.posterior.problem import occupancy_problem
+from multicopy_refinement.posterior import DataTerm, Experiment, Kind, occupancy_posterior
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.solve.lbfgs import maximise
+from posteriors import point
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +59,18 @@ def test_sets_sum_to_one_at_every_evaluation(data, monkeypatch):
     refined = np.flatnonzero(model.occupancy_groups.refined)
     basis = group_basis(model, experiment.data.hkl, refined)
     set_index = model.occupancy_groups.set_index[refined]
-    problem = occupancy_problem(experiment, basis, set_index)
-    original = type(problem).log_likelihood
+    posterior = occupancy_posterior(experiment, basis, set_index)
+    original = DataTerm.log_density
 
-    def watched(self, occupancy):
-        values = occupancy.detach().numpy()
+    def watched(self, values):
+        occupancy = values[Kind.OCCUPANCY].detach().numpy()
         member = set_index >= 0
-        sums.append(np.bincount(set_index[member], values[member]))
-        return original(self, occupancy)
+        sums.append(np.bincount(set_index[member], occupancy[member]))
+        return original(self, values)
 
-    monkeypatch.setattr(type(problem), "log_likelihood", watched)
-    maximise(problem, model.group_occupancies()[refined], max_iterations=10)
+    monkeypatch.setattr(DataTerm, "log_density", watched)
+    start = point(posterior, model.group_occupancies()[refined])
+    maximise(posterior, start, max_iterations=10)
     assert len(sums) > 10
     assert np.abs(np.array(sums) - 1).max() < 1e-12
 
@@ -80,11 +81,11 @@ def test_gradient_of_the_problem_is_that_of_the_whole_model(data):
     experiment = Experiment(model, data)
     refined = np.flatnonzero(model.occupancy_groups.refined)
     basis = group_basis(model, experiment.data.hkl, refined)
-    problem = occupancy_problem(experiment, basis, model.occupancy_groups.set_index[refined])
+    posterior = occupancy_posterior(experiment, basis, model.occupancy_groups.set_index[refined])
     raw = model.occupancy.refinable_params
     (whole,) = torch.autograd.grad(experiment.log_likelihood(), raw)
     values = model.occupancy.collapsed_values()[torch.as_tensor(refined)]
-    (collapsed,) = torch.autograd.grad(problem.log_likelihood(values), raw)
+    (collapsed,) = torch.autograd.grad(posterior.log_density({Kind.OCCUPANCY: values}), raw)
     assert float((whole - collapsed).norm() / collapsed.norm()) < 1e-3
 
 

@@ -9,11 +9,13 @@ import torch
 from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
 from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.posterior import Block, Kind, Space
 from multicopy_refinement.refinement.solution import Flag, Solution
 from multicopy_refinement.refinement.verdicts import group_results
 from multicopy_refinement.reflections.data import DataLabels, ReflectionData
 from multicopy_refinement.simulate import simulate
-from multicopy_refinement.solve.uncertainty import Uncertainty, at_bound
+from multicopy_refinement.solve.covariance import Beside, Covariance
+from multicopy_refinement.solve.evidence import at_bound
 
 CELL = (15.0, 16.0, 17.0)
 SERINE = ("N", "CA", "CB", "OG")
@@ -143,18 +145,21 @@ def test_conformer_in_a_hole_of_the_density_ends_at_the_bound(tmp_path):
 def made_up(occupancy, su, correlation=None) -> list[tuple[Flag, ...]]:
     """Return the flags of 40 held waters' neighbours with a covariance that is given."""
     n = len(occupancy)
-    found = Uncertainty(
-        np.diag(np.square(su)), np.zeros((n, 0)), np.diag(np.square(su) ** -1.0),
-        None if correlation is None else np.ones(n), correlation,
-    )  # fmt: skip
+    kinds = [Kind.OCCUPANCY] if correlation is None else [Kind.OCCUPANCY, Kind.B_GROUP]
+    at = Space(tuple(Block.unbounded(kind, n) for kind in kinds)).point(
+        {Kind.OCCUPANCY: np.array(occupancy), Kind.B_GROUP: np.zeros(n)}
+    )
+    others = {} if correlation is None else {Kind.B_GROUP: Beside(np.ones(n), correlation)}
+    found = Covariance(
+        np.diag(np.square(su)), np.zeros((n, 0)), np.diag(np.square(su) ** -1.0), others
+    )
 
     class Groups:
         def __len__(self) -> int:
             return n
 
     given = group_results(
-        Groups(), np.arange(n), np.array(occupancy), found, np.zeros(n),
-        None if correlation is None else np.zeros(n),
+        Groups(), np.arange(n), at, found, np.zeros(n),
         at_bound(SumConstraints.complete_sets(np.full(n, -1)), np.array(occupancy)),
     )  # fmt: skip
     return list(given.flags)

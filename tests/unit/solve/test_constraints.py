@@ -1,18 +1,18 @@
 """Sums of occupancies: complete, at most a total, and equal to a parent group's."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from demo_data import simulate_demo
 from multicopy_refinement import read_reflections
 from multicopy_refinement.occupancy.sums import SumConstraints
-from multicopy_refinement.posterior.experiment import Experiment
-from multicopy_refinement.posterior.problem import occupancy_problem
+from multicopy_refinement.posterior import Experiment, Kind, Point, occupancy_posterior
+from multicopy_refinement.posterior.forward import GroupForward
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.solve import gauss_newton, lbfgs
-from multicopy_refinement.solve.uncertainty import evidence, uncertainty
+from multicopy_refinement.solve.covariance import covariance
+from multicopy_refinement.solve.evidence import evidence
+from posteriors import point, with_sums
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,23 @@ def problem(tmp_path_factory):
     basis = group_basis(truth, data.hkl, refined)
     free = SumConstraints.complete_sets(np.full(len(refined), -1))
     experiment = Experiment(truth, data)
-    return occupancy_problem(experiment, basis, free), truth.group_occupancies()[refined]
+    return occupancy_posterior(experiment, basis, free), truth.group_occupancies()[refined]
+
+
+def end(posterior, start) -> Point:
+    """Return where a search from some occupancies ends."""
+    return gauss_newton.maximise(posterior, point(posterior, start)).point
+
+
+def watching(patch, look):
+    """Let `look` see the occupancies of every F_model that is computed."""
+    original = GroupForward.f_model
+
+    def watched(self, at):
+        look(at[Kind.OCCUPANCY])
+        return original(self, at)
+
+    patch.setattr(GroupForward, "f_model", watched)
 
 
 def one_set(n: int, members: list[int], total: float, *, complete: bool, parent: int = -1):
@@ -37,84 +53,72 @@ def one_set(n: int, members: list[int], total: float, *, complete: bool, parent:
 def test_an_upper_limit_that_is_not_reached_changes_nothing(problem):
     plain, truth = problem
     members = [3, 4]  # 0.55 and 0.45 in truth
-    limited = replace(plain, sums=one_set(plain.n_groups, members, 1.3, complete=False))
-    start = np.full(plain.n_groups, 0.3)
-    free = gauss_newton.maximise(plain, start).point
-    found = gauss_newton.maximise(limited, start).point
-    assert np.allclose(found.occupancy, free.occupancy, atol=1e-5)
-    assert np.abs(found.occupancy - truth).max() < 0.05
+    n = plain.space.size
+    limited = with_sums(plain, one_set(n, members, 1.3, complete=False))
+    free, found = end(plain, np.full(n, 0.3)).x, end(limited, np.full(n, 0.3)).x
+    assert np.allclose(found, free, atol=1e-5)
+    assert np.abs(found - truth).max() < 0.05
 
 
 def test_an_upper_limit_holds_at_every_step(problem, monkeypatch):
     plain, _ = problem
     members = [3, 4]
-    limited = replace(plain, sums=one_set(plain.n_groups, members, 0.8, complete=False))
-    sums = []
-    original = type(plain).f_model
-
-    def watched(self, occupancy, b_shift=None):
-        sums.append(occupancy[members].sum())
-        return original(self, occupancy, b_shift)
-
-    monkeypatch.setattr(type(plain), "f_model", watched)
-    found = gauss_newton.maximise(limited, np.full(plain.n_groups, 0.3)).point
-    assert found.occupancy[members].sum() == pytest.approx(0.8, abs=1e-6)
+    n, sums = plain.space.size, []
+    limited = with_sums(plain, one_set(n, members, 0.8, complete=False))
+    watching(monkeypatch, lambda occupancy: sums.append(occupancy[members].sum()))
+    found = end(limited, np.full(n, 0.3))
+    assert found.x[members].sum() == pytest.approx(0.8, abs=1e-6)
     assert max(sums) <= 0.8 + 1e-9
 
 
 def test_nested_states_sum_to_their_parent(problem, monkeypatch):
     """Two groups that sum to a third, which itself is a member of a complete set."""
     plain, truth = problem
-    n = plain.n_groups
+    n = plain.space.size
     index = np.full(n, -1)
     index[[5, 6]] = 0  # 0.82 + 0.18 = 1
     index[[7, 8]] = 1  # must sum to group 5
     sums = SumConstraints(index, np.array([1.0, 0.0]), np.ones(2, dtype=bool), np.array([-1, 5]))
-    nested = replace(plain, sums=sums)
+    nested = with_sums(plain, sums)
     start = sums.restored(np.full(n, 0.5))
     assert start[[7, 8]].sum() == pytest.approx(start[5])
     worst = []
-    original = type(plain).f_model
-
-    def watched(self, occupancy, b_shift=None):
-        worst.append(abs(occupancy[[5, 6]].sum() - 1))
-        worst.append(abs(occupancy[[7, 8]].sum() - occupancy[5]))
-        return original(self, occupancy, b_shift)
-
-    monkeypatch.setattr(type(plain), "f_model", watched)
-    found = gauss_newton.maximise(nested, start).point
+    watching(
+        monkeypatch,
+        lambda q: worst.extend([abs(q[[5, 6]].sum() - 1), abs(q[[7, 8]].sum() - q[5])]),
+    )
+    found = end(nested, start)
     assert max(worst) < 1e-12
     # the truth of 7 and 8 sums to 1, of 5 is 0.82: the parent is drawn up by its members
-    assert truth[5] < found.occupancy[5] < 1
-    su = uncertainty(nested, found.occupancy).su
-    assert su[5] == pytest.approx(su[6], rel=1e-6)
-    gains = evidence(
-        nested, found.occupancy, None, uncertainty(nested, found.occupancy).information
-    )
+    assert truth[5] < found.x[5] < 1
+    known = covariance(nested, found)
+    assert known.su[5] == pytest.approx(known.su[6], rel=1e-6)
+    gains = evidence(nested, found, known)
     assert gains[5] > gains[7] > 0  # without the parent its members go, too
 
 
 def test_evidence_takes_what_is_nested_along(problem):
     """Without one member of a complete set, those nested in the other follow it."""
     plain, _ = problem
-    n = plain.n_groups
+    n = plain.space.size
     index = np.full(n, -1)
     index[[5, 6]], index[[7, 8]] = 0, 1
     sums = SumConstraints(index, np.array([1.0, 0.0]), np.ones(2, dtype=bool), np.array([-1, 5]))
-    nested = replace(plain, sums=sums)
-    found = gauss_newton.maximise(nested, sums.restored(np.full(n, 0.5))).point.occupancy
+    nested = with_sums(plain, sums)
+    found = end(nested, sums.restored(np.full(n, 0.5)))
+    known = covariance(nested, found)
     seen = []
-    original = type(plain).change
+    original = GroupForward.change
 
-    def watched(self, members, occupancy, b_shift=None):
-        after = found.copy()
+    def watched(self, at, members, occupancy):
+        after = found.x.copy()
         after[members] += occupancy
         seen.append(np.abs(sums.excess(after)).max())
-        return original(self, members, occupancy, b_shift)
+        return original(self, at, members, occupancy)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(plain), "change", watched)
-        evidence(nested, found, None, uncertainty(nested, found).information)
+        patch.setattr(GroupForward, "change", watched)
+        evidence(nested, found, known)
     assert len(seen) == n
     assert sorted(seen)[n - 3] < 1e-9  # all but the members of the nested set themselves
 
@@ -157,16 +161,16 @@ def test_holding_a_member_of_a_nested_set_lowers_what_is_left():
 def test_logits_and_scoring_agree_on_other_sums(problem, complete):
     """At most 0.8, or 0.8 exactly, and a set nested in one of its members."""
     plain, _ = problem
-    n = plain.n_groups
+    n = plain.space.size
     index = np.full(n, -1)
     index[[3, 4]], index[[7, 8]] = 0, 1
     sums = SumConstraints(
         index, np.array([0.8, 0.0]), np.array([complete, True]), np.array([-1, 3])
     )
-    limited = replace(plain, sums=sums)
-    start = sums.restored(np.full(n, 0.3))
-    scoring = gauss_newton.maximise(limited, start).point
-    logits, value = lbfgs.maximise(limited, start, max_iterations=400)
-    assert np.abs(sums.excess(logits)).max() < 1e-9
-    assert value == pytest.approx(scoring.objective, abs=0.1)
-    assert np.allclose(logits, scoring.occupancy, atol=5e-3)
+    limited = with_sums(plain, sums)
+    start = point(limited, sums.restored(np.full(n, 0.3)))
+    scoring = gauss_newton.maximise(limited, start)
+    logits = lbfgs.maximise(limited, start, max_iterations=400)
+    assert np.abs(sums.excess(logits.point.x)).max() < 1e-9
+    assert logits.value == pytest.approx(scoring.value, abs=0.1)
+    assert np.allclose(logits.point.x, scoring.point.x, atol=5e-3)

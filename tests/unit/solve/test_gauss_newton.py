@@ -9,8 +9,8 @@ import torch
 
 from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
-from multicopy_refinement.posterior.experiment import Experiment
-from multicopy_refinement.posterior.problem import OccupancyProblem, occupancy_problem
+from multicopy_refinement.posterior import Experiment, Kind, Point, Posterior, occupancy_posterior
+from multicopy_refinement.posterior.occupancies import BShifts
 from multicopy_refinement.reflections.data import DataLabels, ReflectionData
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.scattering.atoms import atoms_of
@@ -19,9 +19,12 @@ from multicopy_refinement.scattering.direct import direct_sum
 from multicopy_refinement.scattering.splat import plan_splat, splat_structure_factors
 from multicopy_refinement.simulate import simulate
 from multicopy_refinement.solve import gauss_newton, lbfgs
-from multicopy_refinement.solve.gauss_newton import BShifts
+from multicopy_refinement.solve.quadratic import QuadraticProgramError
+from posteriors import forward, point, with_forward
 
 DEMO = files("multicopy_refinement") / "demo"
+#: Refined groups of the demo.
+N_REFINED = 16
 CRYST1 = "CRYST1   15.000   16.000   17.000  90.00  90.00  90.00 P 1"
 
 
@@ -40,23 +43,27 @@ def observe(truth: Model, d_min: float, *, seed: int = 3, noise: float = 0.03) -
 
 @dataclass(frozen=True)
 class Setting:
-    """A problem with all that it was made from."""
+    """A posterior with all that it was made from."""
 
     experiment: Experiment
     basis: object
     refined: np.ndarray
-    problem: OccupancyProblem
-    start: np.ndarray
+    posterior: Posterior
+    start: Point
 
 
-def setting(model: Model, data: ReflectionData, *, target: str = "ml") -> Setting:
-    """Return the problem of a model as it stands, F_calc of the start by direct summation."""
+def setting(
+    model: Model, data: ReflectionData, *, target: str = "ml", b_shifts: BShifts | None = None
+) -> Setting:
+    """Return the posterior of a model as it stands, F_calc of the start by direct summation."""
     exact = structure_factors(model, data.hkl, method="direct").detach()
     experiment = Experiment(model, data, f_calc=exact, target=target)
     refined = np.flatnonzero(model.occupancy_groups.refined)
     basis = group_basis(model, data.hkl, refined)
-    problem = occupancy_problem(experiment, basis, model.occupancy_groups.set_index[refined])
-    return Setting(experiment, basis, refined, problem, model.group_occupancies()[refined])
+    sets = model.occupancy_groups.set_index[refined]
+    posterior = occupancy_posterior(experiment, basis, sets, b_shifts=b_shifts)
+    start = point(posterior, model.group_occupancies()[refined], np.zeros(len(refined)))
+    return Setting(experiment, basis, refined, posterior, start)
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +76,13 @@ def demo(request, data) -> Setting:
     return setting(load_demo("start.pdb"), data, target=request.param)
 
 
-def corner(problem: OccupancyProblem, *, other: bool = False) -> np.ndarray:
+def corner(posterior: Posterior, *, other: bool = False) -> Point:
     """Return a start with the first (or last) member of each set at 1, single groups at 0 or 1."""
-    start = np.zeros(problem.n_groups)
-    for number in range(problem.set_index.max() + 1):
-        start[np.flatnonzero(problem.set_index == number)[-1 if other else 0]] = 1.0
-    start[problem.set_index < 0] = 0.0 if other else 1.0
-    return start
+    start = np.zeros(posterior.space.size)
+    for members in posterior.sums.members:
+        start[members[-1 if other else 0]] = 1.0
+    start[posterior.sums.set_index < 0] = 0.0 if other else 1.0
+    return point(posterior, start)
 
 
 def worst(found: np.ndarray, expected: np.ndarray) -> float:
@@ -87,12 +94,12 @@ def worst(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def test_gradient_is_that_of_autograd(demo):
-    occupancy = torch.tensor(demo.start, requires_grad=True)
-    value = demo.problem.log_likelihood(occupancy)
+    occupancy = torch.tensor(demo.start.x, requires_grad=True)
+    value = demo.posterior.log_density({Kind.OCCUPANCY: occupancy})
     (expected,) = torch.autograd.grad(value, occupancy)
-    found = demo.problem.normal_equations(demo.start)
+    found = demo.posterior.normal(demo.start)
     assert found.value == pytest.approx(value.item(), rel=1e-12)
-    assert demo.problem.value(demo.start) == pytest.approx(value.item(), rel=1e-12)
+    assert demo.posterior.value(demo.start) == pytest.approx(value.item(), rel=1e-12)
     assert worst(found.gradient, expected.numpy()) < 1e-10
 
 
@@ -115,7 +122,7 @@ def whole_model_gradient(demo: Setting, method: str) -> np.ndarray:
 
 def test_gradient_is_that_of_the_whole_model_by_fft(demo):
     expected = whole_model_gradient(demo, "fft")
-    found = demo.problem.normal_equations(demo.start).gradient
+    found = demo.posterior.normal(demo.start).gradient
     assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected)
 
 
@@ -124,74 +131,105 @@ def test_gradient_is_that_of_the_whole_model_by_direct_summation(demo):
     model, hkl = demo.experiment.model, demo.experiment.data.hkl
     exact = structure_factors(model, hkl, method="direct").detach().numpy()
     basis = demo.basis
-    fixed = exact - (basis.f_calc(demo.start) - basis.fixed)
-    problem = occupancy_problem(
-        demo.experiment, replace(basis, fixed=fixed), demo.problem.set_index
-    )
+    fixed = exact - (basis.f_calc(demo.start.x) - basis.fixed)
+    posterior = with_forward(demo.posterior, fixed=fixed)
     expected = whole_model_gradient(demo, "direct")
-    found = problem.normal_equations(demo.start).gradient
+    found = posterior.normal(demo.start).gradient
     assert np.abs(found / expected - 1).max() < 1e-4
-    from_grid = demo.problem.normal_equations(demo.start).gradient
+    from_grid = demo.posterior.normal(demo.start).gradient
     assert np.linalg.norm(from_grid - expected) < 1e-3 * np.linalg.norm(expected)
 
 
-def amplitudes(problem: OccupancyProblem, x: np.ndarray, *, shifts: bool) -> np.ndarray:
-    """Return |F| for occupancies, B shifts if any, ln k and overall B."""
-    n = problem.n_groups
-    b = x[n : 2 * n] if shifts else None
-    log_k, overall_b = x[-2:]
-    scale = np.exp(log_k - overall_b * problem.s_squared / 4)
-    return scale * np.abs(problem.f_model(x[:n], b))
-
-
-def difference_jacobian(problem: OccupancyProblem, x: np.ndarray, *, shifts: bool) -> np.ndarray:
-    """Return dF/dx by central differences, ``[n_parameters, n]``."""
+def difference_jacobian(posterior: Posterior, at: Point) -> np.ndarray:
+    """Return dF_model/dx by central differences, complex ``[size, n]``."""
     columns = []
-    for i in range(len(x)):
-        step = np.zeros(len(x))
-        step[i] = 1e-5 if i < problem.n_groups else 1e-4
-        up, down = (amplitudes(problem, x + s * step, shifts=shifts) for s in (1, -1))
+    of_scale = at.space.place(Kind.SCALE)
+    for i in range(at.space.size):
+        step = np.zeros(at.space.size)
+        # the anisotropic B stands in the basis of the Miller indices, where it is of size 0.001
+        step[i] = 1e-7 if of_scale.start < i < of_scale.stop else 1e-4
+        up, down = (forward(posterior).f_model(Point(at.space, at.x + s * step)) for s in (1, -1))
         columns.append((up - down) / (2 * step[i]))
     return np.array(columns)
 
 
-@pytest.mark.parametrize("shifts", [False, True])
-def test_every_column_is_that_of_differences(demo, shifts):
-    """Occupancies, B shifts, ln k and overall B: J'WJ and J' slope over the work set alone."""
-    problem, n = demo.problem, demo.problem.n_groups
-    b = np.linspace(-4, 6, n) if shifts else None
-    x = np.concatenate([demo.start, b if shifts else [], [0.0, 0.0]])
-    jacobian = difference_jacobian(problem, x, shifts=shifts)
-    of_f = problem.target.derivatives(amplitudes(problem, x, shifts=shifts))
-    found = problem.normal_equations(demo.start, b, scale=True)
-    work = problem.work
+@pytest.fixture(scope="module", params=[False, True], ids=["occupancy", "b_group"])
+def everything(request, data) -> tuple[Posterior, Point]:
+    """All unknowns that there are: occupancies, B shifts or none, scale, anisotropic B, solvent."""
+    shifts = BShifts(np.full(N_REFINED, -9.0), np.full(N_REFINED, 6.0)) if request.param else None
+    here = setting(load_demo("start.pdb"), data, b_shifts=shifts)
+    at = here.posterior.with_nuisance(here.start)
+    at = at.replacing(Kind.OCCUPANCY, np.linspace(0.1, 0.9, N_REFINED))
+    if request.param:
+        at = at.replacing(Kind.B_GROUP, np.linspace(-4, 6, N_REFINED))
+    return here.posterior, at
+
+
+def test_every_column_is_that_of_differences(everything):
+    """J' slope and J'WJ of the data over the work set alone, for every block of unknowns."""
+    posterior, at = everything
+    assert set(at.space.kinds) >= {Kind.OCCUPANCY, Kind.SCALE, Kind.SOLVENT}
+    data = posterior.data
+    f = forward(posterior).f_model(at)
+    jacobian = (difference_jacobian(posterior, at) * np.conj(f / np.abs(f))).real
+    of_f = data.target.derivatives(np.abs(f))
+    found = data.normal(at)
+    work = data.work
     gradient = jacobian[:, work] @ of_f.slope[work]
     information = (jacobian[:, work] * of_f.information[work]) @ jacobian[:, work].T
-    # each parameter has a scale of its own
+    # each unknown has a scale of its own
     size = np.sqrt(np.diag(information))
-    assert np.abs(found.gradient - gradient).max() / np.abs(gradient).max() < 1e-4
-    assert np.abs((found.gradient - gradient) / size).max() < 1e-4 * np.abs(gradient / size).max()
-    assert np.abs((found.information - information) / np.outer(size, size)).max() < 1e-4
-    np.testing.assert_allclose(np.diag(found.information), np.diag(information), rtol=1e-4)
-    assert found.information.shape == (len(x), len(x))
+    assert np.abs((found.gradient - gradient) / size).max() < 1e-5 * np.abs(gradient / size).max()
+    assert np.abs((found.information - information) / np.outer(size, size)).max() < 1e-5
+    np.testing.assert_allclose(np.diag(found.information), np.diag(information), rtol=1e-5)
+    assert found.information.shape == (at.space.size, at.space.size)
 
 
-def test_blocks_do_not_matter(demo):
-    whole = demo.problem.normal_equations(demo.start, scale=True)
-    in_blocks = replace(demo.problem, columns=replace(demo.problem.columns, block_size=97))
-    parts = in_blocks.normal_equations(demo.start, scale=True)
-    assert worst(parts.gradient, whole.gradient) < 1e-12
+def test_single_precision_is_near(everything):
+    posterior, at = everything
+    exact, quick = posterior.normal(at), posterior.normal(at, precise=False)
+    size = np.sqrt(np.diag(exact.information))
+    assert np.abs((quick.information - exact.information) / np.outer(size, size)).max() < 1e-5
+    assert np.abs((quick.gradient - exact.gradient) / size).max() < 1e-3  # of an su
+
+
+def test_times_and_adjoint_belong_together(everything):
+    """Re(c* J v) = v' Re(J* c), and J v is the difference of F_model, block by block."""
+    posterior, at = everything
+    random = np.random.default_rng(1)
+    model = forward(posterior)
+    overall, n = model.overall(at), len(posterior.data.work)
+    differences = difference_jacobian(posterior, at) / overall
+    c = random.standard_normal(n) + 1j * random.standard_normal(n)
+    for kind, jacobian in model.jacobians(at).items():
+        v = random.standard_normal(at[kind].size)
+        along = jacobian.times(v)
+        assert along.shape == (n,)
+        one, other = float((np.conj(c) @ along).real), float(v @ jacobian.adjoint(c))
+        assert one == pytest.approx(other, rel=1e-10), kind
+        expected = v @ differences[at.space.place(kind)]
+        assert np.linalg.norm(along - expected) < 1e-5 * np.linalg.norm(expected), kind
+        columns = jacobian.columns(slice(0, n), c, np.float64)
+        assert columns.sum(axis=1) == pytest.approx(jacobian.adjoint(c), rel=1e-9), kind
+
+
+def test_blocks_do_not_matter(everything):
+    posterior, at = everything
+    whole = posterior.normal(at)
+    columns = replace(forward(posterior).columns, block_size=97)
+    parts = with_forward(posterior, columns=columns).normal(at)
+    assert worst(parts.gradient, whole.gradient) < 1e-10
     assert worst(parts.information, whole.information) < 1e-12
 
 
-def test_free_reflections_count_for_nothing(demo):
-    problem = demo.problem
-    held = np.where(problem.work, problem.held, 3 * problem.held + 100)
-    other = replace(problem, held=held).normal_equations(demo.start, scale=True)
-    same = problem.normal_equations(demo.start, scale=True)
+def test_free_reflections_count_for_nothing(everything):
+    posterior, at = everything
+    work, fixed = posterior.data.work, forward(posterior).fixed
+    changed = with_forward(posterior, fixed=np.where(work, fixed, 3 * fixed + 100))
+    other, same = changed.normal(at), posterior.normal(at)
     assert other.value == pytest.approx(same.value, rel=1e-13)
     assert worst(other.information, same.information) < 1e-13
-    assert not problem.work.all()
+    assert not work.all()
 
 
 # ---------------------------------------------------------------------- the search
@@ -200,27 +238,28 @@ def test_free_reflections_count_for_nothing(demo):
 @pytest.mark.parametrize("other", [False, True], ids=["first at 1", "last at 1"])
 def test_search_rises_from_a_corner_with_exact_sums_and_within_bounds(demo, monkeypatch, other):
     tried, accepted = [], []
-    value, equations = OccupancyProblem.value, OccupancyProblem.normal_equations
+    value, normal = Posterior.value, Posterior.normal
 
-    def watched_value(self, occupancy, b_shift=None):
-        tried.append(occupancy)
-        return value(self, occupancy, b_shift)
+    def watched_value(self, at):
+        tried.append(at.x)
+        return value(self, at)
 
-    def watched_equations(self, occupancy, b_shift=None, **options):
-        found = equations(self, occupancy, b_shift, **options)
+    def watched_normal(self, at, **options):
+        found = normal(self, at, **options)
         accepted.append(found.value)
         return found
 
-    monkeypatch.setattr(OccupancyProblem, "value", watched_value)
-    monkeypatch.setattr(OccupancyProblem, "normal_equations", watched_equations)
-    start = corner(demo.problem, other=other)
-    search = gauss_newton.maximise(demo.problem, start)
+    monkeypatch.setattr(Posterior, "value", watched_value)
+    monkeypatch.setattr(Posterior, "normal", watched_normal)
+    start = corner(demo.posterior, other=other)
+    search = gauss_newton.maximise(demo.posterior, start)
     assert search.converged
+    assert search.status
     assert len(accepted) >= 3
     assert (np.diff(accepted) > 0).all()
-    assert search.point.objective == pytest.approx(accepted[-1], rel=1e-12)
-    assert np.array_equal(tried[0], start)
-    sums, total = demo.problem.constraints
+    assert search.value == pytest.approx(accepted[-1], rel=1e-12)
+    assert np.array_equal(tried[0], start.x)
+    sums, total = demo.posterior.sums.equalities
     assert len(tried) >= len(accepted)
     for occupancy in tried:
         assert np.abs(sums @ occupancy - total).max() < 1e-12
@@ -230,25 +269,53 @@ def test_search_rises_from_a_corner_with_exact_sums_and_within_bounds(demo, monk
 
 @pytest.mark.parametrize("other", [False, True], ids=["first at 1", "last at 1"])
 def test_search_ends_as_high_as_a_long_lbfgs(demo, other):
-    start = corner(demo.problem, other=other)
-    search = gauss_newton.maximise(demo.problem, start)
-    _, best = lbfgs.maximise(demo.problem, start, max_iterations=300)
-    assert search.point.objective > best - 0.05
-    assert search.point.objective > demo.problem.value(start) + 100
+    start = corner(demo.posterior, other=other)
+    search = gauss_newton.maximise(demo.posterior, start)
+    best = lbfgs.maximise(demo.posterior, start, max_iterations=300)
+    assert search.value > best.value - 0.05
+    assert search.value > demo.posterior.value(start) + 100
 
 
 def test_a_start_at_the_end_is_left_alone(demo):
-    once = gauss_newton.maximise(demo.problem, demo.start, smallest_gain=1e-6)
-    again = gauss_newton.maximise(demo.problem, once.point.occupancy)
+    once = gauss_newton.maximise(demo.posterior, demo.start, smallest_gain=1e-6)
+    again = gauss_newton.maximise(demo.posterior, once.point)
     assert again.steps == 0
     assert again.converged
-    assert np.array_equal(again.point.occupancy, once.point.occupancy)
+    assert np.array_equal(again.point.x, once.point.x)
 
 
 def test_running_out_of_steps_is_told(demo):
-    search = gauss_newton.maximise(demo.problem, corner(demo.problem), max_steps=1)
+    search = gauss_newton.maximise(demo.posterior, corner(demo.posterior), max_steps=1)
     assert not search.converged
     assert search.steps == 1
+    assert "1 steps" in search.status
+
+
+def test_a_quadratic_program_that_fails_is_a_status(demo, monkeypatch):
+    def fail(*_, **__):
+        raise QuadraticProgramError("out of luck")
+
+    monkeypatch.setattr(gauss_newton, "solve_step", fail)
+    start = corner(demo.posterior)
+    search = gauss_newton.maximise(demo.posterior, start)
+    assert search.failed
+    assert not search.converged
+    assert "out of luck" in search.status
+    assert search.point is start
+
+
+def test_a_quadratic_program_that_fails_once_is_tried_with_damping(demo, monkeypatch):
+    calls, solve = [], gauss_newton.solve_step
+
+    def fail_first(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 1:
+            raise QuadraticProgramError("out of luck")
+        return solve(*arguments, **options)
+
+    monkeypatch.setattr(gauss_newton, "solve_step", fail_first)
+    search = gauss_newton.maximise(demo.posterior, corner(demo.posterior))
+    assert search.converged
 
 
 # ---------------------------------------------------------------------- coincident conformers
@@ -277,16 +344,16 @@ def test_coincident_pair_keeps_its_start(tmp_path):
     truth = crystal(tmp_path, [0.3, 0.7])
     here = setting(truth, observe(truth, 1.8))
     start = np.array([0.62, 0.38])
-    search = gauss_newton.maximise(here.problem, start)
-    np.testing.assert_allclose(search.point.occupancy, start, atol=1e-12)
+    search = gauss_newton.maximise(here.posterior, point(here.posterior, start))
+    np.testing.assert_allclose(search.point.x, start, atol=1e-12)
     assert search.converged
 
 
 def test_held_direction_of_coincident_members_is_their_difference(tmp_path):
     truth = crystal(tmp_path, [0.1, 0.2, 0.3, 0.4], shift=(0.0, 0.0, 1.2, 1.2))
-    problem = setting(truth, observe(truth, 1.8)).problem
-    information = problem.normal_equations(np.full(4, 0.25)).information
-    held = gauss_newton.held_directions(information, problem.constraints[0])
+    posterior = setting(truth, observe(truth, 1.8)).posterior
+    information = posterior.normal(point(posterior, np.full(4, 0.25))).information
+    held = gauss_newton.held_directions(information, posterior.sums.equalities[0])
     assert held.shape == (4, 2)
     assert np.abs(held.T @ held - np.eye(2)).max() < 1e-12
     differences = np.array([[1, -1, 0, 0], [0, 0, 1, -1]]) / np.sqrt(2)
@@ -300,8 +367,8 @@ def test_held_direction_of_coincident_members_is_their_difference(tmp_path):
 )
 def test_sums_of_coincident_members_are_refined_from_every_start(tmp_path, start):
     truth = crystal(tmp_path, [0.1, 0.2, 0.3, 0.4], shift=(0.0, 0.0, 1.2, 1.2))
-    problem = setting(truth, observe(truth, 1.8)).problem
-    found = gauss_newton.maximise(problem, np.array(start)).point.occupancy
+    posterior = setting(truth, observe(truth, 1.8)).posterior
+    found = gauss_newton.maximise(posterior, point(posterior, start)).point.x
     assert found[:2].sum() == pytest.approx(0.3, abs=0.03)
     if start[0] < 1 and start[3] < 1:  # what the data do not see stays
         assert found[0] - found[1] == pytest.approx(start[0] - start[1], abs=1e-3)
@@ -311,28 +378,34 @@ def test_sums_of_coincident_members_are_refined_from_every_start(tmp_path, start
 # ---------------------------------------------------------------------- B shifts
 
 
-def test_b_shifts_stay_above_their_floor_and_the_objective_rises(demo, monkeypatch):
-    problem, n = demo.problem, demo.problem.n_groups
-    lowest = np.full(n, -0.5)
-    shifts = BShifts(np.zeros(n), lowest, np.full(n, 6.0))
-    tried = []
-    value = OccupancyProblem.value
+def test_b_shifts_stay_above_their_floor_and_the_posterior_rises(data, monkeypatch):
+    def with_floor(lowest):
+        shifts = BShifts(np.full(N_REFINED, lowest), np.full(N_REFINED, 6.0))
+        return setting(load_demo("start.pdb"), data, b_shifts=shifts)
 
-    def watched(self, occupancy, b_shift=None):
-        found = value(self, occupancy, b_shift)
-        tried.append((found - 0.5 * ((b_shift / 6.0) ** 2).sum(), b_shift))
+    here = with_floor(-0.5)
+    tried = []
+    value = Posterior.value
+
+    def watched(self, at):
+        found = value(self, at)
+        tried.append((found, at[Kind.B_GROUP]))
         return found
 
-    monkeypatch.setattr(OccupancyProblem, "value", watched)
-    search = gauss_newton.maximise(problem, demo.start, shifts)
-    objectives = [objective for objective, _ in tried]
-    assert search.point.objective == pytest.approx(max(objectives), rel=1e-12)
-    assert search.point.objective > objectives[0]
-    assert all((b >= lowest - 1e-12).all() for _, b in tried)
-    free = gauss_newton.maximise(problem, demo.start, replace(shifts, lowest=np.full(n, -50.0)))
-    assert free.point.b_shift.min() < -0.5
-    below = free.point.b_shift < -1.5
-    assert np.isclose(search.point.b_shift[below], -0.5, atol=1e-6).all()
+    monkeypatch.setattr(Posterior, "value", watched)
+    search = gauss_newton.maximise(here.posterior, here.start)
+    values = [found for found, _ in tried]
+    assert search.value == pytest.approx(max(values), rel=1e-12)
+    assert search.value > values[0]
+    likelihood = here.posterior.data.value(search.point)
+    b = search.point[Kind.B_GROUP]
+    assert search.value == pytest.approx(likelihood - 0.5 * ((b / 6.0) ** 2).sum(), rel=1e-12)
+    assert all((shifts >= -0.5 - 1e-12).all() for _, shifts in tried)
+    deep = with_floor(-50.0)
+    free = gauss_newton.maximise(deep.posterior, deep.start).point[Kind.B_GROUP]
+    assert free.min() < -0.5
+    below = free < -1.5
+    assert np.isclose(b[below], -0.5, atol=1e-6).all()
 
 
 def test_b_factors_keep_the_floor_where_the_data_ask_for_less(tmp_path):
@@ -366,10 +439,10 @@ def test_more_constraints_than_unknowns_leave_nothing_to_hold():
 
 
 def test_exact_sums_touches_members_of_sets_alone(demo):
-    rough = np.clip(demo.start * (1 + 1e-6), 0, 1)
-    exact = demo.problem.sums.restored(rough)
-    sums, total = demo.problem.constraints
+    rough = np.clip(demo.start.x * (1 + 1e-6), 0, 1)
+    exact = demo.posterior.sums.restored(rough)
+    sums, total = demo.posterior.sums.equalities
     assert np.abs(sums @ exact - total).max() < 1e-15 * 10
-    single = demo.problem.set_index < 0
+    single = demo.posterior.sums.set_index < 0
     assert np.array_equal(exact[single], rough[single])
     assert not np.array_equal(exact, rough)

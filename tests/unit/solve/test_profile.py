@@ -6,9 +6,11 @@ import torch
 
 from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, read_reflections, refine
-from multicopy_refinement.posterior.problem import occupancy_problem
+from multicopy_refinement.posterior import Kind, occupancy_posterior
 from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.solve.gauss_newton import maximise
 from multicopy_refinement.solve.profile import profile_likelihood
+from posteriors import point
 
 
 @pytest.fixture(scope="module")
@@ -20,28 +22,44 @@ def refined(tmp_path_factory):
     chosen = np.flatnonzero(solution.groups.refined)
     basis = group_basis(model, solution.experiment.data.hkl, chosen)
     sets = solution.groups.sums.restricted(chosen, solution.occupancy)
-    problem = occupancy_problem(solution.experiment, basis, sets)
-    return problem, solution.occupancy[chosen], solution.su[chosen]
+    posterior = occupancy_posterior(solution.experiment, basis, sets)
+    return posterior, point(posterior, solution.occupancy[chosen]), solution.su[chosen]
 
 
 def test_likelihood_falls_by_a_half_at_one_su(refined):
-    problem, occupancy, su = refined
-    best = problem.value(occupancy)
+    posterior, at, su = refined
+    best = posterior.value(at)
     for group in (0, 3, 9, 13, 14):  # members of sets of three and of two, the ligand, a water
-        values = occupancy[group] + su[group] * np.array([-1.0, 1.0])
-        lost = best - profile_likelihood(problem, occupancy, group, values)
-        # scale and overall B are held here and are counted in su, so that it may be a little more
+        values = at[Kind.OCCUPANCY][group] + su[group] * np.array([-1.0, 1.0])
+        lost = best - profile_likelihood(posterior, at, group, values)
+        # scale and solvent are held here and are counted in su, so that it may be a little more
         assert np.sqrt(2 * lost.mean()) == pytest.approx(1.0, abs=0.1)
 
 
 def test_at_the_maximum_nothing_is_lost(refined):
-    problem, occupancy, _ = refined
-    at = profile_likelihood(problem, occupancy, 3, occupancy[3:4])
-    assert at[0] == pytest.approx(problem.value(occupancy), abs=0.01)
+    posterior, at, _ = refined
+    value = profile_likelihood(posterior, at, 3, at[Kind.OCCUPANCY][3:4])
+    assert value[0] == pytest.approx(posterior.value(at), abs=0.01)
 
 
-def test_holding_keeps_f_model(refined):
-    problem, occupancy, _ = refined
-    other = problem.holding(0, float(occupancy[0]))
-    assert np.allclose(other.f_model(occupancy[1:]), problem.f_model(occupancy))
-    assert np.allclose(other.constraints[0] @ occupancy[1:], other.constraints[1])
+def test_what_is_held_stays_and_its_set_keeps_its_sum(refined):
+    posterior, at, _ = refined
+    held = posterior.holding(Kind.OCCUPANCY, 0, 0.35)
+    values = at[Kind.OCCUPANCY].copy()
+    values[0] = 0.35
+    values = posterior.sums.restored(values, np.arange(len(values)) == 0)
+    search = maximise(held, at.replacing(Kind.OCCUPANCY, values))
+    found = search.point[Kind.OCCUPANCY]
+    assert search.converged
+    assert found[0] == 0.35
+    assert np.abs(posterior.sums.excess(found)).max() < 1e-12
+    assert search.value < posterior.value(at)
+
+
+def test_a_value_that_the_sums_do_not_allow_is_refused(refined):
+    posterior, at, _ = refined
+    pair = next(members for members in posterior.sums.members if len(members) == 2)
+    only = posterior.holding(Kind.OCCUPANCY, int(pair[1]), 0.4)
+    assert only.space.held.sum() == 1
+    with pytest.raises(ValueError, match=r"cannot be held at 1\.2"):
+        profile_likelihood(posterior, at, int(pair[0]), np.array([1.2]))

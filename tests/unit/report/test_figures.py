@@ -6,7 +6,8 @@ from bokeh.models import Plot
 
 from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
-from multicopy_refinement.report.notebook import record_of, shells_of
+from multicopy_refinement.report import figures
+from multicopy_refinement.report.figures import record_of, shells_of
 
 
 @pytest.fixture(scope="module")
@@ -22,16 +23,16 @@ def solution(tmp_path_factory):
     "name", ["occupancies", "sets", "b_correlation", "resolution", "convergence", "correlations"]
 )
 def test_every_figure_of_the_report(solution, name):
-    assert isinstance(getattr(solution, f"plot_{name}")(), Plot)
+    assert isinstance(getattr(figures, name)(solution), Plot)
 
 
 def test_figures_that_are_not_there_are_refused(solution):
     with pytest.raises(ValueError, match="no figure 'nonsense'"):
-        solution.plot("nonsense")
+        figures.figure(solution, "nonsense")
 
 
 def test_occupancies_of_the_figure_are_those_of_the_solution(solution):
-    made = solution.plot_occupancies()
+    made = figures.occupancies(solution)
     shown = {}
     for renderer in made.renderers:
         data = renderer.data_source.data

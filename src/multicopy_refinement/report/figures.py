@@ -1,9 +1,8 @@
-"""Results in a notebook: the figures of the report from a solution, and short tables."""
+"""Figures of the report from a solution, in Bokeh: ``bokeh.io.show`` shows them in a notebook."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,6 @@ import numpy as np
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.report.real_space import Amplitudes, Shell, shells
 from multicopy_refinement.results.record import Inputs, RunRecord, Seconds, make_record
-
-#: Rows of a table in a notebook.
-MOST_ROWS = 12
 
 
 def record_of(solution: Solution) -> RunRecord:
@@ -38,10 +34,38 @@ def shells_of(solution: Solution) -> list[Shell]:
     return shells(Amplitudes(data.hkl, data.f_obs, f_model, data.free, data.cell, data.spacegroup))
 
 
-def figure_of(solution: Solution, name: str) -> Any:
-    """Return a figure of the report, of Bokeh; ``bokeh.io.show`` shows it.
+def occupancies(solution: Solution) -> Any:
+    """Return all refined occupancies with su, in the order of the file."""
+    return figure(solution, "occupancies")
 
-    ``name`` is occupancies, sets, b_correlation, resolution, convergence or correlations.
+
+def sets(solution: Solution) -> Any:
+    """Return the sets as stacked bars."""
+    return figure(solution, "sets")
+
+
+def b_correlation(solution: Solution) -> Any:
+    """Return the correlation of each occupancy with its B shift."""
+    return figure(solution, "b_correlation")
+
+
+def resolution(solution: Solution) -> Any:
+    """Return R factors and completeness against resolution."""
+    return figure(solution, "resolution")
+
+
+def convergence(solution: Solution) -> Any:
+    """Return the largest change of an occupancy in each cycle."""
+    return figure(solution, "convergence")
+
+
+def correlations(solution: Solution) -> Any:
+    """Return the correlations of the occupancies that depend on each other most."""
+    return figure(solution, "correlations")
+
+
+def figure(solution: Solution, name: str) -> Any:
+    """Return a figure of the report by its name: that of a function of this module.
 
     Raises
     ------
@@ -63,35 +87,3 @@ def figure_of(solution: Solution, name: str) -> Any:
     if made is None:
         raise ValueError(f"this solution has no figure {name!r}")
     return made
-
-
-def solution_as_html(solution: Solution) -> str:
-    """Return the agreement and the largest changes as tables."""
-    before, after = solution.initial, solution.final
-    rows = [("R-work", before.r_work, after.r_work), ("R-free", before.r_free, after.r_free),
-            ("log-likelihood", before.log_likelihood, after.log_likelihood)]  # fmt: skip
-    agreement = "".join(
-        f"<tr><th>{label}</th><td>{_number(a, d)}</td><td>{_number(b, d)}</td></tr>"
-        for (label, a, b), d in zip(rows, (4, 4, 1), strict=True)
-    )
-    groups = solution.groups
-    refined = np.flatnonzero(groups.refined)
-    change = solution.occupancy - groups.file_occupancy
-    order = refined[np.argsort(-np.abs(change[refined]), kind="stable")]
-    changes = "".join(
-        f"<tr><th>{escape(groups.names[g])}</th><td>{groups.file_occupancy[g]:.2f}</td>"
-        f"<td>{solution.occupancy[g]:.3f}</td><td>{_number(solution.su[g], 3)}</td>"
-        f"<td>{escape(', '.join(f.replace('_', ' ') for f in solution.results.flags[g]))}</td></tr>"
-        for g in order[:MOST_ROWS].tolist()
-    )
-    more = f"<p>and {len(order) - MOST_ROWS} more</p>" if len(order) > MOST_ROWS else ""
-    return (
-        f"<p>{len(refined)} groups refined; {escape(solution.status.reason)}</p>"
-        f"<table><tr><th></th><th>before</th><th>after</th></tr>{agreement}</table>"
-        f"<table><tr><th>group</th><th>before</th><th>after</th><th>su</th><th>flags</th></tr>"
-        f"{changes}</table>{more}"
-    )
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None or np.isnan(value) else f"{value:.{digits}f}"

@@ -1,0 +1,236 @@
+"""F_model of a crystal in which groups of atoms have occupancies and B shifts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
+from multicopy_refinement.posterior.blocks import Kind, Point
+from multicopy_refinement.posterior.scale import ScaledMask
+from multicopy_refinement.scattering.columns import GroupColumns
+
+Real = NDArray[np.floating]
+
+
+class Jacobian(Protocol):
+    """J = dF/d(unknowns of one block), F without the overall scale: the seam for engines."""
+
+    def times(self, v: FloatArray) -> ComplexArray:
+        """Return J v, complex ``[n]``."""
+        ...
+
+    def adjoint(self, c: ComplexArray) -> FloatArray:
+        """Return Re(J* c), ``[size]``."""
+        ...
+
+    def columns(self, rows: slice, along: ComplexArray, dtype: type[np.floating]) -> Real:
+        """Return Re(conj(along) J) of some reflections, ``[size, n_rows]``."""
+        ...
+
+
+class Forward(Protocol):
+    """F_model as a function of blocks of unknowns."""
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What it depends on."""
+        ...
+
+    def f_model(self, at: Point) -> ComplexArray:
+        """Return F_model, complex ``[n]``."""
+        ...
+
+    def overall(self, at: Point) -> FloatArray:
+        """Return k(h), by which F without the overall scale is multiplied, ``[n]``."""
+        ...
+
+    def change(self, at: Point, groups: IntArray, occupancy: FloatArray) -> ComplexArray:
+        """Return what changes of a few groups' occupancies add to F_model, complex ``[n]``."""
+        ...
+
+    def jacobians(self, at: Point) -> dict[Kind, Jacobian]:
+        """Return the Jacobian of each kind that the point's space has."""
+        ...
+
+    def blocks(self) -> Iterator[slice]:
+        """Yield ranges of reflections that are best worked on at once."""
+        ...
+
+    def f_model_of(self, values: Mapping[Kind, Tensor]) -> Tensor:
+        """Return F_model, differentiable in the values."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class OccupancyJacobian:
+    """dF/dq_g = exp(-b_g s^2/4) G_g, with b_g = 0 where there is no ``b_shift``."""
+
+    group_columns: GroupColumns
+    s_squared: FloatArray
+    b_shift: FloatArray | None = None
+    _last: list[Any] = field(default_factory=lambda: [None, None])
+
+    def parts(self, rows: slice, dtype: type[np.floating]) -> tuple[Real, Real]:
+        """Return real and imaginary parts of J at some reflections, ``[n_groups, n_rows]``."""
+        block = self.group_columns.block(rows)
+        real, imaginary = block.real.astype(dtype), block.imag.astype(dtype)
+        if self.b_shift is None:
+            return real, imaginary
+        fall = np.exp(-self.b_shift[:, None] * self.s_squared[rows] / 4).astype(dtype)
+        return real * fall, imaginary * fall
+
+    def columns(self, rows: slice, along: ComplexArray, dtype: type[np.floating]) -> Real:
+        """Return Re(conj(along) J), ``[n_groups, n_rows]``."""
+        if self._last[0] is not along:  # the Jacobian of the B shifts asks for the same
+            real, imaginary = self.parts(rows, dtype)
+            found = real * along.real.astype(dtype) + imaginary * along.imag.astype(dtype)
+            self._last[:] = along, found
+        return np.asarray(self._last[1])
+
+    def times(self, v: FloatArray) -> ComplexArray:
+        """Return sum_g v_g exp(-b_g s^2/4) G_g, complex ``[n]``."""
+        f = np.zeros(len(self.s_squared), dtype=np.complex128)
+        for rows in _ranges(len(f), self.group_columns.block_size):
+            real, imaginary = self.parts(rows, np.float64)
+            f[rows] = v @ real + 1j * (v @ imaginary)
+        return f
+
+    def adjoint(self, c: ComplexArray) -> FloatArray:
+        """Return Re(J* c), ``[n_groups]``."""
+        total = np.zeros(self.group_columns.n_groups)
+        for rows in _ranges(len(c), self.group_columns.block_size):
+            real, imaginary = self.parts(rows, np.float64)
+            total += real @ c[rows].real + imaginary @ c[rows].imag
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class BShiftJacobian:
+    """dF/db_g = -(s^2/4) q_g dF/dq_g."""
+
+    of_occupancy: OccupancyJacobian
+    occupancy: FloatArray
+
+    @property
+    def _slope(self) -> FloatArray:
+        return -self.of_occupancy.s_squared / 4
+
+    def columns(self, rows: slice, along: ComplexArray, dtype: type[np.floating]) -> Real:
+        """Return Re(conj(along) J), ``[n_groups, n_rows]``."""
+        columns = self.of_occupancy.columns(rows, along, dtype)
+        return np.asarray(
+            columns * self.occupancy[:, None].astype(dtype) * self._slope[rows].astype(dtype)
+        )
+
+    def times(self, v: FloatArray) -> ComplexArray:
+        """Return J v, complex ``[n]``."""
+        return np.asarray(self._slope * self.of_occupancy.times(self.occupancy * v))
+
+    def adjoint(self, c: ComplexArray) -> FloatArray:
+        """Return Re(J* c), ``[n_groups]``."""
+        return np.asarray(self.occupancy * self.of_occupancy.adjoint(self._slope * c))
+
+
+@dataclass(frozen=True, eq=False)
+class GroupForward:
+    """F_model(h) = k(h) (F_fixed + sum_g q_g exp(-b_g s^2/4) G_g + S(h) F_mask).
+
+    Attributes
+    ----------
+    fixed
+        F of the atoms outside of the groups, complex ``[n]``.
+    columns
+        G, at these reflections and perhaps more.
+    s_squared
+        1/d^2 in 1/A^2, ``[n]``.
+    scaled
+        k(h) and S(h) F_mask.
+    """
+
+    fixed: ComplexArray
+    columns: GroupColumns
+    s_squared: FloatArray
+    scaled: ScaledMask
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What F_model depends on."""
+        return frozenset({Kind.OCCUPANCY, Kind.B_GROUP, Kind.SCALE, Kind.SOLVENT})
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return self.columns.n_groups
+
+    def overall(self, at: Point) -> FloatArray:
+        """Return k(h), ``[n]``."""
+        return self.scaled.overall(at)
+
+    def total(self, at: Point) -> ComplexArray:
+        """Return F without the overall scale, complex ``[n]``."""
+        f = self.fixed + self.scaled.solvent(at)
+        occupancy, jacobian = at[Kind.OCCUPANCY], self._of_occupancy(at)
+        for rows in self.blocks():
+            real, imaginary = jacobian.parts(rows, np.float64)
+            f[rows] += occupancy @ real + 1j * (occupancy @ imaginary)
+        return f
+
+    def f_model(self, at: Point) -> ComplexArray:
+        """Return F_model, complex ``[n]``."""
+        return self.overall(at) * self.total(at)
+
+    def change(self, at: Point, groups: IntArray, occupancy: FloatArray) -> ComplexArray:
+        """Return what changes of a few groups' occupancies add to F_model, complex ``[n]``."""
+        part = self.columns.members(groups)[:, : len(self.fixed)]
+        b_shift = at.get(Kind.B_GROUP)
+        if b_shift is not None:
+            part = part * np.exp(-b_shift[groups, None] * self.s_squared / 4)
+        added = occupancy @ part.real + 1j * (occupancy @ part.imag)
+        return np.asarray(self.overall(at) * added)
+
+    def jacobians(self, at: Point) -> dict[Kind, Jacobian]:
+        """Return the Jacobian of each kind that the point's space has."""
+        of_occupancy = self._of_occupancy(at)
+        found: dict[Kind, Jacobian] = {Kind.OCCUPANCY: of_occupancy}
+        if Kind.B_GROUP in at.space:
+            found[Kind.B_GROUP] = BShiftJacobian(of_occupancy, at[Kind.OCCUPANCY])
+        if Kind.SCALE in at.space or Kind.SOLVENT in at.space:
+            found |= self.scaled.jacobians(at, self.total(at))
+        return found
+
+    def blocks(self) -> Iterator[slice]:
+        """Yield ranges of reflections in which the columns are best asked for."""
+        return _ranges(len(self.fixed), self.columns.block_size)
+
+    def _of_occupancy(self, at: Point) -> OccupancyJacobian:
+        return OccupancyJacobian(self.columns, self.s_squared, at.get(Kind.B_GROUP))
+
+    # ------------------------------------------------------------------ torch
+
+    @cached_property
+    def _tensors(self) -> tuple[Tensor, Tensor]:
+        """K A, and k G as real above imaginary parts ``[2 n, n_groups]``."""
+        columns = self.columns.members(np.arange(self.n_groups))[:, : len(self.fixed)]
+        overall, solvent = self.scaled.held
+        parts = [part * overall for part in (columns.real, columns.imag)]
+        matrix = np.ascontiguousarray(np.concatenate(parts, axis=1).T)
+        return torch.as_tensor(overall * (self.fixed + solvent)), torch.as_tensor(matrix)
+
+    def f_model_of(self, values: Mapping[Kind, Tensor]) -> Tensor:
+        """Return F_model, differentiable in the occupancies; B shifts, scale, solvent are held."""
+        held, matrix = self._tensors
+        real, imaginary = (matrix @ values[Kind.OCCUPANCY]).reshape(2, -1)
+        return held + torch.complex(real, imaginary)
+
+
+def _ranges(n: int, size: int) -> Iterator[slice]:
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))

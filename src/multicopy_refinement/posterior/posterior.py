@@ -1,0 +1,113 @@
+"""The posterior: a sum of terms over blocks of unknowns, under the sums of occupancies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.posterior.blocks import Kind, Point, Space
+from multicopy_refinement.posterior.data_term import DataTerm
+from multicopy_refinement.posterior.terms import Normal, Term
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """log p(unknowns | data) without its constant, and the sums that occupancies obey.
+
+    Attributes
+    ----------
+    space
+        The unknowns that a search moves.
+    terms
+        Data sets and priors; their log densities add up.
+    sums
+        What the occupancies of sets sum to.
+    nuisance
+        Unknowns that a search holds and every covariance counts, with their values.
+    """
+
+    space: Space
+    terms: tuple[Term, ...]
+    sums: SumConstraints
+    nuisance: Point
+
+    @property
+    def data(self) -> DataTerm:
+        """The data set."""
+        (found,) = (term for term in self.terms if isinstance(term, DataTerm))
+        return found
+
+    def value(self, at: Point) -> float:
+        """Return the log posterior."""
+        return sum(term.value(at) for term in self.terms)
+
+    def log_prior(self, at: Point) -> float:
+        """Return what all terms but the data say."""
+        return sum(term.value(at) for term in self.terms if not isinstance(term, DataTerm))
+
+    def normal(self, at: Point, *, precise: bool = True) -> Normal:
+        """Return value, gradient and information of all terms in the unknowns of the point."""
+        first, *others = (term.normal(at, precise=precise) for term in self.terms)
+        for other in others:
+            first = first + other
+        return first
+
+    def information(self, at: Point) -> FloatArray:
+        """Return the information of all terms, each divided by its variance factor."""
+        total = np.zeros((at.space.size, at.space.size))
+        for term in self.terms:
+            total += term.normal(at).information / term.variance_factor
+        return total
+
+    def with_reduced_chi_square(self, at: Point) -> Posterior:
+        """Return the posterior whose data count by how well they are fitted at a point."""
+        n_parameters = self.space.size - len(self.equalities)
+        factor = self.data.reduced_chi_square(at, n_parameters)
+        terms = (
+            replace(t, variance_factor=factor) if isinstance(t, DataTerm) else t for t in self.terms
+        )
+        return replace(self, terms=tuple(terms))
+
+    def with_nuisance(self, at: Point) -> Point:
+        """Return a point of the search in the space of all unknowns."""
+        whole = self.space.joined(self.nuisance.space.blocks)
+        return whole.point({**at.values, **self.nuisance.values})
+
+    def holding(self, kind: Kind, index: int, value: float) -> Posterior:
+        """Return the posterior of the other unknowns, with one held at a value."""
+        return replace(self, space=self.space.holding(kind, index, value))
+
+    def log_density(self, values: Mapping[Kind, Tensor]) -> Tensor:
+        """Return the log posterior as a scalar that is differentiable in the values."""
+        first, *others = (term.log_density(values) for term in self.terms)
+        for other in others:
+            first = first + other
+        return first
+
+    # ------------------------------------------------------------------ sums
+
+    @cached_property
+    def equalities(self) -> FloatArray:
+        """Rows A of A x = b over the whole space, ``[n, size]``."""
+        return self._over_space(self.sums.equalities[0])
+
+    @cached_property
+    def limits(self) -> FloatArray:
+        """Rows C of C x <= c over the whole space, ``[n, size]``."""
+        return self._over_space(self.sums.limits[0])
+
+    def room(self, at: Point) -> FloatArray:
+        """Return how much is left to the upper limits of sums, ``[n]``."""
+        rows, most = self.sums.limits
+        return np.asarray(most - rows @ at[Kind.OCCUPANCY])
+
+    def _over_space(self, rows: FloatArray) -> FloatArray:
+        over = np.zeros((len(rows), self.space.size))
+        over[:, self.space.place(Kind.OCCUPANCY)] = rows
+        return over

@@ -1,0 +1,121 @@
+"""Scale and solvent as unknowns: ln k, anisotropic B, k_sol and B_sol, with their derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
+from multicopy_refinement.crystal import SpaceGroup
+from multicopy_refinement.posterior.blocks import Block, Kind, Point, Space
+from multicopy_refinement.scaling import Scale
+from multicopy_refinement.scaling.scaler import quadratic_terms
+
+
+@dataclass(frozen=True, eq=False)
+class DenseJacobian:
+    """Stored columns, complex ``[size, n]``."""
+
+    matrix: ComplexArray
+
+    def times(self, v: FloatArray) -> ComplexArray:
+        """Return J v, complex ``[n]``."""
+        return np.asarray(v @ self.matrix)
+
+    def adjoint(self, c: ComplexArray) -> FloatArray:
+        """Return Re(J* c), ``[size]``."""
+        return np.asarray((self.matrix.conj() @ c).real)
+
+    def columns(
+        self, rows: slice, along: ComplexArray, dtype: type[np.floating]
+    ) -> NDArray[np.floating]:
+        """Return Re(conj(along) J) of some reflections, ``[size, n_rows]``."""
+        return (self.matrix[:, rows] * along.conj()).real.astype(dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledMask:
+    """k(h) = exp(ln k - h'Bh/4) and S(h) F_mask = k_sol exp(-B_sol s^2/4) F_mask.
+
+    SCALE is ln k and B along the tensors that the point group allows, SOLVENT is k_sol and B_sol.
+    Where a point's space does not have them, they are held at ``scale``.
+
+    Attributes
+    ----------
+    scale
+        The fitted values.
+    basis
+        The allowed tensors, ``[n_b, 6]``.
+    quadratic
+        h'Bh of each of them, ``[n, n_b]``.
+    s_squared
+        1/d^2 in 1/A^2, ``[n]``.
+    f_mask
+        Complex ``[n]``.
+    held
+        k(h), and S(h) F_mask, of the fitted values.
+    """
+
+    scale: Scale
+    basis: FloatArray
+    quadratic: FloatArray
+    s_squared: FloatArray
+    f_mask: ComplexArray
+    held: tuple[FloatArray, ComplexArray]
+
+    @classmethod
+    def of(
+        cls, scale: Scale, group: SpaceGroup, hkl: IntArray, s_squared: FloatArray,
+        f_mask: ComplexArray,
+    ) -> ScaledMask:  # fmt: skip
+        """Return the scale and solvent of some reflections."""
+        basis = group.adp_basis
+        held = scale.overall(hkl), scale.solvent(s_squared) * f_mask
+        quadratic = quadratic_terms(hkl) @ basis.T
+        return cls(scale, basis, quadratic, s_squared, f_mask, held)
+
+    @cached_property
+    def point(self) -> Point:
+        """The fitted values; without solvent in the model there is no SOLVENT."""
+        values = {Kind.SCALE: np.array([np.log(self.scale.k), *(self.basis @ self.scale.b_cryst)])}
+        if self.scale.k_sol > 0:
+            values[Kind.SOLVENT] = np.array([self.scale.k_sol, self.scale.b_sol])
+        blocks = (Block.unbounded(kind, len(v), nuisance=True) for kind, v in values.items())
+        return Space(tuple(blocks)).point(values)
+
+    def overall(self, at: Point) -> FloatArray:
+        """Return k(h), ``[n]``."""
+        values = at.get(Kind.SCALE)
+        if values is None:
+            return self.held[0]
+        return np.asarray(np.exp(values[0] - self.quadratic @ values[1:] / 4))
+
+    def solvent(self, at: Point) -> ComplexArray:
+        """Return S(h) F_mask, complex ``[n]``."""
+        values = at.get(Kind.SOLVENT)
+        if values is None:
+            return self.held[1]
+        return np.asarray(values[0] * self._fall(values[1]) * self.f_mask)
+
+    def jacobians(self, at: Point, total: ComplexArray) -> dict[Kind, DenseJacobian]:
+        """Return dF/d(ln k, B) = (1, -h'B_i h/4) F and dF/d(k_sol, B_sol), k(h) taken out.
+
+        ``total`` is F without the overall scale.
+        """
+        found = {}
+        if Kind.SCALE in at.space:
+            slopes = np.concatenate([np.ones((len(total), 1)), -self.quadratic / 4], axis=1)
+            found[Kind.SCALE] = DenseJacobian(slopes.T * total)
+        if Kind.SOLVENT in at.space:
+            k_sol, b_sol = at[Kind.SOLVENT]
+            of_k = self._fall(b_sol) * self.f_mask
+            found[Kind.SOLVENT] = DenseJacobian(
+                np.stack([of_k, -k_sol * self.s_squared / 4 * of_k])
+            )
+        return found
+
+    def _fall(self, b_sol: float) -> FloatArray:
+        return np.asarray(np.exp(-b_sol * self.s_squared / 4))

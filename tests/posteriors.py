@@ -1,0 +1,34 @@
+"""Posteriors of the demo and of small crystals, and points in them, for tests."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.posterior import Kind, Point, Posterior
+from multicopy_refinement.posterior.forward import GroupForward
+
+
+def point(posterior: Posterior, occupancy, b_shift=None) -> Point:
+    """Return a point of the search's space."""
+    values = {Kind.OCCUPANCY: np.asarray(occupancy, dtype=np.float64)}
+    if b_shift is not None:
+        values[Kind.B_GROUP] = np.asarray(b_shift, dtype=np.float64)
+    return posterior.space.point(values)
+
+
+def forward(posterior: Posterior) -> GroupForward:
+    """Return the forward model of the data."""
+    return posterior.data.forward
+
+
+def with_sums(posterior: Posterior, sums: SumConstraints) -> Posterior:
+    """Return the posterior under other sums."""
+    return replace(posterior, sums=sums)
+
+
+def with_forward(posterior: Posterior, **changes) -> Posterior:
+    """Return the posterior with another forward model of its data."""
+    data = posterior.data
+    changed = replace(data, forward=replace(data.forward, **changes))
+    return replace(posterior, terms=(changed, *(t for t in posterior.terms if t is not data)))
