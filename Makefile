@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types layers docs study bench servalcat form-factors clean
+.PHONY: help demo test check kernels format lint types layers docs study bench servalcat form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -29,6 +29,10 @@ test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest
 
 check: lint types layers docs test ## all that CI runs
+
+kernels: $(VENV)/.dev ## run the solver's tests with the arithmetic of two other processors
+	OPENBLAS_CORETYPE=Haswell $(BIN)/python -m pytest tests/unit/solve tests/unit/refinement
+	OPENBLAS_CORETYPE=Prescott $(BIN)/python -m pytest tests/unit/solve tests/unit/refinement
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

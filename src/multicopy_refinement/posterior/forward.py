@@ -15,7 +15,12 @@ from torch import Tensor
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.scale import ScaledMask
-from multicopy_refinement.scattering.columns import GroupColumns
+from multicopy_refinement.scattering.columns import (
+    GroupColumns,
+    faded_parts,
+    ranges,
+    weighted_sum,
+)
 
 Real = NDArray[np.floating]
 
@@ -76,40 +81,30 @@ class OccupancyJacobian:
     group_columns: GroupColumns
     s_squared: FloatArray
     b_shift: FloatArray | None = None
-    _last: list[Any] = field(default_factory=lambda: [None, None])
-
-    def parts(self, rows: slice, dtype: type[np.floating]) -> tuple[Real, Real]:
-        """Return real and imaginary parts of J at some reflections, ``[n_groups, n_rows]``."""
-        block = self.group_columns.block(rows)
-        real, imaginary = block.real.astype(dtype), block.imag.astype(dtype)
-        if self.b_shift is None:
-            return real, imaginary
-        fall = np.exp(-self.b_shift[:, None] * self.s_squared[rows] / 4).astype(dtype)
-        return real * fall, imaginary * fall
+    _last: list[Any] = field(default_factory=lambda: [None, None], init=False)
 
     def columns(self, rows: slice, along: ComplexArray, dtype: type[np.floating]) -> Real:
         """Return Re(conj(along) J), ``[n_groups, n_rows]``."""
         if self._last[0] is not along:  # the Jacobian of the B shifts asks for the same
-            real, imaginary = self.parts(rows, dtype)
+            real, imaginary = self._parts(rows, dtype)
             found = real * along.real.astype(dtype) + imaginary * along.imag.astype(dtype)
             self._last[:] = along, found
         return np.asarray(self._last[1])
 
     def times(self, v: FloatArray) -> ComplexArray:
         """Return sum_g v_g exp(-b_g s^2/4) G_g, complex ``[n]``."""
-        f = np.zeros(len(self.s_squared), dtype=np.complex128)
-        for rows in _ranges(len(f), self.group_columns.block_size):
-            real, imaginary = self.parts(rows, np.float64)
-            f[rows] = v @ real + 1j * (v @ imaginary)
-        return f
+        return weighted_sum(self.group_columns, v, self.s_squared, self.b_shift)
 
     def adjoint(self, c: ComplexArray) -> FloatArray:
         """Return Re(J* c), ``[n_groups]``."""
         total = np.zeros(self.group_columns.n_groups)
-        for rows in _ranges(len(c), self.group_columns.block_size):
-            real, imaginary = self.parts(rows, np.float64)
+        for rows in ranges(len(c), self.group_columns.block_size):
+            real, imaginary = self._parts(rows, np.float64)
             total += real @ c[rows].real + imaginary @ c[rows].imag
         return total
+
+    def _parts(self, rows: slice, dtype: type[np.floating]) -> tuple[Real, Real]:
+        return faded_parts(self.group_columns, rows, dtype, self.s_squared, self.b_shift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +154,7 @@ class GroupForward:
     columns: GroupColumns
     s_squared: FloatArray
     scaled: ScaledMask
+    _last: list[Any] = field(default_factory=lambda: [None, None], init=False)
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -175,13 +171,14 @@ class GroupForward:
         return self.scaled.overall(at)
 
     def total(self, at: Point) -> ComplexArray:
-        """Return F without the overall scale, complex ``[n]``."""
-        f = self.fixed + self.scaled.solvent(at)
-        occupancy, jacobian = at[Kind.OCCUPANCY], self._of_occupancy(at)
-        for rows in self.blocks():
-            real, imaginary = jacobian.parts(rows, np.float64)
-            f[rows] += occupancy @ real + 1j * (occupancy @ imaginary)
-        return f
+        """Return F without the overall scale, complex ``[n]``; that of the last point is kept."""
+        if self._last[0] is not at:
+            self._last[:] = at, self._total(at)
+        return np.asarray(self._last[1])
+
+    def _total(self, at: Point) -> ComplexArray:
+        held = self.fixed + self.scaled.solvent(at)
+        return held + self._of_occupancy(at).times(at[Kind.OCCUPANCY])
 
     def f_model(self, at: Point) -> ComplexArray:
         """Return F_model, complex ``[n]``."""
@@ -189,11 +186,10 @@ class GroupForward:
 
     def change(self, at: Point, groups: IntArray, occupancy: FloatArray) -> ComplexArray:
         """Return what changes of a few groups' occupancies add to F_model, complex ``[n]``."""
-        part = self.columns.members(groups)[:, : len(self.fixed)]
         b_shift = at.get(Kind.B_GROUP)
-        if b_shift is not None:
-            part = part * np.exp(-b_shift[groups, None] * self.s_squared / 4)
-        added = occupancy @ part.real + 1j * (occupancy @ part.imag)
+        fall = 1.0 if b_shift is None else np.exp(-b_shift[groups, None] * self.s_squared / 4)
+        real, imaginary = (p[:, : len(self.fixed)] * fall for p in self.columns.members(groups))
+        added = occupancy @ real + 1j * (occupancy @ imaginary)
         return np.asarray(self.overall(at) * added)
 
     def jacobians(self, at: Point) -> dict[Kind, Jacobian]:
@@ -208,7 +204,7 @@ class GroupForward:
 
     def blocks(self) -> Iterator[slice]:
         """Yield ranges of reflections in which the columns are best asked for."""
-        return _ranges(len(self.fixed), self.columns.block_size)
+        return ranges(len(self.fixed), self.columns.block_size)
 
     def _of_occupancy(self, at: Point) -> OccupancyJacobian:
         return OccupancyJacobian(self.columns, self.s_squared, at.get(Kind.B_GROUP))
@@ -218,9 +214,9 @@ class GroupForward:
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor]:
         """K A, and k G as real above imaginary parts ``[2 n, n_groups]``."""
-        columns = self.columns.members(np.arange(self.n_groups))[:, : len(self.fixed)]
         overall, solvent = self.scaled.held
-        parts = [part * overall for part in (columns.real, columns.imag)]
+        members = self.columns.members(np.arange(self.n_groups))
+        parts = [part[:, : len(self.fixed)] * overall for part in members]
         matrix = np.ascontiguousarray(np.concatenate(parts, axis=1).T)
         return torch.as_tensor(overall * (self.fixed + solvent)), torch.as_tensor(matrix)
 
@@ -229,8 +225,3 @@ class GroupForward:
         held, matrix = self._tensors
         real, imaginary = (matrix @ values[Kind.OCCUPANCY]).reshape(2, -1)
         return held + torch.complex(real, imaginary)
-
-
-def _ranges(n: int, size: int) -> Iterator[slice]:
-    for start in range(0, n, size):
-        yield slice(start, min(start + size, n))

@@ -13,7 +13,7 @@ from torch import Tensor
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.errors import StaleBasisError
 from multicopy_refinement.scattering.atoms import AtomicModel, ScatteringAtoms, atoms_of
-from multicopy_refinement.scattering.columns import GroupColumns, make_columns
+from multicopy_refinement.scattering.columns import GroupColumns, make_columns, weighted_sum
 from multicopy_refinement.scattering.splat import splat_structure_factors
 
 #: Bytes that group structure factors may take; past it they are made block by block.
@@ -50,16 +50,7 @@ class GroupBasis:
 
     def f_calc(self, occupancy: FloatArray, b_shift: FloatArray | None = None) -> ComplexArray:
         """Return F_calc for occupancies (and B shifts in A^2) of the groups, ``[n_groups]``."""
-        f = self.fixed.copy()
-        for start in range(0, len(f), self.columns.block_size):
-            rows = slice(start, start + self.columns.block_size)
-            block = self.columns.block(rows)
-            real, imaginary = block.real.astype(np.float64), block.imag.astype(np.float64)
-            if b_shift is not None:
-                fall = np.exp(-b_shift[:, None] * self.s_squared[rows] / 4)
-                real, imaginary = real * fall, imaginary * fall
-            f[rows] += occupancy @ real + 1j * (occupancy @ imaginary)
-        return f
+        return self.fixed + weighted_sum(self.columns, occupancy, self.s_squared, b_shift)
 
     def structure_factors(self, occupancy: Tensor) -> Tensor:
         """Return F_calc for the occupancies of all atoms, ``[n_atoms]``, differentiable in them.
@@ -73,8 +64,9 @@ class GroupBasis:
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor]:
-        everything = self.columns.members(np.arange(self.columns.n_groups))
-        return torch.as_tensor(self.fixed), torch.as_tensor(everything)
+        real, imaginary = self.columns.members(np.arange(self.columns.n_groups))
+        everything = torch.complex(torch.as_tensor(real), torch.as_tensor(imaginary))
+        return torch.as_tensor(self.fixed), everything
 
     def check(self, model: AtomicModel) -> None:
         """Refuse a model that is no longer the one of the basis.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -31,11 +31,12 @@ _ATOMS = 256
 #: atom and for a grid point. Only their ratio matters: it chooses the route of a group.
 _DIRECT, _SPLAT, _POINT = 4e-9, 1e-4, 4e-8
 
-Columns = NDArray[np.complex64]
+#: Real and imaginary parts, apart: what is done with them needs no copy then.
+Parts = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class GroupColumns(Protocol):
-    """G of all groups at all reflections, complex64, however it is kept."""
+    """G of all groups at all reflections, in single precision, however it is kept."""
 
     @property
     def n_groups(self) -> int:
@@ -47,34 +48,66 @@ class GroupColumns(Protocol):
         """Number of reflections that are best asked for at once."""
         ...
 
-    def block(self, rows: slice) -> Columns:
+    def parts(self, rows: slice) -> Parts:
         """Return G of all groups at some reflections, ``[n_groups, n_rows]``."""
         ...
 
-    def members(self, groups: IntArray) -> Columns:
+    def members(self, groups: IntArray) -> Parts:
         """Return G of some groups at all reflections, ``[n_chosen, n]``."""
         ...
 
 
+def ranges(n: int, size: int) -> Iterator[slice]:
+    """Yield slices of at most a size that make up 0..n."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+def faded_parts(
+    columns: GroupColumns, rows: slice, dtype: type[np.floating], s_squared: FloatArray,
+    b_shift: FloatArray | None,
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:  # fmt: skip
+    """Return exp(-b_g s^2/4) G_g at some reflections; ``s_squared`` is that of all of them."""
+    real, imaginary = columns.parts(rows)
+    real, imaginary = real.astype(dtype, copy=False), imaginary.astype(dtype, copy=False)
+    if b_shift is None:
+        return real, imaginary
+    fall = np.exp(-b_shift[:, None] * s_squared[rows] / 4).astype(dtype)
+    return real * fall, imaginary * fall
+
+
+def weighted_sum(
+    columns: GroupColumns, weights: FloatArray, s_squared: FloatArray,
+    b_shift: FloatArray | None = None,
+) -> ComplexArray:  # fmt: skip
+    """Return sum_g w_g exp(-b_g s^2/4) G_g in double precision, complex ``[n]``."""
+    f = np.empty(len(s_squared), dtype=np.complex128)
+    for rows in ranges(len(f), columns.block_size):
+        real, imaginary = faded_parts(columns, rows, np.float64, s_squared, b_shift)
+        f.real[rows], f.imag[rows] = weights @ real, weights @ imaginary
+    return f
+
+
 @dataclass(frozen=True, eq=False)
 class StoredColumns:
-    """G in memory."""
+    """G in memory, real and imaginary parts ``[n_groups, n]``."""
 
-    matrix: Columns
+    real: NDArray[np.float32]
+    imaginary: NDArray[np.float32]
     block_size: int = _STORED_BLOCK
 
     @property
     def n_groups(self) -> int:
         """Number of groups."""
-        return len(self.matrix)
+        return len(self.real)
 
-    def block(self, rows: slice) -> Columns:
+    def parts(self, rows: slice) -> Parts:
         """Return G of all groups at some reflections."""
-        return self.matrix[:, rows]
+        return self.real[:, rows], self.imaginary[:, rows]
 
-    def members(self, groups: IntArray) -> Columns:
+    def members(self, groups: IntArray) -> Parts:
         """Return G of some groups at all reflections."""
-        return self.matrix[groups]
+        return self.real[groups], self.imaginary[groups]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +120,11 @@ class StreamedColumns:
     hkl: IntArray
     block_size: int
 
-    def block(self, rows: slice) -> Columns:
+    def parts(self, rows: slice) -> Parts:
         """Return G of all groups at some reflections."""
         return direct_columns(self.atoms, self.group, self.n_groups, self.hkl[rows])
 
-    def members(self, groups: IntArray) -> Columns:
+    def members(self, groups: IntArray) -> Parts:
         """Return G of some groups at all reflections."""
         place = np.full(self.n_groups, -1)
         place[groups] = np.arange(len(groups))
@@ -113,10 +146,13 @@ def make_columns(
         return StreamedColumns(atoms, group, n_groups, hkl, rows)
     large = _cheaper_on_grid(atoms, group, n_groups, hkl)
     chosen = np.flatnonzero(~large[group])
-    matrix = direct_columns(atoms.select(torch.as_tensor(chosen)), group[chosen], n_groups, hkl)
+    real, imaginary = direct_columns(
+        atoms.select(torch.as_tensor(chosen)), group[chosen], n_groups, hkl
+    )
     for number in np.flatnonzero(large).tolist():
-        matrix[number] = grid_column(atoms.select(torch.as_tensor(group == number)), hkl)
-    return StoredColumns(matrix)
+        column = grid_column(atoms.select(torch.as_tensor(group == number)), hkl)
+        real[number], imaginary[number] = column.real, column.imag
+    return StoredColumns(real, imaginary)
 
 
 def _cheaper_on_grid(
@@ -136,14 +172,12 @@ def grid_column(atoms: ScatteringAtoms, hkl: IntArray) -> ComplexArray:
         return np.asarray(splat_structure_factors(whole, hkl).numpy())
 
 
-def direct_columns(
-    atoms: ScatteringAtoms, group: IntArray, n_groups: int, hkl: IntArray
-) -> Columns:
-    """Return sums over the atoms of each group at occupancy 1, complex64 ``[n_groups, n]``.
+def direct_columns(atoms: ScatteringAtoms, group: IntArray, n_groups: int, hkl: IntArray) -> Parts:
+    """Return sums over the atoms of each group at occupancy 1, ``[n_groups, n]``.
 
     Summed in float64, a range of groups at a time.
     """
-    matrix = np.zeros((n_groups, len(hkl)), dtype=np.complex64)
+    parts = tuple(np.zeros((n_groups, len(hkl)), dtype=np.float32) for _ in range(2))
     order = np.argsort(group, kind="stable")
     edges = np.searchsorted(group[order], np.arange(n_groups + 1))
     together = max(1, _SUMS // max(1, len(hkl)))
@@ -153,11 +187,10 @@ def direct_columns(
         rows = order[edges[first] : edges[last]]
         if len(rows) == 0:
             continue
-        real, imaginary = _sums(
-            atoms.select(torch.as_tensor(rows)), group[rows] - first, last - first, hkl
-        )
-        matrix.real[first:last], matrix.imag[first:last] = real * centring, imaginary * centring
-    return matrix
+        sums = _sums(atoms.select(torch.as_tensor(rows)), group[rows] - first, last - first, hkl)
+        for part, total in zip(parts, sums, strict=True):
+            part[first:last] = total * centring
+    return parts[0], parts[1]
 
 
 def _sums(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
@@ -16,8 +17,9 @@ from multicopy_refinement.solve.quadratic import QuadraticProgramError, solve_st
 #: A combination of occupancies with a larger su than this is not moved: over the whole range from 0
 #: to 1 the log-likelihood changes along it by less than an eighth.
 HELD_SU = 2.0
-#: Converged when the quadratic model promises less than this gain in the log posterior.
-SMALLEST_GAIN = 1e-5
+#: Converged when the quadratic model promises less than this gain in the log posterior: then no
+#: combination that may move is farther than 3e-4 from the maximum.
+SMALLEST_GAIN = 1e-8
 _FIRST_DAMPING, _MOST_DAMPING = 1e-3, 1e8
 #: No unknown moves by more in one step.
 _LONGEST_STEP = 1e3
@@ -83,35 +85,61 @@ class _Scoring:
     def __init__(self, posterior: Posterior, smallest_gain: float) -> None:
         self.posterior, self.smallest_gain = posterior, smallest_gain
         self.free = ~posterior.space.held
-        self._held_directions: FloatArray | None = None
+        self._held: FloatArray | None = None
 
     def normal(self, point: Point) -> Normal:
-        """Return the normal equations, undetermined directions of occupancies made stiff."""
-        raw = self.posterior.normal(point, precise=False)
-        gradient, information = raw.gradient, raw.information
+        """Return the normal equations of the free unknowns, without what the data do not determine.
+
+        What is held is decided once, in double precision: it must not depend on a processor.
+        """
+        first = self._held is None
+        raw = self.posterior.normal(point, precise=first)
+        gradient, information = raw.gradient[self.free], raw.information[self._free_pairs]
+        if self._held is None:
+            self._held = self._held_directions(raw.information)
+        return Normal(raw.value, gradient - self._along_held(gradient), self._moving(information))
+
+    @cached_property
+    def _free_pairs(self) -> tuple[np.ndarray, ...]:
+        return np.ix_(self.free, self.free)
+
+    def _held_directions(self, information: FloatArray) -> FloatArray:
+        """Return the undetermined directions of occupancies among the free unknowns."""
         q = self.posterior.space.place(Kind.OCCUPANCY)
-        if self._held_directions is None:
-            rows = self.posterior.sums.equalities[0]
-            self._held_directions = held_directions(information[q, q], rows, self.free[q])
-        directions = self._held_directions
-        # no push along them, and a cost that yields only where bounds ask for a movement
-        information[q, q] += HELD_SU**-2 * directions @ directions.T
-        gradient[q] -= directions @ (directions.T @ gradient[q])
-        return Normal(raw.value, gradient, information)
+        rows = self.posterior.sums.equalities[0]
+        found = held_directions(information[q, q], rows, self.free[q])
+        directions = np.zeros((self.posterior.space.size, found.shape[1]))
+        directions[q] = found
+        return directions[self.free]
+
+    def _along_held(self, values: FloatArray) -> FloatArray:
+        """Return the part of vectors, ``[n_free, ...]``, that lies along the held directions."""
+        return np.zeros_like(values) if self._held is None else self._held @ (self._held.T @ values)
+
+    def _moving(self, matrix: FloatArray) -> FloatArray:
+        """Return P M P, with P = 1 - D D' and D the held directions.
+
+        A cross term of single precision between what is held and what moves would move what is
+        held, by an amount that the processor's rounding decides.
+        """
+        half = matrix - self._along_held(matrix)
+        return half - self._along_held(half.T).T
 
     def improve(
         self, point: Point, value: float, normal: Normal, damping: float
     ) -> tuple[tuple[Point, float] | None, float]:
         """Return a better point with its value, or None where no step promises or brings a gain."""
-        free = self.free
-        gradient, information = normal.gradient[free], normal.information[np.ix_(free, free)]
+        gradient, information = normal.gradient, normal.information
         low, high = self._bounds(point)
-        diagonal = np.diag(information)
+        # a cost of moving along held directions that yields only where bounds ask for it
+        stiff = HELD_SU**-2 * self._along_held(np.eye(len(gradient)))
+        diagonal = np.diag(information + stiff)
         floor = np.maximum(diagonal, 1e-6 * max(float(diagonal.max(initial=0.0)), 1e-300))
-        sums, limits = self.posterior.equalities[:, free], self.posterior.limits[:, free]
+        sums = self.posterior.equalities[:, self.free]
+        limits = self.posterior.limits[:, self.free]
         room = self.posterior.room(point)
         while damping <= _MOST_DAMPING:
-            damped = information + np.diag(damping * floor + 1e-9 * floor)
+            damped = information + self._moving(np.diag((damping + 1e-9) * floor)) + stiff
             try:
                 step = solve_step(damped, gradient, sums, low, high, limits=(limits, room))
             except QuadraticProgramError:

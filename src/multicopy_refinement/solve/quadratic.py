@@ -42,7 +42,7 @@ def solve_step(
     )  # fmt: skip
     status = solver.solve()
     step = np.asarray(solver.result.x) * scale
-    if not np.isfinite(step).all():
+    if status != piqp.PIQP_SOLVED or not np.isfinite(step).all():
         raise QuadraticProgramError(f"the quadratic program ended as {status.name}")
     return np.asarray(np.clip(step, low, high))
 

@@ -277,7 +277,7 @@ def test_search_ends_as_high_as_a_long_lbfgs(demo, other):
 
 
 def test_a_start_at_the_end_is_left_alone(demo):
-    once = gauss_newton.maximise(demo.posterior, demo.start, smallest_gain=1e-6)
+    once = gauss_newton.maximise(demo.posterior, demo.start, smallest_gain=1e-9)
     again = gauss_newton.maximise(demo.posterior, once.point)
     assert again.steps == 0
     assert again.converged
