@@ -81,12 +81,29 @@ class StructureFile:
 
 @dataclass(frozen=True, eq=False)
 class AtomLines:
-    """Where the lines of atoms of a PDB file start and end, in its content as ``uint8``."""
+    """Where the lines of atoms of a PDB file start and end, in its content as ``uint8``.
+
+    Attributes
+    ----------
+    start, end
+        Of the lines of atoms, ``[n]``.
+    buffer
+        The content.
+    anisou_start, anisou_end, anisou_of
+        Of the lines of ANISOU, and the number of the atom line that each follows.
+    """
 
     start: IntArray
     end: IntArray
     buffer: np.ndarray
-    anisotropic: bool
+    anisou_start: IntArray
+    anisou_end: IntArray
+    anisou_of: IntArray
+
+    @property
+    def anisotropic(self) -> bool:
+        """Whether there are ANISOU records."""
+        return len(self.anisou_start) > 0
 
     def columns(self, first: int, last: int) -> np.ndarray:
         """Return columns first..last (0-based, half-open) as ``S`` strings."""
@@ -166,8 +183,11 @@ def pdb_atom_lines(content: bytes) -> AtomLines:
     if len(stop):
         start, end, record = start[: stop[0]], end[: stop[0]], record[: stop[0]]
     atoms = (record == _RECORDS["ATOM"]) | (record == _RECORDS["HETA"])
-    anisotropic = bool((record == _RECORDS["ANIS"]).any())
-    return AtomLines(start[atoms], end[atoms], buffer, anisotropic)
+    anisou = record == _RECORDS["ANIS"]
+    return AtomLines(
+        start[atoms], end[atoms], buffer, start[anisou], end[anisou],
+        (np.cumsum(atoms) - 1)[anisou],
+    )  # fmt: skip
 
 
 def _first_letters(buffer: np.ndarray, start: IntArray, end: IntArray) -> np.ndarray:

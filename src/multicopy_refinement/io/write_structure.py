@@ -41,8 +41,7 @@ class AtomValues:
 
 def write_pdb(source: StructureFile, values: AtomValues, path: str | Path) -> None:
     """Write PDB: the lines of a PDB input with new numbers, or a conversion of an mmCIF input."""
-    moved_u = np.abs(values.u_aniso - source.table.u_aniso).max(initial=0.0) > 1e-4
-    if source.format is StructureFormat.PDB and not moved_u:
+    if source.format is StructureFormat.PDB:
         content = _replaced_lines(source, values)
     else:
         structure = _updated_structure(source, values)
@@ -68,40 +67,49 @@ def write_mmcif(source: StructureFile, values: AtomValues, path: str | Path) -> 
         document.write_file(str(aside))
 
 
-def _moved(source: StructureFile, values: AtomValues) -> tuple[BoolArray, BoolArray]:
-    """Return which atoms have other coordinates or B than the file, by half its last digit."""
+def _moved(source: StructureFile, values: AtomValues) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """Return which atoms have other coordinates, B or U than the file, by half its last digit."""
     xyz = np.abs(values.xyz - source.table.xyz).max(axis=1) > 5e-4
     b_iso = np.abs(values.b_iso - source.table.b_iso) > 5e-3
-    return xyz, b_iso
+    u_aniso = np.abs(values.u_aniso - source.table.u_aniso).max(axis=1) > 5e-5
+    return xyz, b_iso, u_aniso
 
 
 def _replaced_lines(source: StructureFile, values: AtomValues) -> bytes:
     """Return the PDB lines of the input with occupancies, and what has moved, replaced."""
     lines = pdb_atom_lines(source.content)
-    start, end = lines.start, lines.end
     text = lines.buffer.copy()
-    moved, warmer = _moved(source, values)
+    moved, warmer, reshaped = _moved(source, values)
+    spans, ellipsoids = (lines.start, lines.end), (lines.anisou_start, lines.anisou_end)
+    everything, of = np.ones(len(lines.start), dtype=bool), lines.anisou_of
     fields = [
-        (54, np.ones(len(start), dtype=bool), [f"{v:6.2f}" for v in values.occupancy]),
-        (30, moved, ["".join(f"{c:8.3f}" for c in row) for row in values.xyz]),
-        (60, warmer, [f"{v:6.2f}" for v in values.b_iso]),
+        (spans, 54, everything, [f"{v:6.2f}" for v in values.occupancy]),
+        (spans, 30, moved, ["".join(f"{c:8.3f}" for c in row) for row in values.xyz]),
+        (spans, 60, warmer, [f"{v:6.2f}" for v in values.b_iso]),
+        (ellipsoids, 28, reshaped[of], [_anisou(u) for u in values.u_aniso[of]]),
     ]
-    short: list[tuple[int, int, str]] = []
-    for column, wanted, texts in fields:
+    short: list[tuple[int, int, int, str]] = []
+    for (start, end), column, wanted, texts in fields:
+        if not wanted.any():
+            continue
         width = len(texts[0])
         whole = wanted & (end - start >= column + width)
         characters = np.array(texts, dtype=f"S{width}").view(np.uint8).reshape(-1, width)
         text[start[whole, None] + np.arange(column, column + width)] = characters[whole]
-        short += [(int(i), column, texts[i]) for i in np.flatnonzero(wanted & ~whole)]
-    return _with_longer_lines(text.tobytes(), start, end, short)
+        short += [
+            (int(start[i]), int(end[i]), column, texts[i]) for i in np.flatnonzero(wanted & ~whole)
+        ]
+    return _with_longer_lines(text.tobytes(), short)
 
 
-def _with_longer_lines(
-    content: bytes, start: np.ndarray, end: np.ndarray, short: list[tuple[int, int, str]]
-) -> bytes:
+def _anisou(u: FloatArray) -> str:
+    """Return U as an ANISOU record has it: six integers, in 0.0001 A^2."""
+    return "".join(f"{round(1e4 * float(v)):7d}" for v in u)
+
+
+def _with_longer_lines(content: bytes, short: list[tuple[int, int, int, str]]) -> bytes:
     """Return the content with values put into lines that end before their columns."""
-    for line, column, value in sorted(short, reverse=True):
-        begin, stop = int(start[line]), int(end[line])
+    for begin, stop, column, value in sorted(short, reverse=True):
         old = content[begin:stop].ljust(column + len(value))
         new = old[:column] + value.encode() + old[column + len(value) :]
         content = content[:begin] + new + content[stop:]
@@ -110,8 +118,7 @@ def _with_longer_lines(
 
 def _updated_structure(source: StructureFile, values: AtomValues) -> gemmi.Structure:
     structure = source.structure()
-    moved, warmer = _moved(source, values)
-    u_moved = np.abs(values.u_aniso - source.table.u_aniso).max(axis=1) > 1e-4
+    moved, warmer, reshaped = _moved(source, values)
     atoms = (site.atom for model in structure for site in model.all())
     for atom, i in zip(atoms, source.order.tolist(), strict=True):
         atom.occ = float(values.occupancy[i])
@@ -119,7 +126,7 @@ def _updated_structure(source: StructureFile, values: AtomValues) -> gemmi.Struc
             atom.pos = gemmi.Position(*values.xyz[i])
         if warmer[i]:
             atom.b_iso = float(values.b_iso[i])
-        if u_moved[i]:
+        if reshaped[i]:
             atom.aniso = gemmi.SMat33f(*values.u_aniso[i])
     return structure
 
@@ -134,7 +141,7 @@ def _update_sites(
     for tag in ("_atom_site.occupancy", "_atom_site.occupancy_esd"):
         if tag not in loop.tags:
             loop.add_columns([tag], "?")
-    moved, warmer = _moved(source, values)
+    moved, warmer, reshaped = _moved(source, values)
     everything = np.ones(len(rows), dtype=bool)
     _fill(block, "occupancy", [f"{values.occupancy[i]:.4f}" for i in rows], everything)
     su = values.occupancy_su
@@ -143,6 +150,26 @@ def _update_sites(
     for axis, tag in enumerate(("Cartn_x", "Cartn_y", "Cartn_z")):
         _fill(block, tag, [f"{values.xyz[i, axis]:.3f}" for i in rows], moved[rows])
     _fill(block, "B_iso_or_equiv", [f"{values.b_iso[i]:.2f}" for i in rows], warmer[rows])
+    if reshaped.any():
+        _update_anisotropic(block, values, rows, reshaped)
+
+
+def _update_anisotropic(
+    block: gemmi.cif.Block, values: AtomValues, rows: np.ndarray, reshaped: BoolArray
+) -> None:
+    """Replace U in the _atom_site_anisotrop loop, whose rows name the atoms by their ids."""
+    ids = block.find_values("_atom_site.id")
+    atom_of = {ids[row]: int(i) for row, i in enumerate(rows.tolist())}
+    table = block.find("_atom_site_anisotrop.", ["id", *_U_TAGS])
+    for row in table:
+        atom = atom_of.get(row[0], -1)
+        if atom >= 0 and reshaped[atom]:
+            for place, value in enumerate(values.u_aniso[atom], start=1):
+                row[place] = f"{value:.5f}"
+
+
+#: U11 U22 U33 U12 U13 U23 in mmCIF.
+_U_TAGS = ("U[1][1]", "U[2][2]", "U[3][3]", "U[1][2]", "U[1][3]", "U[2][3]")
 
 
 def _fill(block: gemmi.cif.Block, tag: str, texts: list[str], wanted: BoolArray) -> None:

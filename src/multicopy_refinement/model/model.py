@@ -29,6 +29,7 @@ from multicopy_refinement.parameters import (
     PositiveMixedTensor,
     members_from_sums,
 )
+from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -300,6 +301,10 @@ class Model(nn.Module):
             xyz, b_iso, u_aniso = (
                 t().detach().double().cpu().numpy() for t in (self.xyz, self.b_iso, self.u_aniso)
             )
+        # B of an anisotropic atom follows its U, where that has moved
+        moved = np.abs(u_aniso - self.table.u_aniso).max(axis=1, initial=0.0) > 1e-6
+        moved &= self.table.anisotropic
+        b_iso = np.where(moved, EIGHT_PI_SQUARED * u_aniso[:, :3].mean(axis=1), b_iso)
         su = None if group_su is None else group_su[groups.index]
         return AtomValues(rounded[groups.index], xyz, b_iso, u_aniso, su)
 

@@ -18,7 +18,7 @@ from multicopy_refinement.posterior.experiment import Experiment, Statistics, ch
 from multicopy_refinement.posterior.occupancies import BShifts, occupancy_posterior
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.priors import OccupancyPrior
-from multicopy_refinement.refinement.b_groups import assign_b, b_shift_limits
+from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.solution import (
     Correlations,
@@ -99,8 +99,9 @@ class _Run:
         everyone = OccupancyPrior.of(self.groups.restraints, len(self.groups))
         self.prior = everyone.restricted(self.refined, self.start)
         self.b_shifts: BShifts | None = None
+        self.displacements = Displacements.of(model)
         if Parameter.B_GROUP in options.parameters:
-            self.b_shifts = b_shift_limits(model, self.refined, options.b_prior)
+            self.b_shifts = b_shift_limits(model, self.displacements, self.refined, options.b_prior)
         self.history: list[Cycle] = []
         clock = _Clock()
         self.n_observed = len(data)
@@ -247,7 +248,7 @@ class _Run:
         full[self.refined] = at[Kind.OCCUPANCY]
         self.model.assign_group_occupancies(full)
         if Kind.B_GROUP in at.space:
-            assign_b(self.model, self.refined, at[Kind.B_GROUP])
+            assign_b(self.model, self.displacements, self.refined, at[Kind.B_GROUP])
         self.experiment.renew(self._f_calc(at))
 
     def _notices(self, results: GroupResults) -> tuple[Notice, ...]:
