@@ -38,7 +38,7 @@ def start_file(folder, displacement: str, suffix: str):
 
 def f_calc(model: Model, hkl) -> np.ndarray:
     with torch.no_grad():
-        return structure_factors(model, hkl, accuracy=1e-6).numpy()
+        return structure_factors(model, hkl, accuracy=1e-5).numpy()
 
 
 def difference(found: np.ndarray, expected: np.ndarray) -> float:

@@ -30,7 +30,6 @@ class DraftGroup:
     """A group that may still change."""
 
     occupancy: float
-    file_occupancy: float
     refined: bool
     rule: Why
     set_number: int | None = None
@@ -78,13 +77,13 @@ class Draft:
         numbers = groups.set_index.tolist()
         drafts = [
             DraftGroup(
-                occupancy, file, refined, Why(rule), number if number >= 0 else None,
+                occupancy, refined, Why(rule), number if number >= 0 else None,
                 groups.labels.get(g), groups.details.get(g),
             )
-            for g, (occupancy, file, refined, rule, number) in enumerate(
+            for g, (occupancy, refined, rule, number) in enumerate(
                 zip(
-                    groups.occupancy.tolist(), groups.file_occupancy.tolist(),
-                    groups.refined.tolist(), groups.rule.tolist(), numbers, strict=True,
+                    groups.occupancy.tolist(), groups.refined.tolist(), groups.rule.tolist(),
+                    numbers, strict=True,
                 )
             )
         ]  # fmt: skip
@@ -135,9 +134,6 @@ class Draft:
             everyone = [first, *others]
             weight = self._weights()[everyone]
             kept.occupancy = self._mean([self.groups[g].occupancy for g in everyone], weight)
-            kept.file_occupancy = self._mean(
-                [self.groups[g].file_occupancy for g in everyone], weight
-            )
             for other in others:
                 self.joined[other] = first
         kept.rule, kept.detail = rule, detail
@@ -155,8 +151,7 @@ class Draft:
         deciding = heavy if heavy.any() else atoms
         values = np.array([g.occupancy for g in self.groups])[self.index]
         used = round(float(values[deciding].mean()), 10)
-        file = round(float(table.occupancy[deciding].mean()), 10)
-        self.groups.append(DraftGroup(used, file, True, rule, None, label))
+        self.groups.append(DraftGroup(used, True, rule, None, label))
         self.joined.append(len(self.groups) - 1)
         new = len(self.groups) - 1
         self.index[atoms] = new
@@ -220,7 +215,7 @@ class Draft:
         }
         return OccupancyGroups(
             self.start.table, order,
-            np.array([g.file_occupancy for g in kept]), np.array([g.occupancy for g in kept]),
+            np.array([g.occupancy for g in kept]),
             np.array([g.refined for g in kept], dtype=bool),
             np.array([int(g.rule) for g in kept], dtype=np.int64),
             sums.renumbered(_all(kept)),

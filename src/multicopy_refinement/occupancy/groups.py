@@ -87,10 +87,9 @@ class OccupancyGroups:
         The atoms.
     index
         Group of each atom, ``[n_atoms]``, contiguous from 0 in the order of first appearance.
-    file_occupancy
-        Mean of what the file says for the atoms of each group, ``[n_groups]``.
     occupancy
-        What is used: within [0, 1], sets scaled to their sums, ``[n_groups]``.
+        What a model begins with: within [0, 1], sets scaled to their sums, ``[n_groups]``. What a
+        model has now is its own.
     refined
         Whether the group is refinable, ``[n_groups]``.
     rule
@@ -111,7 +110,6 @@ class OccupancyGroups:
 
     table: AtomTable
     index: IntArray
-    file_occupancy: FloatArray
     occupancy: FloatArray
     refined: BoolArray
     rule: IntArray
@@ -129,6 +127,17 @@ class OccupancyGroups:
 
     def __len__(self) -> int:
         return len(self.occupancy)
+
+    @cached_property
+    def file_occupancy(self) -> FloatArray:
+        """Mean of what the file says for the atoms of each group, ``[n_groups]``.
+
+        Hydrogens follow the atom that they are bound to: they count where there is no other, and
+        in a whole copy.
+        """
+        heavy = np.bincount(self.index[~self.table.hydrogen], minlength=len(self))
+        counted = ~self.table.hydrogen | ((heavy == 0) | (self.rule == Why.COPY))[self.index]
+        return group_means(self.table.occupancy, self.index, counted, len(self))
 
     @cached_property
     def first_atom(self) -> IntArray:
@@ -289,3 +298,11 @@ def unique_names(names: list[str]) -> list[str]:
         seen[name] = seen.get(name, 0) + 1
         found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return found
+
+
+def group_means(
+    values: FloatArray, group: IntArray, counted: BoolArray, n_groups: int
+) -> FloatArray:
+    """Return the mean over the counted atoms of each group, rounded off binary noise."""
+    total = np.bincount(group[counted], values[counted], minlength=n_groups)
+    return np.round(total / np.bincount(group[counted], minlength=n_groups), 10)

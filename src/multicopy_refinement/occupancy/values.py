@@ -28,8 +28,8 @@ class GroupingResult:
     notices: tuple[Notice, ...]
 
 
-def clamp_occupancies(table: AtomTable) -> tuple[AtomTable, list[Notice]]:
-    """Return the table with occupancies in [0, 1] and a notice for what was changed."""
+def clamped_occupancies(table: AtomTable) -> tuple[FloatArray, list[Notice]]:
+    """Return the file's occupancies in [0, 1], ``[n_atoms]``, and a notice for what was changed."""
     notices = []
     for outside, code, bound in (
         (table.occupancy > 1, "occupancy_above_1", "1.00"),
@@ -48,17 +48,7 @@ def clamp_occupancies(table: AtomTable) -> tuple[AtomTable, list[Notice]]:
                     labels,
                 )
             )
-    if notices:
-        table = table.with_occupancy(np.clip(table.occupancy, 0.0, 1.0))
-    return table, notices
-
-
-def group_means(
-    values: FloatArray, group: IntArray, counted: BoolArray, n_groups: int
-) -> FloatArray:
-    """Return the mean over the counted atoms of each group, rounded off binary noise."""
-    total = np.bincount(group[counted], values[counted], minlength=n_groups)
-    return np.round(total / np.bincount(group[counted], minlength=n_groups), 10)
+    return (np.clip(table.occupancy, 0.0, 1.0) if notices else table.occupancy), notices
 
 
 def cluster_values(units: IntArray) -> IntArray:

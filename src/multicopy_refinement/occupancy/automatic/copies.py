@@ -7,26 +7,24 @@ import numpy as np
 from multicopy_refinement.atoms.numbering import number_in_order
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.notices import Notice, listed
-from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
+from multicopy_refinement.occupancy.groups import OccupancyGroups, Why, group_means
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.occupancy.values import (
     RESOLUTION,
     SAME_OCCUPANCY,
     GroupingResult,
-    clamp_occupancies,
-    group_means,
+    clamped_occupancies,
 )
 
 
 def group_by_copy(table: AtomTable) -> GroupingResult:
     """Return one group for each MODEL of the file; their weights sum to 1."""
-    written = table.occupancy
-    table, notices = clamp_occupancies(table)
+    occupancy, notices = clamped_occupancies(table)
     copy = number_in_order(table.model.astype(np.int64))
     n_copies = int(copy.max()) + 1
     everything = np.ones(len(table), dtype=bool)
-    mean = group_means(table.occupancy, copy, everything, n_copies)
-    uneven = np.abs(table.occupancy - mean[copy]) > SAME_OCCUPANCY / 2 + RESOLUTION / 2
+    mean = group_means(occupancy, copy, everything, n_copies)
+    uneven = np.abs(occupancy - mean[copy]) > SAME_OCCUPANCY / 2 + RESOLUTION / 2
     if uneven.any():
         labels = table.labels(uneven)
         notices.append(
@@ -40,7 +38,7 @@ def group_by_copy(table: AtomTable) -> GroupingResult:
     set_index = np.full(n_copies, 0 if n_copies > 1 else -1)
     rule = np.full(n_copies, int(Why.COPY))
     groups = OccupancyGroups(
-        table, copy, group_means(written, copy, everything, n_copies), mean,
-        np.full(n_copies, n_copies > 1), rule, SumConstraints.complete_sets(set_index),
+        table, copy, mean, np.full(n_copies, n_copies > 1), rule,
+        SumConstraints.complete_sets(set_index),
     )  # fmt: skip
     return GroupingResult(groups, tuple(notices))

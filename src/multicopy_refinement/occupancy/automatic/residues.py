@@ -9,16 +9,15 @@ from multicopy_refinement.atoms.hydrogen_pairs import HydrogenPairs, find_hydrog
 from multicopy_refinement.atoms.numbering import number_in_order, number_residues
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.notices import Notice, listed
-from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
+from multicopy_refinement.occupancy.groups import OccupancyGroups, Why, group_means
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.occupancy.values import (
     RESOLUTION,
     SAME_OCCUPANCY,
     SAME_UNITS,
     GroupingResult,
-    clamp_occupancies,
+    clamped_occupancies,
     cluster_values,
-    group_means,
     normalise_sets,
     not_full,
 )
@@ -38,9 +37,8 @@ def residue_parts(table: AtomTable) -> GroupingResult:
     Hydrogens follow the atom that they are bound to. Two or more altloc parts of a residue are a
     complete set. Refined are groups with occupancy other than 1 and all members of sets.
     """
-    written = table.occupancy
-    table, notices = clamp_occupancies(table)
-    units = np.rint(table.occupancy / RESOLUTION).astype(np.int64)
+    occupancy, notices = clamped_occupancies(table)
+    units = np.rint(occupancy / RESOLUTION).astype(np.int64)
     residue = number_residues(table)
     altloc = table.altloc.view(np.uint8)
     pairs = find_hydrogen_pairs(table, residue)
@@ -56,27 +54,21 @@ def residue_parts(table: AtomTable) -> GroupingResult:
     group, rule = _split_blank_parts(table, units, part, deciding, uneven & blank)
     rule[: len(blank)][~blank] = Why.ALTLOC
     rule[: len(blank)][paired] = Why.HYDROGEN_PAIR
-    notices += _notice_uneven(table, part, deciding, first[uneven & ~blank])
-    used = group_means(table.occupancy, group, deciding, len(rule))
-    file_occupancy = used
-    if written is not table.occupancy:
-        file_occupancy = group_means(written, group, deciding, len(rule))
+    notices += _notice_uneven(table, occupancy, part, deciding, first[uneven & ~blank])
+    used = group_means(occupancy, group, deciding, len(rule))
     set_index = _complete_sets(residue[first], blank | paired, len(rule))
     n_sets = int(set_index.max(initial=-1)) + 1
     set_index[group[pairs.hydrogen]] = set_index[group[pairs.deuterium]] = n_sets + np.arange(
         len(pairs)
     )
-    notices += _notice_followers(table, group, used, ~deciding)
+    notices += _notice_followers(table, occupancy, group, used, ~deciding)
     notices += _notice_shared(table, units, group, deciding, used, uneven, blank)
     refined = not_full(used) | (set_index >= 0)
     order = number_in_order(group)  # groups are numbered as they appear in the file
     old = np.empty(len(rule), dtype=np.int64)
     old[order] = group
     sums = _sums(set_index, n_sets, group[pairs.parent])
-    groups = OccupancyGroups(
-        table, order, file_occupancy[old], used[old], refined[old], rule[old],
-        sums.renumbered(old),
-    )  # fmt: skip
+    groups = OccupancyGroups(table, order, used[old], refined[old], rule[old], sums.renumbered(old))
     return GroupingResult(groups, tuple(notices))
 
 
@@ -162,13 +154,14 @@ def _complete_sets(residue_of_part: IntArray, blank: BoolArray, n_groups: int) -
 
 
 def _notice_uneven(
-    table: AtomTable, part: IntArray, deciding: BoolArray, first_atoms: IntArray
-) -> list[Notice]:
+    table: AtomTable, occupancy: FloatArray, part: IntArray, deciding: BoolArray,
+    first_atoms: IntArray,
+) -> list[Notice]:  # fmt: skip
     """Name the altloc parts whose atoms differ in occupancy: they share their mean."""
     notices = []
     for first in first_atoms.tolist():
         atoms = np.flatnonzero((part == part[first]) & deciding)
-        values = table.occupancy[atoms]
+        values = occupancy[atoms]
         labels = table.labels(atoms)
         notices.append(
             Notice(
@@ -183,10 +176,11 @@ def _notice_uneven(
 
 
 def _notice_followers(
-    table: AtomTable, group: IntArray, value: FloatArray, follower: BoolArray
-) -> list[Notice]:
+    table: AtomTable, occupancy: FloatArray, group: IntArray, value: FloatArray,
+    follower: BoolArray,
+) -> list[Notice]:  # fmt: skip
     """Name hydrogens that take another occupancy than the file gives them."""
-    off = follower & (np.abs(table.occupancy - value[group]) > SAME_OCCUPANCY + RESOLUTION / 2)
+    off = follower & (np.abs(occupancy - value[group]) > SAME_OCCUPANCY + RESOLUTION / 2)
     if not off.any():
         return []
     labels = table.labels(off)

@@ -85,7 +85,7 @@ def _limit(
 ) -> None:
     """Bound a group by its multiplicity, or the set that it is in when all members share it."""
     one = draft.groups[group]
-    if one.file_occupancy > most + SAME_OCCUPANCY / 2 + 1e-9:
+    if draft.start.file_occupancy[group] > most + SAME_OCCUPANCY / 2 + 1e-9:
         above.append(group)
         if not one.refined:
             return
