@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import subprocess
 import sys
 import threading
 
@@ -109,3 +110,22 @@ def test_options_reach_the_refinement_from_the_command_line(command, demo, tmp_p
     assert all(group.su is None for group in record.groups)
     asked = record.inputs.options
     assert (asked["solver"], asked["max_cycles"], asked["tolerance"]) == ("lbfgs", 2, 0.5)
+
+
+def test_a_run_imports_what_it_needs(demo, tmp_path):
+    """Amplitudes need no French-Wilson, a run without report no figures, and nothing pandas."""
+    code = (
+        "import sys\n"
+        "from multicopy_refinement.cli.main import main\n"
+        "try:\n    main()\n"
+        "finally:\n    slow = {'reciprocalspaceship', 'bokeh', 'jinja2', 'pandas'}\n"
+        "    print(sorted(slow & set(sys.modules)))\n"
+    )
+    arguments = ["refine", demo / "start.pdb", demo / "2.5.mtz", "--out", tmp_path / "out"]
+    arguments += ["--no-report", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import gemmi
 import numpy as np
-from scipy.spatial import cKDTree
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.atoms.neighbours import near_pairs
 from multicopy_refinement.atoms.table import AtomTable
 
 #: Atoms are bonded when they are closer than their covalent radii and this, in A.
@@ -91,7 +91,7 @@ def _near(table: AtomTable, atoms: IntArray, reach: float) -> IntArray:
         return np.empty((0, 2), dtype=np.int64)
     model = table.model[atoms].astype(np.float64)
     places = np.column_stack((table.xyz[atoms], 1e3 * reach * (model - model[0])))
-    return np.asarray(atoms[cKDTree(places).query_pairs(reach, output_type="ndarray")])
+    return np.asarray(atoms[near_pairs(places, reach)])
 
 
 def _closest(residue: IntArray, pairs: IntArray, distance: FloatArray) -> ResiduePairs:

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from multicopy_refinement.cli.summary import print_summary
 from multicopy_refinement.refinement.macrocycle import Progress as Step
-from multicopy_refinement.report.html import write_report
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.run.job import RefineJob, run
 
@@ -23,6 +22,8 @@ def run_refine(job: RefineJob, *, quiet: bool = False) -> RunRecord:
     with _progress_bar(quiet=quiet) as show:
         record = run(job, show)
     if job.report:
+        from multicopy_refinement.report.html import write_report  # its figures take long to import
+
         write_report(job.out)
     if not quiet:
         print_summary(Console(emoji=False), record, job.out)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.crystal import SpaceGroup
@@ -157,6 +156,8 @@ def _starts(problem: _Problem, basis: FloatArray, start: Scale | None) -> list[F
 
 
 def _fit(problem: _Problem, p: FloatArray) -> tuple[float, FloatArray]:
+    from scipy.optimize import least_squares
+
     low, high = np.full(len(p), -np.inf), np.full(len(p), np.inf)
     if problem.with_solvent:
         low[-2:], high[-2:] = (_K_BOUNDS[0], _B_BOUNDS[0]), (_K_BOUNDS[1], _B_BOUNDS[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import i0e, i1e
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
@@ -95,6 +94,8 @@ def _fit_shells(
 
     The shells do not share parameters; they are fitted in one search because that is quicker.
     """
+    from scipy.optimize import minimize
+
     f_obs, f, sigma, shell = data.f_obs[rows], f_model[rows], data.sigma[rows], number[rows]
     epsilon, centric = data.epsilon[rows], data.centric[rows]
     n = int(number.max(initial=0)) + 1

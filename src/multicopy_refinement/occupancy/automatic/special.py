@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.connections import WATERS
+from multicopy_refinement.atoms.neighbours import near_pairs
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.draft import Draft, DraftSet
@@ -144,11 +144,13 @@ def _close_waters(groups: OccupancyGroups) -> list[list[int]]:
     atoms = np.flatnonzero(water & (groups.refined & (groups.set_index < 0))[groups.index])
     if len(atoms) < 2:
         return []
-    from scipy.cluster.hierarchy import DisjointSet
-
     model = table.model[atoms].astype(np.float64)
     places = np.column_stack((table.xyz[atoms], 1e3 * model))
-    pairs = cKDTree(places).query_pairs(CLOSE_WATERS, output_type="ndarray")
+    pairs = near_pairs(places, CLOSE_WATERS)
+    if len(pairs) == 0:
+        return []
+    from scipy.cluster.hierarchy import DisjointSet
+
     together = DisjointSet(groups.index[atoms].tolist())
     for one, other in groups.index[atoms[pairs]].tolist():
         together.merge(one, other)
