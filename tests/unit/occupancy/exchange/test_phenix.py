@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers import group_file, pdb_text, residue_lines, write_text
+from helpers import atom_line, group_file, pdb_text, residue_lines, write_text
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.model import Model
@@ -150,6 +150,8 @@ SELECTIONS = [
     ("resid 2 through 40 and not water", [0, 1, 2, 3, 8]),
     ("resseq 10: and altid ' '", [8]),
     ("resid 10A", [8]),
+    ("resid '  10A'", [8]),
+    ("chain L and resid 1 through 1", [4]),
     ("resseq 10 and icode A", [8]),
     ("name C* and chain L", [4]),
     ("element br", [7]),
@@ -176,6 +178,8 @@ def test_selections(source, expression, atoms):
             "line 2: the scope 'constrained_group' is not closed",
         ),
         ("occupancies {\n}\n}", "line 3: a closing brace too many"),
+        ("occupancies { individual = 'chain W }", "line 1: a quote is not closed"),
+        ("occupancies { individual = element BR) }", "')' is not expected in"),
         ("occupancies {\n constrained_group\n}", "line 2: 'constrained_group' is not name = val"),
         ("occupancies { constrained_group { selection = resseq x } }", "'x' is not a residue num"),
     ],
@@ -213,3 +217,47 @@ def test_a_file_of_rules_is_told_by_its_content(source, tmp_path):
     path = write_text(tmp_path / "groups.txt", NOTES)
     model = Model().load(source.path, sharing_rules=path)
     assert len(model.occupancy_groups.sets) == 1
+
+
+HELIX = """
+CRYST1   40.000   40.000   40.000  90.00  90.00  90.00 P 1
+ATOM      1  CA  ARG H  51      10.000  10.000  10.000  1.00 15.00           C
+ATOM      2  CA  ASN H  52      11.000  10.000  10.000  1.00 15.00           C
+ATOM      3  CA  ILE H  52A     12.000  10.000  10.000  1.00 15.00           C
+ATOM      4  CA  GLY H  53      13.000  10.000  10.000  1.00 15.00           C
+"""
+
+
+@pytest.mark.parametrize(
+    ("expression", "atoms"),
+    [
+        ("resid 52", [1]),  # without insertion code, where resseq takes both
+        ("resseq 52", [1, 2]),
+        ("resid 52A", [2]),
+        ("resid 51:52A", [0, 1, 2]),
+        ("resid 52A:", [2, 3]),
+        ("resid '  52 '", [1]),
+        ("resid 52 through 53", [1, 2, 3]),
+    ],
+)
+def test_a_resid_is_a_number_with_its_insertion_code(tmp_path, expression, atoms):
+    source = read_structure(write_text(tmp_path / "h.pdb", HELIX))
+    assert np.flatnonzero(select(source.table, expression, "here")).tolist() == atoms
+
+
+def test_names_with_primes_are_written_and_read(tmp_path):
+    """O5' of a sugar: quotes around it must not be primes."""
+    lines = [
+        atom_line("C5'", "DA", 1, 1.0, xyz=(1, 1, 1)),
+        atom_line("O5'", "DA", 1, 0.6, xyz=(2, 1, 1)),
+        atom_line('O5"', "DA", 1, 0.5, xyz=(3, 1, 1), element="O"),
+    ]
+    source = read_structure(write_text(tmp_path / "d.pdb", pdb_text(lines)))
+    groups = group_file(source).groups
+    text = write_groups(groups, ExchangeFormat.PHENIX)
+    assert 'name "O5\'"' in text
+    again = ruled(source, text).groups
+    assert [m.tolist() for m in again.members] == [m.tolist() for m in groups.members]
+    assert again.refined.tolist() == groups.refined.tolist()
+    plain = ruled(source, "occupancies { individual = name O5' }").groups
+    assert plain.refined[plain.index[1]]
