@@ -28,7 +28,7 @@ demo: $(VENV)/.installed ## simulate a small crystal, refine it, compare with th
 test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest
 
-check: lint types layers docs test ## all that CI runs
+check: lint types layers docs test ## format, lint, types, import layers, documentation, tests
 
 kernels: $(VENV)/.dev ## run the solver's tests with the arithmetic of two other processors
 	OPENBLAS_CORETYPE=Haswell $(BIN)/python -m pytest tests/unit/solve tests/unit/refinement

@@ -285,6 +285,17 @@ def test_folder_in_use_is_accepted_with_overwrite(command, demo, used):
     assert (used / "result.json").is_file()
 
 
+def test_a_report_of_an_earlier_run_does_not_stay(command, demo, used):
+    inputs = (demo / "start.pdb", demo / "2.5.mtz")
+    command("refine", *inputs, "--out", "used", "--overwrite", "--quiet")
+    assert (used / "report.html").is_file()
+    called = command("refine", *inputs, "--out", "used", "--overwrite", "--no-report")
+    assert called.status == 0
+    assert not (used / "report.html").exists()
+    assert "report.html" not in called.out
+    assert (used / "notes.txt").read_text() == "mine"
+
+
 def test_empty_folder_is_accepted(command, demo, place):
     (place / "empty").mkdir()
     inputs = (demo / "start.pdb", demo / "2.5.mtz")

@@ -51,8 +51,11 @@ def check_inputs_stay(directory: Path, inputs: tuple[Path, ...]) -> None:
 
 
 @contextmanager
-def placed_together(directory: Path) -> Iterator[Path]:
-    """Give a folder to write to; move its files to ``directory`` when the block ends well."""
+def placed_together(directory: Path, *, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Give a folder to write to; move its files to ``directory`` when the block ends well.
+
+    Files of the names in ``replaces`` that were not made anew go: they are of an earlier run.
+    """
     target = directory.absolute()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,8 +65,11 @@ def placed_together(directory: Path) -> Iterator[Path]:
     try:
         yield aside
         target.mkdir(exist_ok=True)
-        for path in sorted(aside.iterdir()):
+        made = sorted(aside.iterdir())
+        for path in made:
             path.replace(target / path.name)
+        for name in set(replaces) - {path.name for path in made}:
+            (target / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

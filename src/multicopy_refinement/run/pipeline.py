@@ -22,6 +22,7 @@ from multicopy_refinement.refinement.macrocycle import Progress, refine
 from multicopy_refinement.refinement.solution import Solution
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.results.files import (
+    RESULTS,
     check_directory,
     check_inputs_stay,
     placed_together,
@@ -49,7 +50,10 @@ def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> Ru
     with using_threads(job.threads):
         model, data = _load(job)
         clock.lap("load")
-        with placed_together(job.out) as folder, run_log(folder / "run.log") as log:
+        with (
+            placed_together(job.out, replaces=RESULTS) as folder,
+            run_log(folder / "run.log") as log,
+        ):
             log.info(f"multicopy_refinement {__version__}: {job.model} {job.data}")
             solution = refine(model, data, job, progress=_logged(log, progress))
             clock.lap("refine")
