@@ -41,6 +41,13 @@ class UncertaintyKind(StrEnum):
     NONE = "none"
 
 
+class SolventTruth(StrEnum):
+    """What keeps solvent out in a simulation."""
+
+    OCCUPANCY = "occupancy"
+    FLAT = "flat"
+
+
 class ExchangeFormat(StrEnum):
     """Kinds of group files."""
 

@@ -80,7 +80,7 @@ def check(model: Model, solution, folder) -> None:
 def test_model_solution_and_files_agree(data, tmp_path, displacement, parameters, suffix):
     model = Model(dtype_float=torch.float64).load(start_file(tmp_path, displacement, suffix))
     assert model.table.anisotropic.any() == (displacement == "anisotropic")
-    options = RefineOptions(parameters=parameters)
+    options = RefineOptions(parameters=parameters, b_prior=5.0)
     for number in ("first", "second"):
         before = model.b_iso().detach().numpy(), model.u_aniso().detach().numpy()
         solution = refine(model, data, options)

@@ -164,7 +164,7 @@ def test_connected_refinement_of_a_fragment(command, shared_data, tmp_path):
     record = json.loads((tmp_path / "out" / "result.json").read_text())
     states = {s["name"]: s for s in record["states"]}
     bound = states["A/141/LEU:C+D"]
-    assert bound["su"] < 0.05
+    assert bound["su"] < 0.07
     assert 0.4 < bound["occupancy"] < 0.9
 
 

@@ -13,7 +13,7 @@ import typer
 from multicopy_refinement import __version__
 from multicopy_refinement.cli.options import job_options, refuse_missing
 from multicopy_refinement.errors import InputError, OccupancyError
-from multicopy_refinement.modes import GroupsFormat
+from multicopy_refinement.modes import GroupsFormat, SolventTruth
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.run.job import RefineJob
 
@@ -102,11 +102,14 @@ def simulate(
     out: Annotated[Path, typer.Option(metavar="FILE.mtz", help="File to write.")],
     seed: Annotated[int, typer.Option(help="Of errors and free flags.", min=0)] = 0,
     noise: Annotated[float, typer.Option(help="Relative error of amplitudes.")] = 0.03,
+    solvent: Annotated[
+        SolventTruth, typer.Option(help="It fills what partial groups leave, or is kept out.")
+    ] = SolventTruth.OCCUPANCY,
 ) -> None:
     """Simulate amplitudes of MODEL, with bulk solvent and errors."""
     from multicopy_refinement.cli.simulate import run_simulate
 
-    run_simulate(model, d_min, out, seed, noise)
+    run_simulate(model, d_min, out, seed, noise, solvent)
 
 
 @app.command()

@@ -10,15 +10,18 @@ from rich.console import Console
 from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.errors import OutputError
 from multicopy_refinement.model import Model
+from multicopy_refinement.modes import SolventTruth
 from multicopy_refinement.simulate import simulate, write_simulated
 
 
-def run_simulate(model_path: Path, d_min: float, out: Path, seed: int, noise: float) -> None:
+def run_simulate(
+    model_path: Path, d_min: float, out: Path, seed: int, noise: float, solvent: SolventTruth
+) -> None:
     """Simulate data of a model and write them."""
     if out.exists():
         raise OutputError(f"{out}: the file is there already; name another with --out")
     model = Model(dtype_float=torch.float64).load(model_path)
-    data = simulate(model, d_min, seed=seed, noise=noise)
+    data = simulate(model, d_min, seed=seed, noise=noise, solvent=solvent)
     write_simulated(data, model, out)
     console = Console(stderr=True, emoji=False)
     for notice in model.notices:

@@ -8,16 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from multicopy_refinement._typing import ComplexArray, FloatArray
+from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
+from multicopy_refinement.occupancy.values import not_full
 from multicopy_refinement.posterior.blocks import Kind
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scaling import Scale, fit_scale
-from multicopy_refinement.scaling.mask import solvent_structure_factors
+from multicopy_refinement.scaling.displaced import (
+    Displaced,
+    DisplacedSolvent,
+    displaced_solvent,
+)
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.targets import LeastSquares, MLAmplitude, Target
 from multicopy_refinement.targets.least_squares import amplitude_variance
@@ -41,8 +46,9 @@ class Experiment(nn.Module):
     """A model with the data that it is to explain.
 
     ``forward()`` is F_model = k exp(-h'Bh/4) (F_calc + k_sol exp(-B_sol s^2/4) F_mask) at the
-    data's reflections, differentiable in the parameters of the model; the scale, the mask and the
-    error model are held between calls of `renew`.
+    data's reflections, differentiable in the parameters of the model. Scale and error model are
+    held between calls of `renew`; F_mask follows the occupancies of refined groups, linearly
+    around those of the last call, and nothing else.
 
     Parameters
     ----------
@@ -65,6 +71,7 @@ class Experiment(nn.Module):
     errors: ErrorModel
     target: Target
     f_mask: ComplexArray
+    solvent: DisplacedSolvent
 
     def __init__(
         self,
@@ -80,7 +87,8 @@ class Experiment(nn.Module):
         self.data = data.on_crystal(model.cell, model.spacegroup)
         self.target_kind = target
         self._scale: Scale | None = None
-        self._mask_made_from = b""
+        self._solvent_made_from = b""
+        self._response: tuple[Tensor, Tensor] | None = None
         self.renew(f_calc)
 
     @property
@@ -95,8 +103,30 @@ class Experiment(nn.Module):
     def forward(self, f_calc: Tensor | None = None) -> Tensor:
         """Return F_model, complex128 ``[n]``; ``f_calc`` replaces that of the model's atoms."""
         f = self.f_calc() if f_calc is None else f_calc
+        return self._scaled(f, self._solvent_change())
+
+    def _scaled(self, f_calc: Tensor, change: Tensor | None = None) -> Tensor:
+        """Return F_model with the solvent of the last renewal, and a change of it."""
         overall, solvent = self.held_parts()
-        return torch.as_tensor(overall) * (f.to(torch.complex128).cpu() + torch.as_tensor(solvent))
+        f = f_calc.to(torch.complex128).cpu() + torch.as_tensor(solvent)
+        return torch.as_tensor(overall) * (f if change is None else f + change)
+
+    def _solvent_change(self) -> Tensor | None:
+        """Return what the solvent has changed by since it was renewed, differentiable."""
+        groups = self.model.occupancy_groups
+        refined = np.flatnonzero(groups.refined)
+        if self._response is None:
+            found, _ = self.displaced(refined)
+            if found is None:
+                return None
+            faded = found.columns * self.scale.solvent(self.data.s_squared[found.low])
+            self._response = torch.as_tensor(found.low), torch.as_tensor(faded)
+        low, columns = self._response
+        now = self.model.occupancy()[torch.as_tensor(groups.first_atom[refined])]
+        moved = now.double().cpu() - torch.as_tensor(self._mask_occupancy[refined])
+        nothing = torch.zeros(len(self.data), dtype=torch.complex128)
+        part = (moved.to(columns.dtype) @ columns).to(torch.complex128)
+        return nothing.index_add(0, low, -part)
 
     def held_parts(self) -> tuple[FloatArray, ComplexArray]:
         """Return k exp(-h'Bh/4), and the solvent's part beside F_calc."""
@@ -135,9 +165,10 @@ class Experiment(nn.Module):
             self._renew_mask()
             if self._scale is None:  # the weights of the fit come from errors, those from a fit
                 self._fit_scale(f.numpy(), None)
-                self.renew_errors(self.forward(f))
+                self.renew_errors(self._scaled(f))
             self._fit_scale(f.numpy(), self.errors.variance)
-            self.renew_errors(self.forward(f))
+            self.renew_errors(self._scaled(f))
+            self._response = None
 
     def renew_errors(self, f_model: Tensor) -> None:
         """Estimate the errors of the target anew."""
@@ -149,22 +180,48 @@ class Experiment(nn.Module):
             self.target = LeastSquares(self.f_obs, amplitude_variance(self.data, size))
 
     def _renew_mask(self) -> None:
-        model, data = self.model, self.data
-        occupancy = model.occupancy().detach().double().cpu().numpy()
-        xyz = model.xyz().detach().double().cpu().numpy()
-        made_from = (occupancy > 0).tobytes() + xyz.tobytes()
-        if made_from == self._mask_made_from:
-            return
-        self._mask_made_from = made_from
-        self.f_mask, self.solvent_fraction = solvent_structure_factors(
-            model.table, occupancy, xyz, data.cell, data.spacegroup, data.hkl
+        """Make F of the solvent at the model's present occupancies."""
+        groups = self.model.occupancy_groups
+        occupancy = self.model.group_occupancies()
+        xyz = self.model.xyz().detach().double().cpu().numpy()
+        partial = groups.refined | ((occupancy > 0) & not_full(occupancy))
+        made_from = partial.tobytes() + (occupancy > 0)[~partial].tobytes() + xyz.tobytes()
+        if made_from != self._solvent_made_from:
+            self._solvent_made_from = made_from
+            self._partial = np.flatnonzero(partial)
+            self.solvent = displaced_solvent(
+                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.data.cell,
+                self.data.spacegroup, self.data.d_min,
+            )  # fmt: skip
+        self._mask_occupancy = occupancy
+        self.f_mask = self.f_mask_at(self.data.hkl)
+
+    def f_mask_at(self, hkl: IntArray) -> ComplexArray:
+        """Return F of the solvent around the model as it is now, at any reflections."""
+        return self.solvent.f_mask(self.model.group_occupancies()[self._partial], hkl)
+
+    def displaced(self, groups: IntArray) -> tuple[Displaced | None, ComplexArray]:
+        """Return the solvent that groups displace, and F of the solvent were they all away.
+
+        Both around the occupancies of the last call of `renew`: with M of each group,
+        F_mask(q) = F_mask(0) - sum_g q_g M_g.
+        """
+        if self.scale.k_sol <= 0 or len(groups) == 0:
+            return None, self.f_mask
+        occupancy = self._mask_occupancy
+        place = np.searchsorted(self._partial, groups)
+        found = self.solvent.displaced(
+            occupancy[self._partial], place, self.data.hkl, self.scale.b_sol
         )
+        away = self.f_mask.copy()
+        away[found.low] += occupancy[groups] @ found.columns
+        return found, away
 
     def _fit_scale(self, f_calc: ComplexArray, variance: FloatArray | None) -> None:
         data = self.data
         self.scale = fit_scale(
             f_calc, self.f_mask, data.f_obs, data.hkl, data.s_squared, data.spacegroup, data.work,
-            self.solvent_fraction, variance, self._scale,
+            self.solvent.fraction, variance, self._scale,
         )  # fmt: skip
         self._scale = self.scale
 

@@ -15,10 +15,13 @@ from torch import Tensor
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.scale import ScaledMask
+from multicopy_refinement.scaling.displaced import Displaced
 from multicopy_refinement.scattering.columns import (
     GroupColumns,
+    LowColumns,
     faded_parts,
     ranges,
+    reduced,
     weighted_sum,
 )
 
@@ -76,15 +79,32 @@ class Forward(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class OccupancyJacobian:
-    """dF/dq_g = exp(-b_g s^2/4) G_g, with b_g = 0 where there is no ``b_shift``."""
+    """dF/dq_g = exp(-b_g s^2/4) G_g - S M_g.
+
+    Without ``b_shift`` the columns have the solvent that groups displace, S M, in them; with it
+    they are G, and S M is ``less``, since it does not fade with B.
+    """
 
     group_columns: GroupColumns
     s_squared: FloatArray
     b_shift: FloatArray | None = None
+    less: LowColumns | None = None
     _last: list[Any] = field(default_factory=lambda: [None, None], init=False)
 
     def columns(self, rows: slice, along: ComplexArray, dtype: type[np.floating]) -> Real:
         """Return Re(conj(along) J), ``[n_groups, n_rows]``."""
+        found = self.of_atoms(rows, along, dtype)
+        if self.less is None:
+            return found
+        found = found.copy()
+        places, columns = self.less.within(rows)
+        u = along[places]
+        found[:, places] -= self.less.real[:, columns] * u.real.astype(dtype)
+        found[:, places] -= self.less.imaginary[:, columns] * u.imag.astype(dtype)
+        return found
+
+    def of_atoms(self, rows: slice, along: ComplexArray, dtype: type[np.floating]) -> Real:
+        """Return Re(conj(along) exp(-b_g s^2/4) G_g): what `columns` is without solvent."""
         if self._last[0] is not along:  # the Jacobian of the B shifts asks for the same
             real, imaginary = self._parts(rows, dtype)
             found = real * along.real.astype(dtype) + imaginary * along.imag.astype(dtype)
@@ -92,11 +112,26 @@ class OccupancyJacobian:
         return np.asarray(self._last[1])
 
     def times(self, v: FloatArray) -> ComplexArray:
+        """Return J v, complex ``[n]``."""
+        f = self.times_atoms(v)
+        if self.less is not None:
+            f[self.less.places] -= v @ self.less.real + 1j * (v @ self.less.imaginary)
+        return f
+
+    def times_atoms(self, v: FloatArray) -> ComplexArray:
         """Return sum_g v_g exp(-b_g s^2/4) G_g, complex ``[n]``."""
         return weighted_sum(self.group_columns, v, self.s_squared, self.b_shift)
 
     def adjoint(self, c: ComplexArray) -> FloatArray:
         """Return Re(J* c), ``[n_groups]``."""
+        total = self.adjoint_atoms(c)
+        if self.less is not None:
+            here = c[self.less.places]
+            total -= self.less.real @ here.real + self.less.imaginary @ here.imag
+        return total
+
+    def adjoint_atoms(self, c: ComplexArray) -> FloatArray:
+        """Return Re(J* c) without solvent, ``[n_groups]``."""
         total = np.zeros(self.group_columns.n_groups)
         for rows in ranges(len(c), self.group_columns.block_size):
             real, imaginary = self._parts(rows, np.float64)
@@ -120,23 +155,25 @@ class BShiftJacobian:
 
     def columns(self, rows: slice, along: ComplexArray, dtype: type[np.floating]) -> Real:
         """Return Re(conj(along) J), ``[n_groups, n_rows]``."""
-        columns = self.of_occupancy.columns(rows, along, dtype)
+        columns = self.of_occupancy.of_atoms(rows, along, dtype)
         return np.asarray(
             columns * self.occupancy[:, None].astype(dtype) * self._slope[rows].astype(dtype)
         )
 
     def times(self, v: FloatArray) -> ComplexArray:
         """Return J v, complex ``[n]``."""
-        return np.asarray(self._slope * self.of_occupancy.times(self.occupancy * v))
+        return np.asarray(self._slope * self.of_occupancy.times_atoms(self.occupancy * v))
 
     def adjoint(self, c: ComplexArray) -> FloatArray:
         """Return Re(J* c), ``[n_groups]``."""
-        return np.asarray(self.occupancy * self.of_occupancy.adjoint(self._slope * c))
+        return np.asarray(self.occupancy * self.of_occupancy.adjoint_atoms(self._slope * c))
 
 
 @dataclass(frozen=True, eq=False)
 class GroupForward:
-    """F_model(h) = k(h) (F_fixed + sum_g q_g exp(-b_g s^2/4) G_g + S(h) F_mask).
+    """F_model(h) = k(h) (F_fixed + sum_g q_g exp(-b_g s^2/4) G_g + S(h) F_mask(q)).
+
+    F_mask(q) = F_mask(0) - sum_g q_g M_g, with M_g the solvent that a group displaces.
 
     Attributes
     ----------
@@ -147,13 +184,16 @@ class GroupForward:
     s_squared
         1/d^2 in 1/A^2, ``[n]``.
     scaled
-        k(h) and S(h) F_mask.
+        k(h), and S(h) F_mask(0).
+    displaced
+        M, or None where groups displace nothing.
     """
 
     fixed: ComplexArray
     columns: GroupColumns
     s_squared: FloatArray
     scaled: ScaledMask
+    displaced: Displaced | None = None
     _last: list[Any] = field(default_factory=lambda: [None, None], init=False)
 
     @property
@@ -177,8 +217,18 @@ class GroupForward:
         return np.asarray(self._last[1])
 
     def _total(self, at: Point) -> ComplexArray:
-        held = self.fixed + self.scaled.solvent(at)
-        return held + self._of_occupancy(at).times(at[Kind.OCCUPANCY])
+        q, jacobian = at[Kind.OCCUPANCY], self._of_occupancy(at)
+        if Kind.SOLVENT in at.space and self.displaced is not None:  # S moves: M apart from G
+            atoms = OccupancyJacobian(self.columns, self.s_squared, at.get(Kind.B_GROUP))
+            return self.fixed + atoms.times(q) + self.scaled.solvent(at, self.f_mask(q))
+        return self.fixed + self.scaled.solvent(at, self.scaled.f_mask) + jacobian.times(q)
+
+    def f_mask(self, occupancy: FloatArray) -> ComplexArray:
+        """Return F of the solvent at some occupancies, complex ``[n]``."""
+        f = self.scaled.f_mask.copy()
+        if self.displaced is not None:
+            f[self.displaced.low] -= occupancy @ self.displaced.columns
+        return f
 
     def f_model(self, at: Point) -> ComplexArray:
         """Return F_model, complex ``[n]``."""
@@ -187,9 +237,13 @@ class GroupForward:
     def change(self, at: Point, groups: IntArray, occupancy: FloatArray) -> ComplexArray:
         """Return what changes of a few groups' occupancies add to F_model, complex ``[n]``."""
         b_shift = at.get(Kind.B_GROUP)
+        columns = self._effective if b_shift is None else self.columns
         fall = 1.0 if b_shift is None else np.exp(-b_shift[groups, None] * self.s_squared / 4)
-        real, imaginary = (p[:, : len(self.fixed)] * fall for p in self.columns.members(groups))
+        real, imaginary = (p[:, : len(self.fixed)] * fall for p in columns.members(groups))
         added = occupancy @ real + 1j * (occupancy @ imaginary)
+        if b_shift is not None and self._less is not None:
+            less = self._less.real[groups] + 1j * self._less.imaginary[groups]
+            added[self._less.places] -= occupancy @ less
         return np.asarray(self.overall(at) * added)
 
     def jacobians(self, at: Point) -> dict[Kind, Jacobian]:
@@ -199,7 +253,8 @@ class GroupForward:
         if Kind.B_GROUP in at.space:
             found[Kind.B_GROUP] = BShiftJacobian(of_occupancy, at[Kind.OCCUPANCY])
         if Kind.SCALE in at.space or Kind.SOLVENT in at.space:
-            found |= self.scaled.jacobians(at, self.total(at))
+            mask = self.f_mask(at[Kind.OCCUPANCY])
+            found |= self.scaled.jacobians(at, self.total(at), mask)
         return found
 
     def blocks(self) -> Iterator[slice]:
@@ -207,7 +262,30 @@ class GroupForward:
         return ranges(len(self.fixed), self.columns.block_size)
 
     def _of_occupancy(self, at: Point) -> OccupancyJacobian:
-        return OccupancyJacobian(self.columns, self.s_squared, at.get(Kind.B_GROUP))
+        b_shift = at.get(Kind.B_GROUP)
+        if b_shift is None:
+            return OccupancyJacobian(self._effective, self.s_squared)
+        return OccupancyJacobian(self.columns, self.s_squared, b_shift, self._less)
+
+    @cached_property
+    def _less(self) -> LowColumns | None:
+        """S M, where it is kept apart from G."""
+        return self._faded()
+
+    def _faded(self) -> LowColumns | None:
+        """Return S M at the fitted solvent."""
+        if self.displaced is None or len(self.displaced.low) == 0:
+            return None
+        low = self.displaced.low
+        fall = self.scaled.scale.solvent(self.s_squared[low]).astype(np.float32)
+        columns = self.displaced.columns
+        return LowColumns(low, columns.real * fall, columns.imag * fall)
+
+    @cached_property
+    def _effective(self) -> GroupColumns:
+        """G - S M."""
+        less = self._faded()
+        return self.columns if less is None else reduced(self.columns, less)
 
     # ------------------------------------------------------------------ torch
 
@@ -215,7 +293,7 @@ class GroupForward:
     def _tensors(self) -> tuple[Tensor, Tensor]:
         """K A, and k G as real above imaginary parts ``[2 n, n_groups]``."""
         overall, solvent = self.scaled.held
-        members = self.columns.members(np.arange(self.n_groups))
+        members = self._effective.members(np.arange(self.n_groups))
         parts = [part[:, : len(self.fixed)] * overall for part in members]
         matrix = np.ascontiguousarray(np.concatenate(parts, axis=1).T)
         return torch.as_tensor(overall * (self.fixed + solvent)), torch.as_tensor(matrix)

@@ -57,10 +57,11 @@ def occupancy_posterior(
     if not isinstance(sums, SumConstraints):
         sums = SumConstraints.complete_sets(sums)
     data, n_groups = experiment.data, basis.columns.n_groups
-    scaled = ScaledMask.of(
-        experiment.scale, data.spacegroup, data.hkl, data.s_squared, experiment.f_mask
+    displaced, f_mask = experiment.displaced(basis.groups)
+    scaled = ScaledMask.of(experiment.scale, data.spacegroup, data.hkl, data.s_squared, f_mask)
+    forward = GroupForward(
+        basis.fixed[: len(data)], basis.columns, data.s_squared, scaled, displaced
     )
-    forward = GroupForward(basis.fixed[: len(data)], basis.columns, data.s_squared, scaled)
     blocks = [Block(Kind.OCCUPANCY, np.zeros(n_groups), np.ones(n_groups))]
     terms: list[Term] = [DataTerm(forward, experiment.target, data.work)]
     if prior is not None and len(prior):

@@ -93,17 +93,21 @@ class ScaledMask:
             return self.held[0]
         return np.asarray(np.exp(values[0] - self.quadratic @ values[1:] / 4))
 
-    def solvent(self, at: Point) -> ComplexArray:
-        """Return S(h) F_mask, complex ``[n]``."""
+    def solvent(self, at: Point, f_mask: ComplexArray) -> ComplexArray:
+        """Return S(h) F_mask for an F_mask, complex ``[n]``."""
         values = at.get(Kind.SOLVENT)
         if values is None:
-            return self.held[1]
-        return np.asarray(values[0] * self._fall(values[1]) * self.f_mask)
+            if f_mask is self.f_mask:
+                return self.held[1]
+            values = np.array([self.scale.k_sol, self.scale.b_sol])
+        return np.asarray(values[0] * self._fall(values[1]) * f_mask)
 
-    def jacobians(self, at: Point, total: ComplexArray) -> dict[Kind, DenseJacobian]:
+    def jacobians(
+        self, at: Point, total: ComplexArray, f_mask: ComplexArray
+    ) -> dict[Kind, DenseJacobian]:
         """Return dF/d(ln k, B) = (1, -h'B_i h/4) F and dF/d(k_sol, B_sol), k(h) taken out.
 
-        ``total`` is F without the overall scale.
+        ``total`` is F without the overall scale, ``f_mask`` that of the present occupancies.
         """
         found = {}
         if Kind.SCALE in at.space:
@@ -111,7 +115,7 @@ class ScaledMask:
             found[Kind.SCALE] = DenseJacobian(slopes.T * total)
         if Kind.SOLVENT in at.space:
             k_sol, b_sol = at[Kind.SOLVENT]
-            of_k = self._fall(b_sol) * self.f_mask
+            of_k = self._fall(b_sol) * f_mask
             found[Kind.SOLVENT] = DenseJacobian(
                 np.stack([of_k, -k_sol * self.s_squared / 4 * of_k])
             )

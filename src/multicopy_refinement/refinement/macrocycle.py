@@ -103,6 +103,7 @@ class _Run:
         if Parameter.B_GROUP in options.parameters:
             self.b_shifts = b_shift_limits(model, self.displacements, self.refined, options.b_prior)
         self.history: list[Cycle] = []
+        self._made: Posterior | None = None
         clock = _Clock()
         self.n_observed = len(data)
         self.basis = group_basis(model, data.listed_hkl, self.refined)
@@ -223,10 +224,12 @@ class _Run:
     # ------------------------------------------------------------------ state
 
     def _posterior(self) -> Posterior:
-        """Return the posterior under the present mask, scale and errors."""
-        return occupancy_posterior(
-            self.experiment, self.basis, self.sums, prior=self.prior, b_shifts=self.b_shifts
-        )
+        """Return the posterior under the present solvent, scale and errors."""
+        if self._made is None:
+            self._made = occupancy_posterior(
+                self.experiment, self.basis, self.sums, prior=self.prior, b_shifts=self.b_shifts
+            )
+        return self._made
 
     def _listed_f_calc(self, at: Point) -> ComplexArray:
         """Return F_calc at all reflections that the data list."""
@@ -237,9 +240,8 @@ class _Run:
         return torch.as_tensor(self._listed_f_calc(at)[: self.n_observed])
 
     def _f_model(self, at: Point) -> torch.Tensor:
-        """Return F_model under the present mask, scale and errors."""
-        with torch.no_grad():
-            return self.experiment.forward(self._f_calc(at))
+        """Return F_model under the present scale and errors, with the solvent of the point."""
+        return torch.as_tensor(self._posterior().data.forward.f_model(at))
 
     def _take(self, at: Point) -> None:
         """Make a point that of the run and of the model; renew mask, scale and errors."""
@@ -250,6 +252,7 @@ class _Run:
         if Kind.B_GROUP in at.space:
             assign_b(self.model, self.displacements, self.refined, at[Kind.B_GROUP])
         self.experiment.renew(self._f_calc(at))
+        self._made = None
 
     def _notices(self, results: GroupResults) -> tuple[Notice, ...]:
         return (

@@ -9,7 +9,6 @@ import torch
 
 from multicopy_refinement._typing import ComplexArray, IntArray
 from multicopy_refinement.posterior.experiment import Experiment
-from multicopy_refinement.scaling.mask import solvent_structure_factors
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +63,5 @@ def _f_model_at(experiment: Experiment, hkl: IntArray, f_calc: ComplexArray) -> 
     if len(hkl) == 0:
         return np.empty(0, dtype=np.complex128)
     model, scale = experiment.model, experiment.scale
-    with torch.no_grad():
-        occupancy = model.occupancy().double().cpu().numpy()
-        xyz = model.xyz().double().cpu().numpy()
-    f_mask, _ = solvent_structure_factors(
-        model.table, occupancy, xyz, model.cell, model.spacegroup, hkl
-    )
-    solvent = scale.solvent(model.cell.inverse_d_squared(hkl)) * f_mask
+    solvent = scale.solvent(model.cell.inverse_d_squared(hkl)) * experiment.f_mask_at(hkl)
     return np.asarray(scale.overall(hkl) * (f_calc + solvent))

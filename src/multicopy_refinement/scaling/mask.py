@@ -1,11 +1,11 @@
-"""Structure factors of the bulk-solvent region."""
+"""The region of bulk solvent of a model whose atoms are there or not."""
 
 from __future__ import annotations
 
 import gemmi
 import numpy as np
 
-from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.crystal.grid import grid_size
@@ -13,6 +13,29 @@ from multicopy_refinement.crystal.grid import grid_size
 #: Spacing of the mask's grid as a fraction of the resolution, and its coarsest value in A.
 MASK_SPACING = 1 / 4
 COARSEST = 0.6
+#: Radius by which solvent grows back in A, and the smallest island of it in A^3: those of REFMAC.
+SHRINK, ISLAND = 0.8, 50.0
+
+
+def solvent_masker(shrink: float = SHRINK, island: float = ISLAND) -> gemmi.SolventMasker:
+    """Return gemmi's masker with the radii of REFMAC; hydrogens do not displace solvent."""
+    masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Refmac)
+    masker.ignore_hydrogen = True
+    masker.ignore_zero_occupancy_atoms = True
+    masker.rshrink, masker.island_min_volume = shrink, island
+    return masker
+
+
+def mask_grid(
+    table: AtomTable, present: BoolArray, xyz: FloatArray, cell: Cell, group: SpaceGroup,
+    d_min: float, *, shrink: float = SHRINK, island: float = ISLAND,
+) -> FloatArray:  # fmt: skip
+    """Return the mask on a grid, 1 where the solvent is and 0 elsewhere, ``[nu, nv, nw]``.
+
+    Solvent grows back by ``shrink`` in A; islands smaller than ``island`` in A^3 are none.
+    """
+    masker = solvent_masker(shrink, island)
+    return np.asarray(_grid(masker, table, present, xyz, cell, group, d_min).array.copy())
 
 
 def solvent_structure_factors(
@@ -21,31 +44,42 @@ def solvent_structure_factors(
 ) -> tuple[ComplexArray, float]:  # fmt: skip
     """Return F_mask (complex ``[n]``, for a density of 1 e/A^3) and the solvent fraction.
 
-    The mask is that of gemmi with the radii of REFMAC; hydrogens and atoms of occupancy 0 do not
-    displace solvent.
+    Hydrogens and atoms of occupancy 0 do not displace solvent, all others do as a whole.
     """
     d_min = float(1 / np.sqrt(cell.inverse_d_squared(hkl).max()))
+    mask = mask_grid(table, occupancy > 0, xyz, cell, group, d_min)
+    return density_structure_factors(mask, cell, group, hkl), float(mask.mean())
+
+
+def density_structure_factors(
+    density: FloatArray, cell: Cell, group: SpaceGroup, hkl: IntArray
+) -> ComplexArray:
+    """Return F of a density in e/A^3 on a grid of the whole cell, complex ``[n]``."""
+    grid = gemmi.FloatGrid(density.astype(np.float32), cell.gemmi, group.gemmi)
+    transform = gemmi.transform_map_to_f_phi(grid, half_l=True)
+    values = transform.get_value_by_hkl(np.ascontiguousarray(hkl, dtype=np.int32))
+    return np.asarray(values, dtype=np.complex128)
+
+
+def _grid(
+    masker: gemmi.SolventMasker, table: AtomTable, present: BoolArray, xyz: FloatArray, cell: Cell,
+    group: SpaceGroup, d_min: float,
+) -> gemmi.FloatGrid:  # fmt: skip
     grid = gemmi.FloatGrid(*grid_size(cell, group, min(COARSEST, MASK_SPACING * d_min * 2)))
     grid.spacegroup = group.gemmi
     grid.set_unit_cell(cell.gemmi)
-    masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Refmac)
-    masker.ignore_hydrogen = True
-    masker.ignore_zero_occupancy_atoms = True
-    masker.put_mask_on_float_grid(grid, _gemmi_model(table, occupancy, xyz))
-    fraction = float(np.mean(grid.array))
-    transform = gemmi.transform_map_to_f_phi(grid, half_l=True)
-    values = transform.get_value_by_hkl(np.ascontiguousarray(hkl, dtype=np.int32))
-    return np.asarray(values, dtype=np.complex128), fraction
+    masker.put_mask_on_float_grid(grid, _gemmi_model(table, present, xyz))
+    return grid
 
 
-def _gemmi_model(table: AtomTable, occupancy: FloatArray, xyz: FloatArray) -> gemmi.Model:
-    """Return all atoms in one residue: the mask needs elements, places and occupancies only."""
+def _gemmi_model(table: AtomTable, present: BoolArray, xyz: FloatArray) -> gemmi.Model:
+    """Return the present atoms in one residue: the mask needs elements and places only."""
     model, chain, residue = gemmi.Model(1), gemmi.Chain("A"), gemmi.Residue()
     atom = gemmi.Atom()
-    rows = zip(table.element.tolist(), occupancy.tolist(), xyz.tolist(), strict=True)
-    for symbol, q, position in rows:
+    atom.occ = 1.0
+    rows = zip(table.element[present].tolist(), xyz[present].tolist(), strict=True)
+    for symbol, position in rows:
         atom.element = gemmi.Element(symbol.decode())
-        atom.occ = q
         atom.pos = gemmi.Position(*position)
         residue.add_atom(atom)
     chain.add_residue(residue)

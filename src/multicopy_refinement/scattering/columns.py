@@ -111,6 +111,78 @@ class StoredColumns:
 
 
 @dataclass(frozen=True, eq=False)
+class LowColumns:
+    """Columns that are something else than 0 at some reflections only.
+
+    Attributes
+    ----------
+    low
+        Those reflections, in ascending order, ``[n_low]``.
+    real, imaginary
+        ``[n_groups, n_low]``.
+    """
+
+    low: IntArray
+    real: NDArray[np.float32]
+    imaginary: NDArray[np.float32]
+
+    @property
+    def places(self) -> IntArray | slice:
+        """The reflections as an index of arrays ``[..., n]``; a slice where they are the first."""
+        n = len(self.low)
+        return slice(0, n) if n == 0 or self.low[-1] == n - 1 else self.low
+
+    def within(self, rows: slice) -> tuple[IntArray | slice, slice]:
+        """Return the places in a range of reflections, and which columns stand there."""
+        if isinstance(self.places, slice):
+            last = min(rows.stop, len(self.low))
+            return slice(0, max(last - rows.start, 0)), slice(rows.start, max(last, rows.start))
+        first, last = np.searchsorted(self.low, (rows.start, rows.stop)).tolist()
+        return self.low[first:last] - rows.start, slice(first, last)
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedColumns:
+    """G less something at low resolution."""
+
+    whole: GroupColumns
+    less: LowColumns
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return self.whole.n_groups
+
+    @property
+    def block_size(self) -> int:
+        """Number of reflections that are best asked for at once."""
+        return self.whole.block_size
+
+    def parts(self, rows: slice) -> Parts:
+        """Return the columns of all groups at some reflections."""
+        real, imaginary = (part.copy() for part in self.whole.parts(rows))
+        places, columns = self.less.within(rows)
+        real[:, places] -= self.less.real[:, columns]
+        imaginary[:, places] -= self.less.imaginary[:, columns]
+        return real, imaginary
+
+    def members(self, groups: IntArray) -> Parts:
+        """Return the columns of some groups at all reflections."""
+        real, imaginary = (part.copy() for part in self.whole.members(groups))
+        real[:, self.less.places] -= self.less.real[groups]
+        imaginary[:, self.less.places] -= self.less.imaginary[groups]
+        return real, imaginary
+
+
+def reduced(whole: GroupColumns, less: LowColumns) -> GroupColumns:
+    """Return G less something: stored where G is stored, made at each use otherwise."""
+    made = ReducedColumns(whole, less)
+    if not isinstance(whole, StoredColumns):
+        return made
+    return StoredColumns(*made.members(np.arange(whole.n_groups)), whole.block_size)
+
+
+@dataclass(frozen=True, eq=False)
 class StreamedColumns:
     """G made anew for each block that is asked for: slower, in bounded memory."""
 

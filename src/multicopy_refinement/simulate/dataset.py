@@ -13,12 +13,12 @@ from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.mtz import MtzColumn, write_mtz
 from multicopy_refinement.model import Model
-from multicopy_refinement.scaling.mask import solvent_structure_factors
-from multicopy_refinement.scaling.scaler import SMALLEST_SOLVENT
+from multicopy_refinement.modes import SolventTruth
 from multicopy_refinement.scattering.atoms import atoms_of
 from multicopy_refinement.scattering.direct import direct_sum
 from multicopy_refinement.scattering.splat import splat_structure_factors
 from multicopy_refinement.simulate.noise import amplitude_sigmas
+from multicopy_refinement.simulate.solvent import true_solvent
 
 #: Terms up to which direct summation is used; beyond it a fine grid.
 _DIRECT_TERMS = 4e8
@@ -49,7 +49,7 @@ class SimulatedData:
 
 def simulate(
     model: Model, d_min: float, *, seed: int = 0, noise: float = 0.03, k_sol: float = 0.35,
-    b_sol: float = 46.0,
+    b_sol: float = 46.0, solvent: SolventTruth | str = SolventTruth.OCCUPANCY,
 ) -> SimulatedData:  # fmt: skip
     """Return amplitudes |F_calc + k_sol exp(-B_sol s^2/4) F_mask| with Gaussian errors.
 
@@ -64,7 +64,10 @@ def simulate(
     noise
         Relative error of strong amplitudes (0.03 is 3%); weak ones err more.
     k_sol, b_sol
-        Bulk solvent, e/A^3 and A^2; none where the mask has less than 2%.
+        Bulk solvent, e/A^3 and A^2; none where there is less than 2% of it.
+    solvent
+        ``occupancy``: it fills what partial groups leave in each of the crystal's molecules, the
+        mean of many; ``flat``: every atom that is there at all keeps it out.
     """
     if not d_min > 0:
         raise InputError(f"the resolution must be above 0 A, not {d_min}")
@@ -74,7 +77,8 @@ def simulate(
     if len(hkl) == 0:
         raise InputError(f"no reflections within {d_min} A")
     s_squared = model.cell.inverse_d_squared(hkl)
-    f_true = np.abs(_exact(model, hkl) + _solvent(model, hkl, s_squared, k_sol, b_sol))
+    faded = k_sol * np.exp(-b_sol * s_squared / 4)
+    f_true = np.abs(_exact(model, hkl) + faded * true_solvent(model, hkl, SolventTruth(solvent)))
     random = np.random.default_rng(seed)
     sigma = amplitude_sigmas(f_true, s_squared, noise)
     f_obs = np.abs(f_true + (sigma * random.standard_normal(len(hkl)) if noise > 0 else 0.0))
@@ -105,17 +109,3 @@ def _exact(model: Model, hkl: IntArray) -> np.ndarray:
         if len(atoms) * len(hkl) * model.spacegroup.order < _DIRECT_TERMS:
             return np.asarray(direct_sum(atoms, hkl).numpy())
         return np.asarray(splat_structure_factors(atoms, hkl, accuracy=1e-6).numpy())
-
-
-def _solvent(
-    model: Model, hkl: IntArray, s_squared: FloatArray, k_sol: float, b_sol: float
-) -> np.ndarray:
-    with torch.no_grad():
-        occupancy = model.occupancy().double().numpy()
-        xyz = model.xyz().double().numpy()
-    f_mask, fraction = solvent_structure_factors(
-        model.table, occupancy, xyz, model.cell, model.spacegroup, hkl
-    )
-    if fraction < SMALLEST_SOLVENT:
-        return np.zeros(len(hkl))
-    return np.asarray(k_sol * np.exp(-b_sol * s_squared / 4) * f_mask)

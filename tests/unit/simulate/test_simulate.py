@@ -8,7 +8,10 @@ import torch
 
 from multicopy_refinement import Model, structure_factors
 from multicopy_refinement.errors import InputError
+from multicopy_refinement.modes import SolventTruth
+from multicopy_refinement.scaling.mask import solvent_structure_factors
 from multicopy_refinement.simulate import simulate
+from multicopy_refinement.simulate.solvent import MOLECULES, molecules, true_solvent
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +54,38 @@ def test_one_flag_in_twenty_is_free(model):
 def test_impossible_requests_are_refused(model, d_min, noise):
     with pytest.raises(InputError, match="must"):
         simulate(model, d_min, noise=noise)
+
+
+def test_molecules_have_groups_as_often_as_occupancies_say(model):
+    groups, q = model.occupancy_groups, model.group_occupancies()
+    present = molecules(groups, q)
+    assert present.shape == (MOLECULES, len(q))
+    assert np.abs(present.mean(axis=0) - q).max() <= 0.5 / MOLECULES + 1e-9
+    for members in groups.sums.members:
+        assert (present[:, members].sum(axis=1) == 1).all()  # complete sets: one of them, always
+
+
+def test_molecules_have_nested_groups_only_with_their_parent(model):
+    names = model.occupancy_groups.names
+    rules = [{"sum": ["W/8/HOH", "W/17/HOH"], "at_most": "A/201/GOL"}]
+    nested = Model(dtype_float=torch.float64).load(model.source.path, sharing_rules=rules)
+    q = nested.group_occupancies()
+    present = molecules(nested.occupancy_groups, q)
+    gol, one, two = (names.index(n) for n in ("A/201/GOL", "W/8/HOH", "W/17/HOH"))
+    assert present[:, gol].mean() == pytest.approx(q[gol], abs=0.01)
+    assert not (present[:, one] & ~present[:, gol]).any()
+    assert not (present[:, one] & present[:, two]).any()
+
+
+def test_solvent_is_kept_out_or_fills_what_groups_leave(model):
+    hkl = simulate(model, 3.0).hkl
+    flat = true_solvent(model, hkl, SolventTruth.FLAT)
+    expected, _ = solvent_structure_factors(
+        model.table, model.occupancy().numpy(force=True), model.table.xyz, model.cell,
+        model.spacegroup, hkl,
+    )  # fmt: skip
+    assert np.abs(flat - expected).max() < 1e-4 * np.abs(expected).max()
+    filled = true_solvent(model, hkl, SolventTruth.OCCUPANCY)
+    assert 0.05 < np.abs(filled - flat).mean() / np.abs(flat).mean() < 1
+    one, other = (simulate(model, 3.0, noise=0.0, solvent=s) for s in ("flat", "occupancy"))
+    assert not np.allclose(one.f_true, other.f_true, rtol=1e-3)

@@ -1,0 +1,335 @@
+"""Bulk solvent that groups of partial occupancy displace in part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
+from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.parallel import in_threads
+from multicopy_refinement.scaling.edge import SEVERAL, Alone, Edge
+from multicopy_refinement.scaling.mask import (
+    density_structure_factors,
+    mask_grid,
+)
+from multicopy_refinement.scaling.points import GridPoints, among, sorted_unique
+from multicopy_refinement.scaling.sparse_transform import SparseTransform
+
+#: Displaced solvent is left out where k_sol exp(-B_sol s^2/4) is less than this part of k_sol.
+_FAINT = 1e-2
+#: Where more than this part of the reflections is concerned, all are: whole rows are quicker.
+_MOST = 0.6
+#: The transform of a group's region is made anew when it has changed by more than this part.
+_STALE = 0.005
+
+
+@dataclass(frozen=True, eq=False)
+class PartialGroups:
+    """Groups that may leave a part of their place to the solvent.
+
+    Attributes
+    ----------
+    members
+        Atoms of each group.
+    family
+        A number for groups that exclude each other (the members of a set), ``[n_groups]``.
+    parent
+        Group in which a group is nested, or -1, ``[n_groups]``.
+    """
+
+    members: tuple[IntArray, ...]
+    family: IntArray
+    parent: IntArray
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+
+@dataclass(frozen=True, eq=False)
+class Displaced:
+    """What groups displace: F_mask(q) = F_mask(q0) - sum_g (q_g - q0_g) M_g.
+
+    Attributes
+    ----------
+    low
+        Reflections to which it matters, in ascending order, ``[n_low]``.
+    columns
+        M, complex64 ``[n_groups, n_low]``, for a density of 1 e/A^3.
+    """
+
+    low: IntArray
+    columns: np.ndarray
+
+
+class DisplacedSolvent:
+    """The solvent of a crystal as a function of the occupancies of groups.
+
+    As in the mask that all atoms make (Jiang & Brunger 1994, J. Mol. Biol. 243, 100) spheres are
+    taken larger by a probe, and solvent then grows back from where the probe fits. A point that
+    only members of one set can keep from it holds solvent to 1 - sum q_g over the members that do
+    so alone, since they exclude each other: the mean of the masks of the set's states. Where groups
+    that know nothing of each other meet, they cover a point where the probe would fit with
+    1 - prod(1 - c_s), as if they were there or not independently, and solvent grows back from the
+    least coverage within reach. With all groups at 1 this is the mask of all atoms, with a group at
+    0 that without it; in between it is continuous, and linear but for what several groups share.
+
+    Parameters
+    ----------
+    table, xyz
+        All atoms; those of ``held`` 0 displace nothing.
+    held
+        Whether an atom is there, for atoms outside of the groups, ``[n_atoms]``.
+    groups
+        Groups whose occupancy is or may become partial.
+    cell, group, d_min
+        Of the crystal and the data.
+    """
+
+    def __init__(
+        self, table: AtomTable, xyz: FloatArray, held: BoolArray, groups: PartialGroups,
+        cell: Cell, group: SpaceGroup, d_min: float,
+    ) -> None:  # fmt: skip
+        self.cell, self.group, self.groups = cell, group, groups
+        partial = np.zeros(len(table), dtype=bool)
+        for members in groups.members:
+            partial[members] = True
+        everything = partial | held
+        self.base = mask_grid(table, everything, xyz, cell, group, d_min)
+        self.shape = self.base.shape
+        self.grid = GridPoints(table, xyz, cell, group, self.shape)
+        self._last: tuple[FloatArray, _Coverage] | None = None
+        self._made: tuple[IntArray, Displaced, list[tuple[IntArray, FloatArray]]] | None = None
+        self._low: IntArray | None = None
+        open_ = _open_to_solvent(table, held & ~partial, xyz, cell, group, d_min)
+        self._cover(~table.hydrogen, open_.reshape(-1))
+
+    def _cover(self, heavy: BoolArray, open_: BoolArray) -> None:
+        """Note which points each group covers, where nothing that is held keeps solvent out."""
+        covered = self.grid.near([m[heavy[m]] for m in self.groups.members])
+        for g, parent in enumerate(self.groups.parent.tolist()):
+            if parent >= 0:  # it is there only with its parent, which covers the point already
+                covered[g] = np.setdiff1d(covered[g], covered[parent], assume_unique=True)
+        self.union = among(int(np.prod(self.shape)), covered)
+        place = np.full(int(np.prod(self.shape)), -1, dtype=np.int64)
+        place[self.union] = np.arange(len(self.union))
+        self._open = open_[self.union]
+        self.pair_group = np.repeat(np.arange(len(covered)), [len(c) for c in covered])
+        self.pair_point = place[np.concatenate([np.zeros(0, dtype=np.int64), *covered])]
+        keep = self._open[self.pair_point]  # what is covered by held atoms stays covered
+        self.pair_group, self.pair_point = self.pair_group[keep], self.pair_point[keep]
+        key = self.groups.family[self.pair_group] * max(len(self.union), 1) + self.pair_point
+        self._factors = sorted_unique(key)
+        self._pair_factor = np.searchsorted(self._factors, key)
+        self._factor_point = self._factors % max(len(self.union), 1)
+        edge = Edge(self.base, self.union, self._open, self.grid)
+        family = np.full(len(self.union) + 1, -1)
+        of = self.groups.family[self.pair_group]
+        family[self.pair_point] = of
+        family[self.pair_point[family[self.pair_point] != of]] = SEVERAL
+        alone = edge.single(family)
+        around = self.base.reshape(-1) > 0
+        around[edge.points] = True
+        first = np.searchsorted(self.pair_group, np.arange(1, len(covered)))
+        by_group = np.split(self.pair_point, first)
+        self._alone = Alone(
+            edge.of(alone >= 0), alone[alone >= 0], around, self.grid, by_group, self.groups.family
+        )
+        self._edge = edge.of(alone < 0)
+
+    # ------------------------------------------------------------------ solvent
+
+    @property
+    def fraction(self) -> float:
+        """Part of the cell that is solvent where all groups are there."""
+        return float(self.base.mean())
+
+    def density(self, occupancy: FloatArray) -> FloatArray:
+        """Return how much solvent each point of the grid holds."""
+        solvent = self.base.copy()
+        flat = solvent.reshape(-1)
+        flat[self._alone.points] = self._alone.left(occupancy)
+        if len(self._edge.points):
+            flat[self._edge.points] = self._coverage(occupancy).left
+        return solvent
+
+    def f_mask(self, occupancy: FloatArray, hkl: IntArray) -> ComplexArray:
+        """Return F of the solvent for a density of 1 e/A^3, complex ``[n]``."""
+        return density_structure_factors(self.density(occupancy), self.cell, self.group, hkl)
+
+    def displaced(
+        self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray, b_sol: float
+    ) -> Displaced:
+        """Return M of chosen groups around present occupancies of all groups, ``[n_groups]``."""
+        if self._low is None:
+            limit = -4 * np.log(_FAINT) / max(0.85 * b_sol, 5.0)
+            low = np.flatnonzero(self.cell.inverse_d_squared(hkl) < limit)
+            self._low = low if len(low) < _MOST * len(hkl) else np.arange(len(hkl))
+            self._sum = SparseTransform(self.shape, hkl[self._low], self.cell.volume)
+        coverage = self._coverage(occupancy)
+        kept = self._made
+        if kept is not None and not np.array_equal(kept[0], chosen):
+            kept = None
+        regions = [coverage.region(g) for g in chosen.tolist()]
+        stale = [
+            i for i, region in enumerate(regions)
+            if kept is None or not _alike(*kept[2][i], *region, len(self._alone.region(chosen[i])))
+        ]  # fmt: skip
+        if kept is not None and not stale:
+            return kept[1]
+        columns = (
+            np.zeros((len(chosen), len(self._low)), dtype=np.complex64)
+            if kept is None else kept[1].columns.copy()
+        )  # fmt: skip
+
+        def work(first: int, last: int) -> None:
+            for i in stale[first:last]:
+                own, (shared, values) = self._alone.region(int(chosen[i])), regions[i]
+                columns[i] = self._sum(np.append(own, shared), np.append(np.ones(len(own)), values))
+
+        in_threads(work, len(stale))
+        now = [r if kept is None or i in set(stale) else kept[2][i] for i, r in enumerate(regions)]
+        self._made = chosen.copy(), Displaced(self._low, columns), now
+        return self._made[1]
+
+    @cached_property
+    def _nearest(self) -> IntArray:
+        """Which point of the union decides each point of the edge: the one with most solvent.
+
+        That is judged with all groups half there, so that it is the same for all occupancies: what
+        it decides is smooth in them, where the least of several has a kink where two are equal.
+        """
+        return self._edge.nearest(self._left_of(np.full(len(self.groups), 0.5))[0])
+
+    def _coverage(self, occupancy: FloatArray) -> _Coverage:
+        if self._last is None or not np.array_equal(self._last[0], occupancy):
+            self._last = occupancy.copy(), self._covered_at(occupancy)
+        return self._last[1]
+
+    def _covered_at(self, occupancy: FloatArray) -> _Coverage:
+        nearest = self._nearest
+        left, product, zeros, factor = self._left_of(occupancy)
+        own = factor[self._pair_factor]
+        of = self.pair_point
+        # d(left)/d(q_g): the product of all factors but the group's own
+        others = np.where(zeros[of] == 0, product[of] / np.maximum(own, 1e-300), 0.0)
+        others = np.where((zeros[of] == 1) & (own <= 0), product[of], others)
+        return _Coverage(
+            left[nearest], self._edge.points, nearest, self.pair_group, of, others, len(self.union)
+        )
+
+    def _left_of(
+        self, occupancy: FloatArray
+    ) -> tuple[FloatArray, FloatArray, IntArray, FloatArray]:
+        """Return what is left to solvent at each point of the union, and how it came about."""
+        total = np.bincount(
+            self._pair_factor, occupancy[self.pair_group], minlength=len(self._factors)
+        )
+        factor = np.maximum(1 - total, 0.0)
+        factor[factor < 1e-9] = 0.0
+        n = len(self.union)
+        zeros = np.bincount(self._factor_point[factor == 0], minlength=n)
+        logs = np.where(factor > 0, np.log(np.maximum(factor, 1e-300)), 0.0)
+        product = np.exp(np.bincount(self._factor_point, logs, minlength=n))
+        left = np.where(zeros == 0, product, 0.0) * self._open
+        return left, product, zeros, factor
+
+
+def displaced_solvent(
+    groups: OccupancyGroups, partial: IntArray, present: BoolArray, xyz: FloatArray, cell: Cell,
+    group: SpaceGroup, d_min: float,
+) -> DisplacedSolvent:  # fmt: skip
+    """Return the solvent around a model in which some groups are partial.
+
+    Parameters
+    ----------
+    groups
+        All groups of the model.
+    partial
+        Indices of those that are or may become partial, in ascending order.
+    present
+        Whether an atom is there, for the atoms of all other groups, ``[n_atoms]``.
+    xyz, cell, group, d_min
+        Of the crystal and the data.
+    """
+    set_index = groups.set_index[partial]
+    family = np.where(set_index >= 0, set_index, len(groups.sums) + np.arange(len(partial)))
+    owner = np.full(len(partial), -1)
+    nested = set_index >= 0
+    owner[nested] = groups.sums.parent[set_index[nested]]
+    place = np.full(len(groups) + 1, -1)
+    place[partial] = np.arange(len(partial))
+    made = PartialGroups(tuple(groups.members[g] for g in partial.tolist()), family, place[owner])
+    return DisplacedSolvent(groups.table, xyz, present, made, cell, group, d_min)
+
+
+@dataclass(frozen=True, eq=False)
+class _Coverage:
+    """Solvent that partial groups leave at some occupancies.
+
+    Attributes
+    ----------
+    left
+        Part of solvent at each point of the edge, ``[n_points]``.
+    points, nearest
+        Those points, and the point of the union that decides each.
+    """
+
+    left: FloatArray
+    points: IntArray
+    nearest: IntArray
+    pair_group: IntArray
+    pair_point: IntArray
+    others: FloatArray
+    n_union: int
+
+    @cached_property
+    def _followers(self) -> tuple[IntArray, IntArray]:
+        """Points by the point of the union that decides them, and where each begins."""
+        order = np.argsort(self.nearest, kind="stable")
+        return order, np.searchsorted(self.nearest[order], np.arange(self.n_union + 1))
+
+    @cached_property
+    def _starts(self) -> IntArray:
+        return np.searchsorted(self.pair_group, np.arange(int(self.pair_group.max(initial=-1)) + 2))
+
+    def region(self, group: int) -> tuple[IntArray, FloatArray]:
+        """Return the points that a group keeps free of solvent, and by how much for q = 1."""
+        if group + 1 >= len(self._starts):
+            return np.zeros(0, dtype=np.int64), np.zeros(0)
+        rows = slice(int(self._starts[group]), int(self._starts[group + 1]))
+        deciding, values = self.pair_point[rows], self.others[rows]
+        order, start = self._followers
+        count = start[deciding + 1] - start[deciding]
+        first = np.repeat(start[deciding], count)
+        within = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+        return self.points[order[first + within]], np.repeat(values, count)
+
+
+def _open_to_solvent(
+    table: AtomTable, held: BoolArray, xyz: FloatArray, cell: Cell, group: SpaceGroup, d_min: float
+) -> BoolArray:
+    """Return where the probe fits beside what is held, in places that are no islands.
+
+    That is where solvent could be if all groups were away, before it grows back.
+    """
+    probe = mask_grid(table, held, xyz, cell, group, d_min, shrink=0.0, island=0.0)
+    solvent = mask_grid(table, held, xyz, cell, group, d_min)
+    return (probe > 0) & (solvent > 0)
+
+
+def _alike(
+    points: IntArray, values: FloatArray, other_points: IntArray, other_values: FloatArray,
+    n_own: int,
+) -> bool:  # fmt: skip
+    """Return whether regions that have ``n_own`` further points in common differ by little."""
+    most = _STALE * (n_own + float(np.abs(values).sum()))
+    if len(points) == len(other_points) and np.array_equal(points, other_points):
+        return bool(np.abs(values - other_values).sum() <= most)
+    unique, inverse = np.unique(np.concatenate([points, other_points]), return_inverse=True)
+    signed = np.concatenate([values, -other_values])
+    return bool(np.abs(np.bincount(inverse, signed, minlength=len(unique))).sum() <= most)

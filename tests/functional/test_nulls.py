@@ -1,0 +1,113 @@
+"""What is absent comes out absent: truth by gemmi alone, with solvent where nothing is.
+
+Density by gemmi's calculator; a point holds solvent to 1 - the largest occupancy that covers it,
+from gemmi's masks of what is there above each level. Nothing of it is the program's own.
+"""
+
+import gemmi
+import numpy as np
+import pytest
+import torch
+
+from multicopy_refinement import Model, refine
+from multicopy_refinement.crystal.hkl import unique_reflections
+from multicopy_refinement.reflections.data import DataLabels, ReflectionData
+from multicopy_refinement.simulate.noise import amplitude_sigmas
+
+D_MIN, NOISE, K_SOL, B_SOL = 1.9, 0.03, 0.35, 46.0
+LEVELS = (0.0, 0.3, 0.5, 0.7)
+
+
+def solvent(structure: gemmi.Structure) -> gemmi.FloatGrid:
+    """Return the part of solvent at every point, by the largest occupancy that covers it."""
+    atoms = [site.atom for site in structure[0].all()]
+    levels = sorted({round(atom.occ, 3) for atom in atoms} - {0.0})
+    total, previous = 0.0, 0.0
+    for level in levels:
+        part = structure.clone()
+        for site in part[0].all():
+            site.atom.occ = float(site.atom.occ >= level - 1e-6)
+        masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Refmac)
+        grid = gemmi.FloatGrid()
+        grid.setup_from(part, 0.45)
+        masker.put_mask_on_float_grid(grid, part[0])
+        total = total + np.array(grid.array) * (level - previous)
+        previous = level
+    group = gemmi.SpaceGroup(structure.spacegroup_hm)
+    return gemmi.FloatGrid(np.asarray(total, dtype=np.float32), structure.cell, group)
+
+
+def observe(structure: gemmi.Structure, model: Model) -> ReflectionData:
+    """Return amplitudes with noise."""
+    hkl = unique_reflections(model.cell, model.spacegroup, D_MIN)
+    s_squared, index = model.cell.inverse_d_squared(hkl), hkl.astype(np.int32)
+    density = gemmi.DensityCalculatorX()
+    density.d_min, density.rate = D_MIN, 2.5
+    density.set_refmac_compatible_blur(structure[0])
+    density.grid.setup_from(structure)
+    density.put_model_density_on_grid(structure[0])
+    f = gemmi.transform_map_to_f_phi(density.grid, half_l=True).get_value_by_hkl(index)
+    f = f * np.exp(density.blur * s_squared / 4)
+    mask = gemmi.transform_map_to_f_phi(solvent(structure), half_l=True).get_value_by_hkl(index)
+    f_true = np.abs(f + K_SOL * np.exp(-B_SOL * s_squared / 4) * mask)
+    random = np.random.default_rng(1)
+    sigma = amplitude_sigmas(f_true, s_squared, NOISE)
+    f_obs = np.abs(f_true + sigma * random.standard_normal(len(f_true)))
+    flags = random.integers(0, 20, len(f_true))
+    return ReflectionData(
+        hkl, f_obs, sigma, flags == 0, flags, model.cell, model.spacegroup,
+        DataLabels(("F", "SIGF"), True, None, None, ""), hkl[:0], np.zeros(0, dtype=np.int64),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, shared_data):
+    """Refined minus true occupancy, su, and truth of 48 waters: 12 absent, 36 at 0.3 to 0.7."""
+    structure = gemmi.read_structure(str(shared_data / "4cjl" / "model.pdb"))
+    structure.remove_alternative_conformations()
+    structure.remove_hydrogens()
+    for site in structure[0].all():
+        site.atom.occ = 1.0
+    waters = [
+        (chain.name, residue.seqid.num)
+        for chain in structure[0] for residue in chain if residue.name == "HOH"
+    ]  # fmt: skip
+    chosen = np.random.default_rng(3).permutation(len(waters))[:48]
+    true = {waters[w]: LEVELS[i % 4] for i, w in enumerate(chosen)}
+
+    def give(one: gemmi.Structure, occupancy) -> gemmi.Structure:
+        for chain in one[0]:
+            for residue in chain:
+                key = (chain.name, residue.seqid.num)
+                if residue.name == "HOH" and key in true:
+                    for atom in residue:
+                        atom.occ = occupancy(true[key])
+        return one
+
+    path = tmp_path_factory.mktemp("nulls") / "start.pdb"
+    give(structure.clone(), lambda _: 0.5).write_pdb(str(path))
+    model = Model(dtype_float=torch.float64).load(path)
+    solution = refine(model, observe(give(structure, lambda q: q), model))
+    assert solution.status.converged
+    rows = []
+    for g in np.flatnonzero(solution.groups.refined):
+        chain, number, _ = solution.groups.names[g].split("/")
+        q = true[chain, int(number)]
+        rows.append((solution.occupancy[g] - q, solution.su[g], q))
+    return np.array(rows).T
+
+
+def test_absent_waters_come_out_absent(found):
+    error, su, true = found
+    absent = true == 0
+    assert absent.sum() == 12
+    assert (error[absent] > 2 * su[absent]).sum() <= 3  # 11 with a mask that all atoms make
+    assert error[absent].mean() < 0.012
+    assert error[absent].max() < 0.06
+
+
+def test_partial_waters_have_the_occupancy_that_they_have(found):
+    error, su, true = found
+    partial = true > 0
+    assert abs(error[partial].mean()) < 0.015
+    assert np.sqrt(np.mean((error[partial] / su[partial]) ** 2)) < 1.8

@@ -1,0 +1,211 @@
+"""The solvent that groups displace: gemmi's masks at the ends, continuous and differentiable."""
+
+from dataclasses import dataclass, replace
+
+import gemmi
+import numpy as np
+import pytest
+import torch
+
+from demo_data import DEMO
+from multicopy_refinement import Model
+from multicopy_refinement.crystal.hkl import unique_reflections
+from multicopy_refinement.scaling.displaced import DisplacedSolvent, displaced_solvent
+from multicopy_refinement.scaling.mask import mask_grid
+from multicopy_refinement.scaling.points import exclusion_radius
+from multicopy_refinement.scaling.sparse_transform import SparseTransform
+
+D_MIN = 2.0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The demo's truth with its solvent."""
+
+    model: Model
+    solvent: DisplacedSolvent
+    partial: np.ndarray
+    occupancy: np.ndarray
+
+    def index(self, name: str) -> int:
+        """Return the place of a partial group."""
+        names = [self.model.occupancy_groups.names[g] for g in self.partial]
+        return names.index(name)
+
+    def mask(self, occupancy: np.ndarray) -> np.ndarray:
+        """Return gemmi's mask of the atoms whose groups are there."""
+        groups = self.model.occupancy_groups
+        present = np.ones(len(groups), dtype=bool)
+        present[self.partial] = occupancy > 0
+        return mask_grid(
+            groups.table, present[groups.index], groups.table.xyz, self.model.cell,
+            self.model.spacegroup, D_MIN,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def demo() -> Setting:
+    model = Model(dtype_float=torch.float64).load(str(DEMO / "truth.pdb"))
+    groups, q = model.occupancy_groups, model.group_occupancies()
+    partial = np.flatnonzero(groups.refined)
+    solvent = displaced_solvent(
+        groups, partial, (q > 0)[groups.index], groups.table.xyz, model.cell, model.spacegroup,
+        D_MIN,
+    )  # fmt: skip
+    return Setting(model, solvent, partial, q[partial])
+
+
+def states(demo: Setting, letters: dict[str, str]) -> np.ndarray:
+    """Return occupancies of 0 and 1: one member of each set, single groups there."""
+    groups = demo.model.occupancy_groups
+    q = np.ones(len(demo.partial))
+    for i, g in enumerate(demo.partial.tolist()):
+        base, _, letter = groups.names[g].rpartition(":")
+        if base:
+            q[i] = float(letters.get(base, "A") == letter)
+    return q
+
+
+def test_a_state_of_the_crystal_has_the_mask_of_its_atoms(demo):
+    """Every set in one state, ligand and waters there or not: the mask that gemmi makes of it."""
+    for letters, absent in (
+        ({}, []), ({"A/5/GLN": "B", "A/12/ASN": "B"}, []), ({}, ["A/201/GOL"]), ({}, ["W/8/HOH"]),
+        ({"A/17/GLU": "B"}, ["W/17/HOH", "A/201/GOL"]),
+    ):  # fmt: skip
+        q = states(demo, letters)
+        for name in absent:
+            q[demo.index(name)] = 0.0
+        found, expected = demo.solvent.density(q), demo.mask(q)
+        assert expected.sum() > 15000
+        different = np.abs(found - expected).sum()
+        assert different < 0.02 * expected.sum(), (letters, absent)
+
+
+def test_between_two_states_of_a_set_it_is_their_mean(demo):
+    for name in ("A/5/GLN", "A/8/LYS", "A/12/ASN"):
+        one, other = (demo.solvent.density(states(demo, {name: letter})) for letter in "AB")
+        between = 0.7 * states(demo, {name: "A"}) + 0.3 * states(demo, {name: "B"})
+        found = demo.solvent.density(between)
+        moved = np.abs(one - other).sum()
+        assert moved > 100
+        assert np.abs(found - (0.7 * one + 0.3 * other)).sum() < 0.05 * moved
+
+
+def test_solvent_only_grows_where_groups_leave(demo):
+    density = demo.solvent.density(demo.occupancy)
+    assert density.min() >= 0
+    assert density.max() <= 1
+    assert (density >= demo.solvent.base - 1e-12).all()
+    nothing = demo.solvent.density(np.zeros(len(demo.partial)))
+    assert (nothing >= density - 1e-12).all()
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_there_is_no_jump_at_the_ends(demo, end):
+    """0 and a millionth, 1 and nearly 1: the same solvent and the same columns."""
+    hkl = unique_reflections(demo.model.cell, demo.model.spacegroup, D_MIN)
+    chosen = np.arange(len(demo.partial))
+    found = []
+    for distance in (0.0, 1e-6):
+        q = demo.occupancy.copy()
+        q[demo.index("W/8/HOH")] = abs(end - distance)
+        q[demo.index("A/201/GOL")] = abs(end - distance)
+        columns = demo.solvent.displaced(q, chosen, hkl, 46.0).columns
+        found.append((demo.solvent.f_mask(q, hkl), columns.copy()))
+    (mask, columns), (near_mask, near_columns) = found
+    assert np.abs(mask - near_mask).max() < 1e-5 * np.abs(mask).max()
+    assert np.abs(columns - near_columns).max() < 1e-5 * np.abs(columns).max()
+
+
+def test_columns_are_the_derivatives_of_f_mask(demo):
+    """-dF_mask/dq by differences; of members of a set along what keeps their sum."""
+    hkl = unique_reflections(demo.model.cell, demo.model.spacegroup, D_MIN)
+    chosen, q = np.arange(len(demo.partial)), demo.occupancy.copy()
+    q[demo.index("W/17/HOH")] = 0.33  # another than that of A/12/ASN:B, which it touches: a kink
+    fresh = displaced_solvent(
+        demo.model.occupancy_groups, demo.partial, np.ones(len(demo.model.table), dtype=bool),
+        demo.model.table.xyz, demo.model.cell, demo.model.spacegroup, D_MIN,
+    )  # fmt: skip
+    found = fresh.displaced(q, chosen, hkl, 46.0)
+    assert len(found.low) > 1000
+    for plus, minus in (
+        ("A/201/GOL", None), ("W/8/HOH", None), ("W/17/HOH", None), ("A/5/GLN:A", "A/5/GLN:B"),
+        ("A/27/ARG:A", "A/27/ARG:B"), ("A/2/ASP:A", "A/2/ASP:C"),
+    ):  # fmt: skip
+        step = np.zeros(len(q))
+        step[demo.index(plus)] = 1e-3
+        column = found.columns[demo.index(plus)]
+        if minus:
+            step[demo.index(minus)] = -1e-3
+            column = column - found.columns[demo.index(minus)]
+        up, down = (demo.solvent.f_mask(q + s * step, hkl[found.low]) for s in (1, -1))
+        expected = -(up - down) / 2e-3
+        assert np.linalg.norm(column - expected) < 0.01 * np.linalg.norm(expected), plus
+
+
+def test_what_was_made_is_kept_while_nothing_moves(demo):
+    hkl = unique_reflections(demo.model.cell, demo.model.spacegroup, 3.0)
+    chosen = np.arange(len(demo.partial))
+    fresh = displaced_solvent(
+        demo.model.occupancy_groups, demo.partial,
+        np.ones(len(demo.model.table), dtype=bool), demo.model.table.xyz, demo.model.cell,
+        demo.model.spacegroup, D_MIN,
+    )  # fmt: skip
+    first = fresh.displaced(demo.occupancy, chosen, hkl, 46.0)
+    assert fresh.displaced(demo.occupancy + 1e-4, chosen, hkl, 46.0) is first
+
+
+def test_hydrogens_displace_nothing():
+    model = Model(dtype_float=torch.float64).load(str(DEMO / "truth.pdb"))
+    groups = model.occupancy_groups
+    gol = groups.names.index("A/201/GOL")
+    table = groups.table
+    element = table.element.copy()
+    element[groups.members[gol]] = b"H"
+    bare = replace(groups, table=replace(table, element=element))
+    solvent = displaced_solvent(
+        bare, np.array([gol]), np.ones(len(table), dtype=bool), table.xyz, model.cell,
+        model.spacegroup, 2.5,
+    )  # fmt: skip
+    hkl = unique_reflections(model.cell, model.spacegroup, 2.5)
+    assert not solvent.displaced(np.array([0.4]), np.array([0]), hkl, 46.0).columns.any()
+
+
+@pytest.mark.parametrize("group", ["P 1", "P 21 21 21", "P 31 2 1"])
+def test_sparse_transform_is_the_sum(group):
+    """Against gemmi's transform of the whole grid."""
+    random = np.random.default_rng(3)
+    shape = (24, 24, 30)
+    cell = gemmi.UnitCell(20, 20, 26, 90, 90, 120 if "31" in group else 90)
+    points = np.sort(random.choice(24 * 24 * 30, 200, replace=False))
+    values = random.uniform(0, 1, 200)
+    density = np.zeros(24 * 24 * 30, dtype=np.float32)
+    density[points] = values
+    grid = gemmi.FloatGrid(density.reshape(shape), cell, gemmi.SpaceGroup("P 1"))
+    hkl = random.integers(-6, 7, (300, 3))
+    expected = gemmi.transform_map_to_f_phi(grid, half_l=True).get_value_by_hkl(
+        hkl.astype(np.int32)
+    )
+    found = SparseTransform(shape, hkl, cell.volume)(points, values)
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_radii_are_those_of_the_mask():
+    """The volume that gemmi keeps free around an atom alone is that of a sphere of the radius."""
+    for symbol in ("C", "O", "ZN"):
+        structure = gemmi.Structure()
+        structure.cell = gemmi.UnitCell(12, 12, 12, 90, 90, 90)
+        structure.add_model(gemmi.Model(1))
+        chain, residue, atom = gemmi.Chain("A"), gemmi.Residue(), gemmi.Atom()
+        atom.element, atom.pos = gemmi.Element(symbol), gemmi.Position(6, 6, 6)
+        residue.add_atom(atom)
+        chain.add_residue(residue)
+        structure[0].add_chain(chain)
+        masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Refmac)
+        masker.rshrink = 0.0
+        grid = gemmi.FloatGrid(120, 120, 120)
+        grid.spacegroup = gemmi.SpaceGroup("P 1")
+        grid.set_unit_cell(structure.cell)
+        masker.put_mask_on_float_grid(grid, structure[0])
+        volume = float((grid.array == 0).sum()) * 1e-3
+        assert exclusion_radius(symbol) == pytest.approx((0.75 * volume / np.pi) ** (1 / 3), 0.02)
