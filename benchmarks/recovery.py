@@ -130,7 +130,9 @@ def make_cases(crystals: Sequence[str], seeds: Seeds, folder: Path) -> Iterator[
         for d_min, numbers in seeds.items():
             for seed in (first + number for number in numbers):
                 mtz = folder / "data.mtz"
-                write_simulated(simulate(truth, d_min, seed=seed, noise=NOISE, k_sol=0.0), truth, mtz)
+                write_simulated(
+                    simulate(truth, d_min, seed=seed, noise=NOISE, k_sol=0.0), truth, mtz
+                )
                 yield Case(Place(crystal, d_min, seed), truth_path, read_reflections(mtz))
 
 
