@@ -58,8 +58,9 @@ Made by `{command}` on one thread, in {minutes:.1f} minutes.
 
 The demonstration model ({per_set} independent occupancies: five sets of two members, one of three,
 three single groups) in {n_crystals} crystals ({crystals}).
-Data are simulated by the package: no bulk solvent (what it costs is in tests/functional/test_nulls.py,
-on truth made with gemmi), {noise:.0%} noise, one reflection in twenty free;
+Data are simulated by the package: no bulk solvent (what it costs is in
+tests/functional/test_nulls.py, on truth made with gemmi), {noise:.0%} noise, one reflection in
+twenty free;
 {n_sets} data sets in all. Each is refined from every start.
 
 z = (value - truth) / su. A set of n members counts as n - 1 estimates, a single group as one.
