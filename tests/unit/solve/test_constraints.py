@@ -172,5 +172,10 @@ def test_logits_and_scoring_agree_on_other_sums(problem, complete):
     scoring = gauss_newton.maximise(limited, start)
     logits = lbfgs.maximise(limited, start, max_iterations=400)
     assert np.abs(sums.excess(logits.point.x)).max() < 1e-9
-    assert logits.value == pytest.approx(scoring.value, abs=0.1)
-    assert np.allclose(logits.point.x, scoring.point.x, atol=5e-3)
+    # the edge of the displaced solvent makes two maxima here, 0.006 in q and 0.4 in ln L apart, and
+    # the two searches may end on different ones; where the logits end is one to scoring too
+    assert logits.value == pytest.approx(scoring.value, abs=0.5)
+    assert np.allclose(logits.point.x, scoring.point.x, atol=1e-2)
+    again = gauss_newton.maximise(limited, logits.point)
+    assert again.value == pytest.approx(logits.value, abs=0.02)
+    assert np.allclose(again.point.x, logits.point.x, atol=1e-3)
