@@ -32,3 +32,12 @@ def with_forward(posterior: Posterior, **changes) -> Posterior:
     data = posterior.data
     changed = replace(data, forward=replace(data.forward, **changes))
     return replace(posterior, terms=(changed, *(t for t in posterior.terms if t is not data)))
+
+
+def with_held_solvent(posterior: Posterior, occupancy) -> Posterior:
+    """Return the posterior with the solvent of some occupancies, whatever the occupancies are."""
+    here = forward(posterior)
+    f_mask = here.f_mask(np.asarray(occupancy))
+    held = here.scaled.held[0], here.scaled.scale.solvent(here.s_squared) * f_mask
+    scaled = replace(here.scaled, f_mask=f_mask, held=held)
+    return with_forward(posterior, scaled=scaled, displaced=None)
