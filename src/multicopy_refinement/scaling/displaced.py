@@ -13,10 +13,7 @@ from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.scaling.edge import SEVERAL, Alone, Edge
-from multicopy_refinement.scaling.mask import (
-    density_structure_factors,
-    mask_grid,
-)
+from multicopy_refinement.scaling.mask import density_structure_factors, mask_grid
 from multicopy_refinement.scaling.points import GridPoints, among, sorted_unique
 from multicopy_refinement.scaling.sparse_transform import SparseTransform
 
@@ -192,8 +189,10 @@ class DisplacedSolvent:
                 columns[i] = self._sum(np.append(own, shared), np.append(np.ones(len(own)), values))
 
         in_threads(work, len(stale))
-        now = [r if kept is None or i in set(stale) else kept[2][i] for i, r in enumerate(regions)]
-        self._made = chosen.copy(), Displaced(self._low, columns), now
+        made_from = list(kept[2]) if kept is not None else regions
+        for i in stale:
+            made_from[i] = regions[i]
+        self._made = chosen.copy(), Displaced(self._low, columns), made_from
         return self._made[1]
 
     @cached_property

@@ -35,7 +35,11 @@ def mask_grid(
     Solvent grows back by ``shrink`` in A; islands smaller than ``island`` in A^3 are none.
     """
     masker = solvent_masker(shrink, island)
-    return np.asarray(_grid(masker, table, present, xyz, cell, group, d_min).array.copy())
+    grid = gemmi.FloatGrid(*grid_size(cell, group, min(COARSEST, MASK_SPACING * d_min * 2)))
+    grid.spacegroup = group.gemmi
+    grid.set_unit_cell(cell.gemmi)
+    masker.put_mask_on_float_grid(grid, _gemmi_model(table, present, xyz))
+    return np.asarray(grid.array.copy())
 
 
 def solvent_structure_factors(
@@ -59,17 +63,6 @@ def density_structure_factors(
     transform = gemmi.transform_map_to_f_phi(grid, half_l=True)
     values = transform.get_value_by_hkl(np.ascontiguousarray(hkl, dtype=np.int32))
     return np.asarray(values, dtype=np.complex128)
-
-
-def _grid(
-    masker: gemmi.SolventMasker, table: AtomTable, present: BoolArray, xyz: FloatArray, cell: Cell,
-    group: SpaceGroup, d_min: float,
-) -> gemmi.FloatGrid:  # fmt: skip
-    grid = gemmi.FloatGrid(*grid_size(cell, group, min(COARSEST, MASK_SPACING * d_min * 2)))
-    grid.spacegroup = group.gemmi
-    grid.set_unit_cell(cell.gemmi)
-    masker.put_mask_on_float_grid(grid, _gemmi_model(table, present, xyz))
-    return grid
 
 
 def _gemmi_model(table: AtomTable, present: BoolArray, xyz: FloatArray) -> gemmi.Model:

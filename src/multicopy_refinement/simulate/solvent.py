@@ -46,8 +46,9 @@ def molecules(groups: OccupancyGroups, occupancy: np.ndarray) -> BoolArray:
     """
     random = np.random.default_rng(7)
     present = np.zeros((MOLECULES, len(occupancy)), dtype=bool)
+    count = np.rint(occupancy * MOLECULES).astype(int)
     for group in np.flatnonzero(groups.set_index < 0).tolist():
-        present[random.permutation(MOLECULES)[: _count(occupancy[group])], group] = True
+        present[random.permutation(MOLECULES)[: count[group]], group] = True
     for number in groups.sums.outermost_first.tolist():
         parent = int(groups.sums.parent[number])
         rows = np.arange(MOLECULES) if parent < 0 else np.flatnonzero(present[:, parent])
@@ -58,7 +59,3 @@ def molecules(groups: OccupancyGroups, occupancy: np.ndarray) -> BoolArray:
             present[order[first:last], member] = True
             first = last
     return present
-
-
-def _count(occupancy: float) -> int:
-    return round(float(occupancy) * MOLECULES)

@@ -6,28 +6,19 @@ import numpy as np
 import pytest
 import torch
 
+from demo_data import observe
 from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior import Block, Kind, Space
 from multicopy_refinement.refinement.solution import Flag, Solution
 from multicopy_refinement.refinement.verdicts import group_results
-from multicopy_refinement.reflections.data import DataLabels, ReflectionData
 from multicopy_refinement.simulate import simulate
 from multicopy_refinement.solve.covariance import Beside, Covariance
 from multicopy_refinement.solve.evidence import at_bound
 
 CELL = (15.0, 16.0, 17.0)
 SERINE = ("N", "CA", "CB", "OG")
-
-
-def observe(truth: Model, d_min: float, *, seed: int = 3, noise: float = 0.03) -> ReflectionData:
-    """Return simulated data of a model."""
-    s = simulate(truth, d_min, seed=seed, noise=noise)
-    return ReflectionData(
-        s.hkl, s.f_obs, s.sigma, s.flags == 0, s.flags, truth.cell, truth.spacegroup,
-        DataLabels(("F", "SIGF"), True, None, None, ""), s.hkl[:0], np.zeros(0, dtype=np.int64),
-    )  # fmt: skip
 
 
 def waters(n: int, *, cell=CELL, occupancies=None, seed: int = 5) -> list[str]:

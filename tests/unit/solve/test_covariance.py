@@ -1,12 +1,12 @@
 """Uncertainties against brute force, profile likelihood and scatter; evidence against refits."""
 
 from dataclasses import replace
-from importlib.resources import files
 
 import numpy as np
 import pytest
 import torch
 
+from demo_data import load_demo, observe
 from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
 from multicopy_refinement.occupancy.groups import Restraint
@@ -20,7 +20,7 @@ from multicopy_refinement.posterior import (
 )
 from multicopy_refinement.posterior.occupancies import BShifts
 from multicopy_refinement.posterior.priors import OccupancyPrior
-from multicopy_refinement.reflections.data import DataLabels, ReflectionData
+from multicopy_refinement.reflections.data import ReflectionData
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.simulate import simulate
 from multicopy_refinement.solve import gauss_newton
@@ -29,21 +29,7 @@ from multicopy_refinement.solve.evidence import coincident_members, evidence
 from multicopy_refinement.solve.quadratic import solve_step
 from posteriors import forward, point
 
-DEMO = files("multicopy_refinement") / "demo"
 CRYST1 = "CRYST1   15.000   16.000   17.000  90.00  90.00  90.00 P 1"
-
-
-def load_demo(name: str) -> Model:
-    return Model(dtype_float=torch.float64).load(str(DEMO / name))
-
-
-def observe(truth: Model, d_min: float, *, seed: int = 3, noise: float = 0.03) -> ReflectionData:
-    """Return simulated data of a model."""
-    s = simulate(truth, d_min, seed=seed, noise=noise)
-    return ReflectionData(
-        s.hkl, s.f_obs, s.sigma, s.flags == 0, s.flags, truth.cell, truth.spacegroup,
-        DataLabels(("F", "SIGF"), True, None, None, ""), s.hkl[:0], np.zeros(0, dtype=np.int64),
-    )  # fmt: skip
 
 
 def at_the_end(target: str, data: ReflectionData, **options) -> tuple[Posterior, Point]:
