@@ -9,7 +9,12 @@ import gemmi
 import numpy as np
 import torch
 
+from helpers import atom_line
 from multicopy_refinement.model import Model
+from multicopy_refinement.scaling.mask import density_structure_factors, mask_grid
+
+#: A small cell for atoms that are written line by line.
+CRYST1 = "CRYST1   15.000   16.000   17.000  90.00  90.00  90.00 P 1"
 
 #: Space groups with the angles that they ask for: triclinic to cubic, primitive and centred.
 CRYSTALS = {
@@ -91,3 +96,30 @@ def load_crystal(
 ) -> Model:
     """Write and load a crystal."""
     return Model(dtype_float=dtype).load(write_crystal(path, group, atoms))
+
+
+def solvent_structure_factors(model: Model, occupancy: np.ndarray, hkl: np.ndarray):
+    """Return F_mask, complex ``[n]``, and the solvent fraction of the mask of all present atoms."""
+    d_min = float(1 / np.sqrt(model.cell.inverse_d_squared(hkl).max()))
+    table, crystal = model.table, (model.cell, model.spacegroup)
+    mask = mask_grid(table, occupancy > 0, table.xyz, *crystal, d_min)
+    return density_structure_factors(mask, *crystal, hkl), float(mask.mean())
+
+
+def crystal(tmp_path, occupancies, *, shift=(0.0, 0.0, 0.0, 0.0), b=12.0, name="m.pdb") -> Model:
+    """Return 40 whole waters and one serine of conformers displaced along x by ``shift``."""
+    random = np.random.default_rng(5)
+    lines = [
+        atom_line("O", "HOH", i + 1, 1.0, chain="W", xyz=random.uniform(0, 15, 3), record="HETATM")
+        for i in range(40)
+    ]
+    for letter, occupancy, x in zip("ABCD", occupancies, shift, strict=False):
+        lines += [
+            atom_line(
+                atom, "SER", 1, occupancy, altloc=letter, b_iso=b, xyz=(4 + x, 5 + 1.4 * i, 6.0)
+            )
+            for i, atom in enumerate(["N", "CA", "CB", "OG"])
+        ]
+    path = tmp_path / name
+    path.write_text("\n".join([CRYST1, *lines, "END", ""]))
+    return Model(dtype_float=torch.float64).load(path)

@@ -42,19 +42,6 @@ def mask_grid(
     return np.asarray(grid.array.copy())
 
 
-def solvent_structure_factors(
-    table: AtomTable, occupancy: FloatArray, xyz: FloatArray, cell: Cell, group: SpaceGroup,
-    hkl: IntArray,
-) -> tuple[ComplexArray, float]:  # fmt: skip
-    """Return F_mask (complex ``[n]``, for a density of 1 e/A^3) and the solvent fraction.
-
-    Hydrogens and atoms of occupancy 0 do not displace solvent, all others do as a whole.
-    """
-    d_min = float(1 / np.sqrt(cell.inverse_d_squared(hkl).max()))
-    mask = mask_grid(table, occupancy > 0, xyz, cell, group, d_min)
-    return density_structure_factors(mask, cell, group, hkl), float(mask.mean())
-
-
 def density_structure_factors(
     density: FloatArray, cell: Cell, group: SpaceGroup, hkl: IntArray
 ) -> ComplexArray:

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from crystals import AtomSpec, load_crystal, random_atoms
+from crystals import AtomSpec, load_crystal, random_atoms, solvent_structure_factors
 from multicopy_refinement import structure_factors
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.scaling import Scale, fit_scale
-from multicopy_refinement.scaling.mask import solvent_structure_factors
 from multicopy_refinement.scaling.scaler import _Problem, quadratic_terms
 
 
@@ -16,10 +15,7 @@ def case(request, tmp_path):
     model = load_crystal(tmp_path / "c.pdb", request.param, random_atoms(20, 4))
     hkl = unique_reflections(model.cell, model.spacegroup, 1.7)
     f_calc = structure_factors(model, hkl).detach().numpy()
-    occupancy, xyz = model.table.occupancy, model.table.xyz
-    f_mask, fraction = solvent_structure_factors(
-        model.table, occupancy, xyz, model.cell, model.spacegroup, hkl
-    )
+    f_mask, fraction = solvent_structure_factors(model, model.table.occupancy, hkl)
     return model, hkl, f_calc, f_mask, fraction
 
 
@@ -84,9 +80,7 @@ def test_mask_is_all_that_atoms_leave(group, tmp_path):
     hkl = np.array([[0, 0, 6], [1, 0, 0]])
 
     def mask(occupancy: float) -> tuple[np.ndarray, float]:
-        return solvent_structure_factors(
-            model.table, np.array([occupancy]), model.table.xyz, model.cell, model.spacegroup, hkl
-        )
+        return solvent_structure_factors(model, np.array([occupancy]), hkl)
 
     values, fraction = mask(1.0)
     without, everything = mask(0.0)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from crystals import solvent_structure_factors
 from multicopy_refinement import Model, structure_factors
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.modes import SolventTruth
-from multicopy_refinement.scaling.mask import solvent_structure_factors
 from multicopy_refinement.simulate import simulate
 from multicopy_refinement.simulate.solvent import MOLECULES, molecules, true_solvent
 
@@ -80,10 +80,7 @@ def test_molecules_have_nested_groups_only_with_their_parent(model):
 def test_solvent_is_kept_out_or_fills_what_groups_leave(model):
     hkl = simulate(model, 3.0).hkl
     flat = true_solvent(model, hkl, SolventTruth.FLAT)
-    expected, _ = solvent_structure_factors(
-        model.table, model.occupancy().numpy(force=True), model.table.xyz, model.cell,
-        model.spacegroup, hkl,
-    )  # fmt: skip
+    expected, _ = solvent_structure_factors(model, model.occupancy().numpy(force=True), hkl)
     assert np.abs(flat - expected).max() < 1e-4 * np.abs(expected).max()
     filled = true_solvent(model, hkl, SolventTruth.OCCUPANCY)
     assert 0.05 < np.abs(filled - flat).mean() / np.abs(flat).mean() < 1

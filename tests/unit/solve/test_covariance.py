@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
+from crystals import crystal
 from demo_data import load_demo, observe
-from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
 from multicopy_refinement.occupancy.groups import Restraint
 from multicopy_refinement.posterior import (
@@ -28,8 +27,6 @@ from multicopy_refinement.solve.covariance import covariance
 from multicopy_refinement.solve.evidence import coincident_members, evidence
 from multicopy_refinement.solve.quadratic import solve_step
 from posteriors import forward, point
-
-CRYST1 = "CRYST1   15.000   16.000   17.000  90.00  90.00  90.00 P 1"
 
 
 def at_the_end(target: str, data: ReflectionData, **options) -> tuple[Posterior, Point]:
@@ -262,23 +259,6 @@ def test_su_is_the_scatter_over_noise_realisations(monkeypatch):
 # ---------------------------------------------------------------------- evidence
 
 
-def crystal(tmp_path, occupancies, shift) -> Model:
-    """Return 40 whole waters and one serine of conformers displaced along x by ``shift``."""
-    random = np.random.default_rng(5)
-    lines = [
-        atom_line("O", "HOH", i + 1, 1.0, chain="W", xyz=random.uniform(0, 15, 3), record="HETATM")
-        for i in range(40)
-    ]
-    for letter, occupancy, x in zip("ABCD", occupancies, shift, strict=False):
-        lines += [
-            atom_line(atom, "SER", 1, occupancy, altloc=letter, xyz=(4 + x, 5 + 1.4 * i, 6.0))
-            for i, atom in enumerate(["N", "CA", "CB", "OG"])
-        ]
-    path = tmp_path / "model.pdb"
-    path.write_text("\n".join([CRYST1, *lines, "END", ""]))
-    return Model(dtype_float=torch.float64).load(path)
-
-
 def posterior_of(model: Model) -> tuple[Posterior, Point]:
     data = observe(model, 1.8)
     refined = np.flatnonzero(model.occupancy_groups.refined)
@@ -323,14 +303,14 @@ def test_evidence_is_what_a_refit_without_the_group_loses(demo):
 
 
 def test_evidence_of_one_of_a_coincident_pair_is_nothing(tmp_path):
-    posterior, at = posterior_of(crystal(tmp_path, [0.3, 0.7], (0.0, 0.0)))
+    posterior, at = posterior_of(crystal(tmp_path, [0.3, 0.7], shift=(0.0, 0.0), b=15.0))
     found = evidence(posterior, at, covariance(posterior, at))
     assert np.abs(found).max() < 1e-3
 
 
 def test_evidence_of_coincident_members_beside_others(tmp_path):
     """One of A and B can go, since the other takes over; none of them is needed alone."""
-    posterior, at = posterior_of(crystal(tmp_path, [0.1, 0.2, 0.7], (0.0, 0.0, 1.2)))
+    posterior, at = posterior_of(crystal(tmp_path, [0.1, 0.2, 0.7], shift=(0.0, 0.0, 1.2), b=15.0))
     found = evidence(posterior, at, covariance(posterior, at))
     assert np.abs(found[:2]).max() < 0.1
     assert found[2] > 100
@@ -340,7 +320,7 @@ def test_evidence_of_coincident_members_beside_others(tmp_path):
 
 
 def test_coincident_pair_is_unseen_and_its_sum_is_not(tmp_path):
-    posterior, at = posterior_of(crystal(tmp_path, [0.1, 0.2, 0.7], (0.0, 0.0, 1.2)))
+    posterior, at = posterior_of(crystal(tmp_path, [0.1, 0.2, 0.7], shift=(0.0, 0.0, 1.2), b=15.0))
     found = covariance(posterior, at)
     assert found.unseen.shape == (3, 1)
     assert np.isnan(found.su).tolist() == [True, True, False]
@@ -353,7 +333,7 @@ def test_nearly_coincident_members_have_a_large_su_or_none(tmp_path):
     """The su grows without a jump as two conformers meet, and ends in none."""
     sus = []
     for gap in (1.0, 0.3, 0.1, 0.001):
-        posterior, at = posterior_of(crystal(tmp_path, [0.4, 0.6], (0.0, gap)))
+        posterior, at = posterior_of(crystal(tmp_path, [0.4, 0.6], shift=(0.0, gap), b=15.0))
         sus.append(covariance(posterior, at).su[0])
     assert sus[0] < sus[1] < sus[2]
     assert np.isnan(sus[3])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from crystals import crystal
 from demo_data import load_demo, observe
-from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
 from multicopy_refinement.posterior import Experiment, Kind, Point, Posterior, occupancy_posterior
 from multicopy_refinement.posterior.occupancies import BShifts
@@ -23,7 +23,6 @@ from posteriors import forward, point, with_forward
 
 #: Refined groups of the demo.
 N_REFINED = 16
-CRYST1 = "CRYST1   15.000   16.000   17.000  90.00  90.00  90.00 P 1"
 
 
 @dataclass(frozen=True)
@@ -312,25 +311,6 @@ def test_a_quadratic_program_that_fails_once_is_tried_with_damping(demo, monkeyp
 
 
 # ---------------------------------------------------------------------- coincident conformers
-
-
-def crystal(tmp_path, occupancies, *, shift=(0.0, 0.0, 0.0, 0.0), b=12.0, name="m.pdb") -> Model:
-    """Return 40 whole waters and one serine of conformers displaced along x by ``shift``."""
-    random = np.random.default_rng(5)
-    lines = [
-        atom_line("O", "HOH", i + 1, 1.0, chain="W", xyz=random.uniform(0, 15, 3), record="HETATM")
-        for i in range(40)
-    ]
-    for letter, occupancy, x in zip("ABCD", occupancies, shift, strict=False):
-        lines += [
-            atom_line(
-                atom, "SER", 1, occupancy, altloc=letter, b_iso=b, xyz=(4 + x, 5 + 1.4 * i, 6.0)
-            )
-            for i, atom in enumerate(["N", "CA", "CB", "OG"])
-        ]
-    path = tmp_path / name
-    path.write_text("\n".join([CRYST1, *lines, "END", ""]))
-    return Model(dtype_float=torch.float64).load(path)
 
 
 def test_coincident_pair_keeps_its_start(tmp_path):
