@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 
 from multicopy_refinement._typing import ComplexArray
+from multicopy_refinement.clock import Clock
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Parameter, Solver, TargetKind, UncertaintyKind
 from multicopy_refinement.notices import Notice
@@ -104,7 +104,7 @@ class _Run:
             self.b_shifts = b_shift_limits(model, self.displacements, self.refined, options.b_prior)
         self.history: list[Cycle] = []
         self._made: Posterior | None = None
-        clock = _Clock()
+        clock = Clock()
         self.n_observed = len(data)
         self.basis = group_basis(model, data.listed_hkl, self.refined)
         self._report("basis", 0)
@@ -124,7 +124,7 @@ class _Run:
 
     def solution(self) -> Solution:
         """Refine and return what came of it."""
-        clock = _Clock()
+        clock = Clock()
         results = GroupResults.nothing(len(self.groups))
         correlations = None
         states: tuple[State, ...] = ()
@@ -263,16 +263,3 @@ class _Run:
 
     def _report(self, step: str, done: int, change: float | None = None) -> None:
         self.progress(Progress(step, done, self.options.max_cycles, change))
-
-
-class _Clock:
-    """Wall time between laps."""
-
-    def __init__(self) -> None:
-        self.last = time.perf_counter()
-
-    def lap(self) -> float:
-        """Return the seconds since the last lap."""
-        now = time.perf_counter()
-        passed, self.last = now - self.last, now
-        return passed

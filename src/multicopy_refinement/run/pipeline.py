@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 from multicopy_refinement import __version__
+from multicopy_refinement.clock import Clock
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
@@ -44,25 +44,25 @@ LIBRARIES = ("gemmi", "numpy", "reciprocalspaceship", "torch")
 
 def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> RunRecord:
     """Do what `multicopy_refinement.run.job.run` promises."""
-    clock = _Clock()
+    clock = Clock()
     check_directory(job.out, overwrite=job.overwrite)
     check_inputs_stay(job.out, tuple(job.inputs.values()))
     with using_threads(job.threads):
         model, data = _load(job)
-        clock.lap("load")
+        loading = clock.lap()
         with (
             placed_together(job.out, replaces=RESULTS) as folder,
             run_log(folder / "run.log") as log,
         ):
             log.info(f"multicopy_refinement {__version__}: {job.model} {job.data}")
             solution = refine(model, data, job, progress=_logged(log, progress))
-            clock.lap("refine")
+            clock.lap()  # the solution has its own times
             write_model_and_maps(model, solution, folder)
-            clock.lap("report")
+            writing = clock.lap()
             record = make_record(
                 solution, data, _inputs(job, data),
-                model.notices + data.notices + solution.notices, clock.seconds(solution),
-                _provenance(job, data),
+                model.notices + data.notices + solution.notices,
+                _seconds(solution, loading, writing, clock.total), _provenance(job, data),
             )  # fmt: skip
             (folder / "result.json").write_text(record.to_json())
             _log_outcome(log, solution, record)
@@ -83,6 +83,18 @@ def _load(job: RefineJob) -> tuple[Model, ReflectionData]:
     except InputError as fault:
         raise InputError(f"{job.data}: {fault}; take the data of this crystal") from None
     return model, data
+
+
+def _seconds(solution: Solution, loading: float, writing: float, total: float) -> Seconds:
+    """Return the times as they are recorded."""
+    times = {
+        "load": loading,
+        "scale": solution.seconds["scale"],
+        "refine": solution.seconds["refine"],
+        "report": writing,
+        "total": total,
+    }
+    return Seconds(**{name: round(value, 3) for name, value in times.items()})
 
 
 def _inputs(job: RefineJob, data: ReflectionData) -> Inputs:
@@ -140,27 +152,3 @@ def _log_outcome(log: RunLog, solution: Solution, record: RunRecord) -> None:
     ended = record.status
     word = "converged" if ended.converged else "not converged"
     log.info(f"{word} after {ended.cycles} cycles: {ended.reason}")
-
-
-class _Clock:
-    """Wall times of the steps of a run."""
-
-    def __init__(self) -> None:
-        self.started = self.last = time.perf_counter()
-        self.laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        """Note the time since the last lap."""
-        now = time.perf_counter()
-        self.laps[name], self.last = now - self.last, now
-
-    def seconds(self, solution: Solution) -> Seconds:
-        """Return the times as they are recorded."""
-        times = {
-            "load": self.laps["load"],
-            "scale": solution.seconds["scale"],
-            "refine": solution.seconds["refine"],
-            "report": self.laps["report"],
-            "total": time.perf_counter() - self.started,
-        }
-        return Seconds(**{name: round(value, 3) for name, value in times.items()})
