@@ -15,6 +15,8 @@ from multicopy_refinement.atoms.table import AtomTable
 BOND_TOLERANCE = 0.3
 #: No bond between atoms that are not metals is longer, in A.
 LONGEST_BOND = 2.7
+#: Atoms that join the links of a polymer, and how far apart they are at most, in A.
+POLYMER_LINKS, LONGEST_LINK = ((b"C", b"N"), (b"O3'", b"P")), 2.0
 WATERS = (b"HOH", b"DOD", b"WAT", b"H2O")
 
 
@@ -123,3 +125,34 @@ def is_polymer(names: np.ndarray) -> BoolArray:
     known = [gemmi.find_tabulated_residue(name.decode()) for name in unique.tolist()]
     polymer = np.array([k.is_amino_acid() or k.is_nucleic_acid() for k in known], dtype=bool)
     return np.asarray(polymer[inverse]) if len(unique) else np.zeros(0, dtype=bool)
+
+
+def part_of_polymer(table: AtomTable, residue: IntArray, wanted: IntArray) -> BoolArray:
+    """Return which residues are links of a polymer, bool of each one ``wanted``.
+
+    A residue is one when its name is that of an amino acid or a nucleotide in ATOM records, or
+    when a peptide or phosphodiester bond joins it to another: modified residues are, amino acids
+    that are bound as a ligand are not.
+
+    Parameters
+    ----------
+    table
+        The atoms.
+    residue
+        Residue of each atom, ``[n_atoms]``.
+    wanted
+        Numbers of residues.
+    """
+    by_name = is_polymer(table.resname) & ~table.hetatm
+    joined = np.zeros(int(residue.max(initial=0)) + 1, dtype=bool)
+    joined[residue[by_name]] = True
+    if joined[wanted].all():
+        return joined[wanted]
+    for one, other in POLYMER_LINKS:
+        ends = np.flatnonzero((table.name == one) | (table.name == other))
+        pairs = _near(table, ends, LONGEST_LINK)
+        between = (residue[pairs[:, 0]] != residue[pairs[:, 1]]) & (
+            table.name[pairs[:, 0]] != table.name[pairs[:, 1]]
+        )
+        joined[residue[pairs[between]]] = True
+    return joined[wanted]

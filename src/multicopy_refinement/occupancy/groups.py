@@ -230,6 +230,9 @@ class OccupancyGroups:
         else:
             tail = f"member of the set {one.name}, which sums to at most {one.total:.3g}"
         because = self.set_details.get(number)
+        if because is None and not one.complete and one.parent is None and len(one.groups) > 1:
+            written = float(self.file_occupancy[list(one.groups)].sum())
+            because = f"no link of a polymer, and {written:.2f} in the file"
         return f"{role}: {tail}" + (f" ({because})" if because else "")
 
     @cached_property

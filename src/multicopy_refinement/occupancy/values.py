@@ -16,6 +16,8 @@ SAME_OCCUPANCY = 0.01
 #: Occupancies are compared as multiples of this, so that 0.60 and 0.61 differ by exactly 0.01.
 RESOLUTION = 1e-4
 SAME_UNITS = round(SAME_OCCUPANCY / RESOLUTION)
+#: Altlocs of a residue that is no link of a polymer are a complete set from this sum on.
+NEARLY_COMPLETE = 0.95
 #: A sum that is off by no more than this is obeyed.
 EXACT = 1e-9
 

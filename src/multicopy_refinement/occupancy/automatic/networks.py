@@ -11,6 +11,7 @@ from multicopy_refinement.atoms.connections import (
     ResiduePairs,
     bonded_residues,
     is_polymer,
+    part_of_polymer,
     touching_residues,
 )
 from multicopy_refinement.atoms.numbering import number_residues
@@ -19,6 +20,7 @@ from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.draft import Draft, DraftSet
 from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
 from multicopy_refinement.occupancy.values import (
+    NEARLY_COMPLETE,
     RESOLUTION,
     SAME_OCCUPANCY,
     GroupingResult,
@@ -34,6 +36,8 @@ class _Networks:
 
     Attributes
     ----------
+    residue
+        Number of the residue of each atom.
     parts
         Groups of each residue by letter.
     joints
@@ -49,6 +53,7 @@ class _Networks:
             number = int(residue[groups.first_atom[group]])
             mine = self.parts.setdefault(number, {})
             mine.setdefault(bytes(altloc[group]), []).append(group)
+        self.residue = residue
         self.joints: list[tuple[int, str]] = []
         self._together = DisjointSet(self.parts)
         self._letters = {number: frozenset(mine) for number, mine in self.parts.items()}
@@ -72,8 +77,8 @@ class _Networks:
         self._letters[self._together[host]] = letters
         self.joints.append((host, joint))
 
-    def __iter__(self) -> Iterator[tuple[list[list[int]], list[str], int]]:
-        """Yield groups letter by letter, joints and number of residues of each network of two."""
+    def __iter__(self) -> Iterator[tuple[list[list[int]], list[str], IntArray]]:
+        """Yield groups letter by letter, joints and residues of each network of two or more."""
         joints: dict[int, list[str]] = {}
         for number, joint in self.joints:
             joints.setdefault(self._together[number], []).append(joint)
@@ -84,7 +89,8 @@ class _Networks:
                     for letter, groups in self.parts[number].items():
                         letters.setdefault(letter, []).extend(groups)
                 root = self._together[next(iter(members))]
-                yield [sorted(g) for g in letters.values()], joints[root], len(members)
+                found = np.array(sorted(members))
+                yield [sorted(g) for g in letters.values()], joints[root], found
 
 
 def connect(result: GroupingResult, contact_distance: float) -> GroupingResult:
@@ -156,10 +162,10 @@ def _merged(result: GroupingResult, networks: _Networks) -> GroupingResult:
     draft = Draft.of(result.groups)
     before = draft.start.occupancy[draft.start.index]
     dissolved = set()
-    for letters, joints, n_residues in networks:
+    for letters, joints, residues in networks:
         shown = joints[:_NAMED]
         more = len(joints) - len(shown)
-        detail = f"{n_residues} residues: {'; '.join(shown)}"
+        detail = f"{len(residues)} residues: {'; '.join(shown)}"
         detail += f"; and {more} more" if more else ""
         old_sets = {draft.groups[g].set_number for members in letters for g in members}
         members = []
@@ -169,7 +175,11 @@ def _merged(result: GroupingResult, networks: _Networks) -> GroupingResult:
             members.append(first)
         dissolved |= old_sets - {None}
         if len(members) > 1:
-            draft.add_set(DraftSet(sorted(members)))
+            total = sum(draft.groups[m].occupancy for m in members)
+            partial = round(total, 6) < NEARLY_COMPLETE and not (
+                part_of_polymer(draft.start.table, networks.residue, residues).any()
+            )
+            draft.add_set(DraftSet(sorted(members), complete=not partial))
         for member in members:
             full = not not_full(np.array([draft.groups[member].occupancy]))[0]
             draft.groups[member].refined = len(members) > 1 or not full

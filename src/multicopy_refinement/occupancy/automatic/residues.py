@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.atoms.connections import part_of_polymer
 from multicopy_refinement.atoms.hydrogen_pairs import HydrogenPairs, find_hydrogen_pairs
 from multicopy_refinement.atoms.numbering import number_in_order, number_residues
 from multicopy_refinement.atoms.table import AtomTable
@@ -12,6 +13,7 @@ from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.groups import OccupancyGroups, Why, group_means
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.occupancy.values import (
+    NEARLY_COMPLETE,
     RESOLUTION,
     SAME_OCCUPANCY,
     SAME_UNITS,
@@ -30,12 +32,14 @@ def group_by_residue(table: AtomTable) -> GroupingResult:
 
 
 def residue_parts(table: AtomTable) -> GroupingResult:
-    """Return one group for each altloc part of a residue, in sets that are to sum to 1.
+    """Return one group for each altloc part of a residue, in sets that are to sum to 1 or less.
 
     A residue is a chain, a number and an insertion code. Its atoms fall apart by altloc. A part is
     one group; only a part with blank altloc falls apart further, by distinct occupancies.
     Hydrogens follow the atom that they are bound to. Two or more altloc parts of a residue are a
-    complete set. Refined are groups with occupancy other than 1 and all members of sets.
+    set: complete in a polymer; in a ligand, water or ion complete where the file's values sum to
+    0.95 or more, and otherwise at most 1, since there may be nothing in the rest of the molecules.
+    Refined are groups with occupancy other than 1 and all members of sets.
     """
     occupancy, notices = clamped_occupancies(table)
     units = np.rint(occupancy / RESOLUTION).astype(np.int64)
@@ -56,8 +60,9 @@ def residue_parts(table: AtomTable) -> GroupingResult:
     rule[: len(blank)][paired] = Why.HYDROGEN_PAIR
     notices += _notice_uneven(table, occupancy, part, deciding, first[uneven & ~blank])
     used = group_means(occupancy, group, deciding, len(rule))
-    set_index = _complete_sets(residue[first], blank | paired, len(rule))
-    n_sets = int(set_index.max(initial=-1)) + 1
+    set_index, residue_of_set = _altloc_sets(residue[first], blank | paired, len(rule))
+    n_sets = len(residue_of_set)
+    partial = _partial_sets(table, residue, set_index, residue_of_set, used)
     set_index[group[pairs.hydrogen]] = set_index[group[pairs.deuterium]] = n_sets + np.arange(
         len(pairs)
     )
@@ -67,8 +72,8 @@ def residue_parts(table: AtomTable) -> GroupingResult:
     order = number_in_order(group)  # groups are numbered as they appear in the file
     old = np.empty(len(rule), dtype=np.int64)
     old[order] = group
-    sums = _sums(set_index, n_sets, group[pairs.parent])
-    groups = OccupancyGroups(table, order, used[old], refined[old], rule[old], sums.renumbered(old))
+    sums = _sums(set_index, n_sets, group[pairs.parent], partial).renumbered(old)
+    groups = OccupancyGroups(table, order, used[old], refined[old], rule[old], sums)
     return GroupingResult(groups, tuple(notices))
 
 
@@ -82,12 +87,15 @@ def _parts(residue: IntArray, altloc: np.ndarray, pairs: HydrogenPairs) -> IntAr
     return number_in_order(key)
 
 
-def _sums(set_index: IntArray, first_pair: int, parent: IntArray) -> SumConstraints:
-    """Return sets that sum to 1, and pairs that sum to what their parents have."""
+def _sums(
+    set_index: IntArray, first_pair: int, parent: IntArray, partial: BoolArray
+) -> SumConstraints:
+    """Return sets that sum to 1, at most 1 where partial, and pairs that sum to their parents."""
     n_sets = first_pair + len(parent)
     totals, above = np.ones(n_sets), np.full(n_sets, -1)
     above[first_pair:], totals[first_pair:] = parent, 0.0
-    return SumConstraints(set_index, totals, np.ones(n_sets, dtype=bool), above)
+    complete = np.concatenate([~partial, np.ones(len(parent), dtype=bool)])
+    return SumConstraints(set_index, totals, complete, above)
 
 
 def _deciding_atoms(hydrogen: BoolArray, part: IntArray, n_parts: int) -> BoolArray:
@@ -139,15 +147,30 @@ def _split_blank_parts(
     return group, np.array(rules, dtype=np.int64)
 
 
-def _complete_sets(residue_of_part: IntArray, blank: BoolArray, n_groups: int) -> IntArray:
-    """Return the set of each group: the residue where it has two or more altloc parts."""
+def _altloc_sets(
+    residue_of_part: IntArray, blank: BoolArray, n_groups: int
+) -> tuple[IntArray, IntArray]:
+    """Return the set of each group, and the residue of each set: one with two or more altlocs."""
     altlocs = np.bincount(
         residue_of_part[~blank], minlength=int(residue_of_part.max(initial=0)) + 1
     )
-    member = ~blank & (altlocs[residue_of_part] >= 2)
+    member = np.flatnonzero(~blank & (altlocs[residue_of_part] >= 2))
+    residues, number = np.unique(residue_of_part[member], return_inverse=True)
     set_index = np.full(n_groups, -1)
-    set_index[: len(blank)][member] = residue_of_part[member]
-    return set_index
+    set_index[member] = number
+    return set_index, residues
+
+
+def _partial_sets(
+    table: AtomTable, residue: IntArray, set_index: IntArray, residue_of_set: IntArray,
+    occupancy: FloatArray,
+) -> BoolArray:  # fmt: skip
+    """Return which sets may be absent from some molecules, ``[n_sets]``."""
+    member = set_index >= 0
+    total = np.bincount(set_index[member], occupancy[member], minlength=len(residue_of_set))
+    partial = np.round(total, 6) < NEARLY_COMPLETE
+    partial[partial] = ~part_of_polymer(table, residue, residue_of_set[partial])
+    return np.asarray(partial)
 
 
 # ---------------------------------------------------------------------- notices

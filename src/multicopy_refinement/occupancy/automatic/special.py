@@ -13,7 +13,11 @@ from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.draft import Draft, DraftSet
 from multicopy_refinement.occupancy.groups import OccupancyGroups
-from multicopy_refinement.occupancy.values import SAME_OCCUPANCY, GroupingResult
+from multicopy_refinement.occupancy.values import (
+    NEARLY_COMPLETE,
+    SAME_OCCUPANCY,
+    GroupingResult,
+)
 
 #: An atom whose image is nearer than this is on a special position, in A.
 ON_ELEMENT = 0.3
@@ -99,6 +103,8 @@ def _limit(
     by_rule = owner.detail is not None
     if alike and not by_rule and owner.parent is None and owner.total > most:
         owner.total, owner.detail = most, detail
+        written = sum(draft.start.file_occupancy[member] for member in owner.members)
+        owner.complete |= round(float(written), 6) >= NEARLY_COMPLETE * most
 
 
 def mind_close_waters(result: GroupingResult, *, link: bool) -> GroupingResult:
