@@ -34,6 +34,14 @@ def with_forward(posterior: Posterior, **changes) -> Posterior:
     return replace(posterior, terms=(changed, *(t for t in posterior.terms if t is not data)))
 
 
+def with_held_errors(posterior: Posterior) -> Posterior:
+    """Return the posterior whose evidence is judged by the errors that it has."""
+    data = replace(posterior.data, renewal=None)
+    return replace(
+        posterior, terms=(data, *(t for t in posterior.terms if t is not posterior.data))
+    )
+
+
 def with_held_solvent(posterior: Posterior, occupancy) -> Posterior:
     """Return the posterior with the solvent of some occupancies, whatever the occupancies are."""
     here = forward(posterior)

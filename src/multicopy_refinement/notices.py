@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+#: What spoils a result or changes what it means, the worst first: said even with --quiet.
+HARMFUL = (
+    "r_free_rises", "outliers", "special_position", "occupancy_missing", "occupancy_above_1",
+    "occupancy_below_0", "set_sum", "uneven_part", "uneven_copy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,24 @@ class Notice:
     code: str
     message: str
     atoms: tuple[str, ...] = ()
+
+
+class Coded(Protocol):
+    """Whatever has the code of a notice."""
+
+    @property
+    def code(self) -> str:
+        """Its kind."""
+        ...
+
+
+AnyNotice = TypeVar("AnyNotice", bound=Coded)
+
+
+def worst_first(notices: Iterable[AnyNotice]) -> list[AnyNotice]:
+    """Return notices in the order in which they should be read: harmful ones, then as they came."""
+    place = {code: i for i, code in enumerate(HARMFUL)}
+    return sorted(notices, key=lambda notice: place.get(notice.code, len(HARMFUL)))
 
 
 def listed(items: list[str], limit: int = 6) -> str:

@@ -58,7 +58,9 @@ def _common(
 @app.command()
 @job_options(_REFINE)
 def refine(
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but faults.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print nothing but faults and what spoils the result.")
+    ] = False,
     **values: Any,
 ) -> None:
     """Refine the occupancies of MODEL against DATA."""

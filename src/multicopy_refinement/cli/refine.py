@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from multicopy_refinement.cli.summary import print_summary
+from multicopy_refinement.cli.summary import print_harmful, print_summary
 from multicopy_refinement.refinement.macrocycle import Progress as Step
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.run.job import RefineJob, run
@@ -25,7 +25,9 @@ def run_refine(job: RefineJob, *, quiet: bool = False) -> RunRecord:
         from multicopy_refinement.report.html import write_report  # its figures take long to import
 
         write_report(job.out)
-    if not quiet:
+    if quiet:
+        print_harmful(Console(emoji=False, stderr=True), record)
+    else:
         print_summary(Console(emoji=False), record, job.out)
     return record
 

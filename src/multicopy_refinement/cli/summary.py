@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from multicopy_refinement.cli.warn import print_warning
+from multicopy_refinement.notices import HARMFUL
 from multicopy_refinement.results.record import Group, RunRecord
 
 #: Groups and warnings that are shown; all of them are in the record.
@@ -76,11 +78,13 @@ def _changes(record: RunRecord) -> Table:
         title += f"; the {len(shown)} largest changes"
     table = Table(title=title, title_justify="left")
     table.add_column("group")
-    for name in ("atoms", "before", "after", "su"):
+    # what was clamped or scaled before refinement stands beside what the file says
+    moved = any(group.begun_elsewhere for group in shown)
+    for name in ("atoms", "before", *(["scaled"] if moved else []), "after", "su", "p absent"):
         table.add_column(name, justify="right")
     table.add_column("flags")
     for group in shown:
-        table.add_row(*_row(group))
+        table.add_row(*_row(group, moved=moved))
     return table
 
 
@@ -88,27 +92,51 @@ def _states(record: RunRecord) -> Table:
     title = "Sums that the data determine where they do not determine their members"
     table = Table(title=title, title_justify="left")
     table.add_column("state")
-    for name in ("occupancy", "su"):
+    for name in ("occupancy", "su", "p absent"):
         table.add_column(name, justify="right")
     for state in record.states[:MOST_GROUPS]:
         su = "-" if state.su is None else f"{state.su:.3f}"
-        table.add_row(escape(state.name), f"{state.occupancy:.3f}", su)
+        table.add_row(escape(state.name), f"{state.occupancy:.3f}", su, probability(state.p_absent))
     if len(record.states) > MOST_GROUPS:
-        table.add_row(f"{len(record.states) - MOST_GROUPS} more in result.json", "", "")
+        table.add_row(f"{len(record.states) - MOST_GROUPS} more in result.json", "", "", "")
     return table
 
 
-def _row(group: Group) -> tuple[str, ...]:
+def _row(group: Group, *, moved: bool) -> tuple[str, ...]:
     su = "-" if group.su is None else f"{group.su:.3f}"
     flags = ", ".join(flag.replace("_", " ") for flag in group.flags)
     return (
         escape(group.name),
         str(group.n_atoms),
         f"{group.initial:.2f}",
+        *([f"{group.initial if group.start is None else group.start:.2f}"] if moved else []),
         f"{group.occupancy:.3f}",
         su,
+        probability(group.p_absent),
         flags,
     )
+
+
+def probability(p: float | None) -> str:
+    """Return a probability as it is read: 0.03, 2e-05, < 1e-99.
+
+    >>> probability(0.0312), probability(2.2e-5), probability(1e-300), probability(None)
+    ('0.031', '2e-05', '< 1e-99', '-')
+    """
+    if p is None:
+        return "-"
+    if p < 1e-99:
+        return "< 1e-99"
+    return f"{p:.1g}" if p < 1e-3 else f"{p:.3f}"
+
+
+def print_harmful(console: Console, record: RunRecord) -> None:
+    """Print what spoils the result, for those who asked for quiet."""
+    if not record.status.converged:
+        print_warning(console, f"not converged: {record.status.reason}")
+    for warning in record.warnings:
+        if warning.code in HARMFUL:
+            print_warning(console, warning.message)
 
 
 def _print_warnings(console: Console, record: RunRecord) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multicopy_refinement._typing import BoolArray, ComplexArray
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray
 from multicopy_refinement.posterior.blocks import Kind, Point
-from multicopy_refinement.posterior.forward import Forward
+from multicopy_refinement.posterior.forward import Forward, Jacobian
 from multicopy_refinement.posterior.terms import Normal
 from multicopy_refinement.targets import Target
+from multicopy_refinement.targets.renewal import Renewal
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +32,16 @@ class DataTerm:
         Bool ``[n]``.
     variance_factor
         Of the covariance; the reduced chi-square for least squares.
+    renewal
+        For an |F_model|: the log-likelihoods of work and free set near it, with the errors of the
+        data renewed, and the target with those errors of the work set. None where it cannot be.
     """
 
     forward: Forward
     target: Target
     work: BoolArray
     variance_factor: float = 1.0
+    renewal: Callable[[FloatArray], tuple[Renewal, Target] | None] | None = None
 
     @property
     def touches(self) -> frozenset[Kind]:
@@ -61,22 +66,51 @@ class DataTerm:
         f = self.forward.f_model(at)
         size = np.abs(f)
         derivatives = self.target.derivatives(size)
+        along = self.forward.overall(at) / np.maximum(size, 1e-300) * f
         jacobians = self.forward.jacobians(at)
         kinds = tuple(kind for kind in at.space.kinds if kind in jacobians)
-        n = sum(at[kind].size for kind in kinds)
-        information = np.zeros((n, n))
-        dtype = np.float64 if precise else np.float32
-        along = self.forward.overall(at) / np.maximum(size, 1e-300) * f
         slope = along * (derivatives.slope * self.work)
         gradient = np.concatenate([jacobians[kind].adjoint(slope) for kind in kinds])
-        for rows in self.forward.blocks():
-            # free reflections count with weight 0: leaving them out would copy every column
-            here, weight = along[rows], derivatives.information[rows] * self.work[rows]
-            jacobian = np.concatenate([jacobians[k].columns(rows, here, dtype) for k in kinds])
-            jacobian *= np.sqrt(weight).astype(dtype)
-            information += jacobian @ jacobian.T
+        dtype = np.float64 if precise else np.float32
+        information = self._products(jacobians, kinds, along, derivatives.information, dtype)
         value = float(derivatives.value[self.work].sum())
         return Normal(value, gradient, information).within(at.space, kinds)
+
+    def score_products(self, at: Point) -> FloatArray:
+        """Return sum over the work set of (dlog p/dx)(dlog p/dx)', ``[size, size]``.
+
+        Its expectation is the information where the model of errors is right.
+        """
+        f = self.forward.f_model(at)
+        size = np.abs(f)
+        along = self.forward.overall(at) / np.maximum(size, 1e-300) * f
+        jacobians = self.forward.jacobians(at)
+        kinds = tuple(kind for kind in at.space.kinds if kind in jacobians)
+        weight = self.target.derivatives(size).slope ** 2
+        found = self._products(jacobians, kinds, along, weight, np.float32)
+        n = len(found)
+        return Normal(0.0, np.zeros(n), found).within(at.space, kinds).information
+
+    def _products(
+        self, jacobians: Mapping[Kind, Jacobian], kinds: tuple[Kind, ...], along: ComplexArray,
+        weight: FloatArray, dtype: type[np.floating],
+    ) -> FloatArray:  # fmt: skip
+        """Return J' W J of d|F| over the work set."""
+        found: FloatArray | float = 0.0
+        for rows in self.forward.blocks():
+            # free reflections count with weight 0: leaving them out would copy every column
+            here, own = along[rows], weight[rows] * self.work[rows]
+            jacobian = np.concatenate([jacobians[k].columns(rows, here, dtype) for k in kinds])
+            jacobian *= np.sqrt(own).astype(dtype)
+            found = found + jacobian @ jacobian.T
+        return np.asarray(found, dtype=np.float64)
+
+    def gradient_coefficients(self, at: Point) -> ComplexArray:
+        """Return c with which d log p = Re sum conj(dF) c for changes of F without its scale."""
+        f = self.forward.f_model(at)
+        size = np.abs(f)
+        slope = self.target.derivatives(size).slope * self.work
+        return np.asarray(self.forward.overall(at) / np.maximum(size, 1e-300) * f * slope)
 
     def reduced_chi_square(self, at: Point, n_parameters: int) -> float:
         """Return sum slope^2/information over the degrees of freedom of the work set."""

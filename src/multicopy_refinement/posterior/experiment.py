@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import TargetKind
@@ -26,10 +26,23 @@ from multicopy_refinement.scaling.displaced import (
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.targets import LeastSquares, MLAmplitude, Target
 from multicopy_refinement.targets.least_squares import amplitude_variance
+from multicopy_refinement.targets.renewal import Renewal
+from multicopy_refinement.targets.screening import (
+    IMPROBABLE,
+    MOST_OUTLIERS,
+    Ranges,
+    extreme_intensities,
+    grossly_off,
+    improbable,
+    screening_notices,
+    uneven_ranges,
+)
 from multicopy_refinement.targets.sigma_a import ErrorModel, estimate_errors
 
 #: Cells of model and data that differ by more than this are refused, by more than the second named.
 CELL_TOLERANCE, CELL_NOTICE = 0.02, 0.001
+#: Renewals that look for outliers, and how often each looks again.
+MOST_SCREENINGS, _SCREENING_ROUNDS = 3, 4
 
 
 @dataclass(frozen=True)
@@ -58,8 +71,9 @@ class Experiment(nn.Module):
         Its reflections.
     target
         Maximum likelihood or least squares.
-    f_calc
-        F of the model's atoms at the data's reflections, where it is known already.
+    f_calc, occupancy
+        F of the model's atoms at the data's reflections and the occupancies of its groups, where
+        they are known already; those of the model as it is when left out.
 
     Raises
     ------
@@ -80,16 +94,18 @@ class Experiment(nn.Module):
         *,
         target: TargetKind = TargetKind.ML,
         f_calc: Tensor | None = None,
+        occupancy: FloatArray | None = None,
     ) -> None:
         super().__init__()
         self.notices = check_same_crystal(model, data)
         self.model = model
-        self.data = data.on_crystal(model.cell, model.spacegroup)
+        self.all_data = data.on_crystal(model.cell, model.spacegroup)
+        self.data, self.ranges, self._screenings = self.all_data, Ranges.none(len(data)), 0
         self.target_kind = target
         self._scale: Scale | None = None
         self._solvent_made_from = b""
         self._response: tuple[Tensor, Tensor] | None = None
-        self.renew(f_calc)
+        self.renew(f_calc, occupancy)
 
     @property
     def f_obs(self) -> Tensor:
@@ -103,7 +119,19 @@ class Experiment(nn.Module):
     def forward(self, f_calc: Tensor | None = None) -> Tensor:
         """Return F_model, complex128 ``[n]``; ``f_calc`` replaces that of the model's atoms."""
         f = self.f_calc() if f_calc is None else f_calc
-        return self._scaled(f, self._solvent_change())
+        return self._scaled(f, self._solvent_change(self._refined_occupancies()))
+
+    def forward_of(self, f_calc: Tensor, occupancy: FloatArray) -> Tensor:
+        """Return F_model of another F_calc and other occupancies of the groups, complex ``[n]``."""
+        refined: BoolArray = self.model.occupancy_groups.refined
+        change = self._solvent_change(torch.as_tensor(occupancy[refined]))
+        return self._scaled(f_calc, change)
+
+    def _refined_occupancies(self) -> Tensor:
+        groups, occupancy = self.model.occupancy_groups, self.model.occupancy()
+        first = torch.as_tensor(groups.first_atom[groups.refined], device=occupancy.device)
+        found: Tensor = occupancy[first].double().cpu()
+        return found
 
     def _scaled(self, f_calc: Tensor, change: Tensor | None = None) -> Tensor:
         """Return F_model with the solvent of the last renewal, and a change of it."""
@@ -111,8 +139,8 @@ class Experiment(nn.Module):
         f = f_calc.to(torch.complex128).cpu() + torch.as_tensor(solvent)
         return torch.as_tensor(overall) * (f if change is None else f + change)
 
-    def _solvent_change(self) -> Tensor | None:
-        """Return what the solvent has changed by since it was renewed, differentiable."""
+    def _solvent_change(self, occupancy: Tensor) -> Tensor | None:
+        """Return what the solvent of refined groups differs by from the last, differentiable."""
         groups = self.model.occupancy_groups
         refined = np.flatnonzero(groups.refined)
         if self._response is None:
@@ -122,8 +150,7 @@ class Experiment(nn.Module):
             faded = found.columns * self.scale.solvent(self.data.s_squared[found.low])
             self._response = torch.as_tensor(found.low), torch.as_tensor(faded)
         low, columns = self._response
-        now = self.model.occupancy()[torch.as_tensor(groups.first_atom[refined])]
-        moved = now.double().cpu() - torch.as_tensor(self._mask_occupancy[refined])
+        moved = occupancy - torch.as_tensor(self._mask_occupancy[refined])
         nothing = torch.zeros(len(self.data), dtype=torch.complex128)
         part = (moved.to(columns.dtype) @ columns).to(torch.complex128)
         return nothing.index_add(0, low, -part)
@@ -158,31 +185,88 @@ class Experiment(nn.Module):
 
     # ------------------------------------------------------------------ what is held
 
-    def renew(self, f_calc: Tensor | None = None) -> None:
+    def renew(self, f_calc: Tensor | None = None, occupancy: FloatArray | None = None) -> None:
         """Make the mask, fit the scale to the work set and estimate the errors anew."""
         with torch.no_grad():
             f = (self.f_calc() if f_calc is None else f_calc).to(torch.complex128).cpu()
-            self._renew_mask()
-            if self._scale is None:  # the weights of the fit come from errors, those from a fit
-                self._fit_scale(f.numpy(), None)
-                self.renew_errors(self._scaled(f))
+            self._renew_mask(self.model.group_occupancies() if occupancy is None else occupancy)
+            if self._scale is None:
+                self._first_scale(f)
             self._fit_scale(f.numpy(), self.errors.variance)
             self.renew_errors(self._scaled(f))
+            if self._screenings < MOST_SCREENINGS:
+                self._screen(f)
             self._response = None
+
+    def _first_scale(self, f: Tensor) -> None:
+        """Fit scale and errors for the first time, without what is grossly off.
+
+        The weights of a fit come from errors, and those from a fit.
+        """
+        self.data = self.all_data.leaving_out(extreme_intensities(self.all_data))
+        self._fit_scale(f.numpy(), None)
+        off = grossly_off(self.data, self._scaled(f).abs().numpy())
+        if (off & ~self.data.left_out).any():
+            self.data = self.all_data.leaving_out(off | self.data.left_out)
+            self._fit_scale(f.numpy(), None)
+        self.renew_errors(self._scaled(f))
+
+    def _screen(self, f: Tensor) -> None:
+        """Leave out improbable reflections, and find ranges with larger errors than their own.
+
+        Only the first renewals do: then both are held, so that the search can come to its end.
+        """
+        self._screenings += 1
+        for again in range(_SCREENING_ROUNDS):
+            size = self._scaled(f).abs().numpy()
+            before, ranges = self.data.left_out, self.ranges
+            # at first errors are too small where they are uneven: only what is far off goes
+            careful = again == 0 and self._screenings == 1
+            level = IMPROBABLE**2 if careful else IMPROBABLE
+            out = improbable(self.all_data, size, self.errors, level)
+            if out.mean() > MOST_OUTLIERS:
+                out = np.zeros(len(self.data), dtype=bool)
+            self.data = self.all_data.leaving_out(out)
+            self.ranges = uneven_ranges(self.data, size, self.errors)
+            same = np.allclose(ranges.of_reflection, self.ranges.of_reflection, rtol=0.05)
+            if same and np.array_equal(before, out):
+                break
+            self._fit_scale(f.numpy(), self.errors.variance)
+            self.renew_errors(self._scaled(f))
+
+    @property
+    def screening(self) -> tuple[Notice, ...]:
+        """Notices of reflections left out, and of ranges with larger errors."""
+        with torch.no_grad():
+            size = self.forward().abs().numpy()
+        return screening_notices(self.data, size, self.ranges)
 
     def renew_errors(self, f_model: Tensor) -> None:
         """Estimate the errors of the target anew."""
         size = f_model.detach().abs().numpy()
-        self.errors = estimate_errors(self.data, size)
+        start = self.errors if self._screenings else None
+        self.errors = estimate_errors(
+            self.data, size, inflation=self.ranges.of_reflection, start=start
+        )
         if self.target_kind is TargetKind.ML:
             self.target = MLAmplitude(self.f_obs, torch.as_tensor(self.data.centric), self.errors)
         else:
             self.target = LeastSquares(self.f_obs, amplitude_variance(self.data, size))
 
-    def _renew_mask(self) -> None:
-        """Make F of the solvent at the model's present occupancies."""
+    def renewal(self, size: FloatArray) -> tuple[Renewal, Target] | None:
+        """Return log-likelihoods with renewed errors near an |F_model|, and the target of these.
+
+        None for least squares, whose errors have no likelihood.
+        """
+        if self.target_kind is not TargetKind.ML or self.errors.curve is None:
+            return None
+        made = Renewal.of(self.data, self.errors.curve, size)
+        centric = torch.as_tensor(self.data.centric)
+        return made, MLAmplitude(self.f_obs, centric, made.errors)
+
+    def _renew_mask(self, occupancy: FloatArray) -> None:
+        """Make F of the solvent at occupancies of the groups."""
         groups = self.model.occupancy_groups
-        occupancy = self.model.group_occupancies()
         xyz = self.model.xyz().detach().double().cpu().numpy()
         partial = groups.refined | ((occupancy > 0) & not_full(occupancy))
         made_from = partial.tobytes() + (occupancy > 0)[~partial].tobytes() + xyz.tobytes()
@@ -197,8 +281,8 @@ class Experiment(nn.Module):
         self.f_mask = self.f_mask_at(self.data.hkl)
 
     def f_mask_at(self, hkl: IntArray) -> ComplexArray:
-        """Return F of the solvent around the model as it is now, at any reflections."""
-        return self.solvent.f_mask(self.model.group_occupancies()[self._partial], hkl)
+        """Return F of the solvent at the occupancies of the last renewal, at any reflections."""
+        return self.solvent.f_mask(self._mask_occupancy[self._partial], hkl)
 
     def displaced(self, groups: IntArray) -> tuple[Displaced | None, ComplexArray]:
         """Return the solvent that groups displace, and F of the solvent were they all away.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
-from multicopy_refinement.posterior.blocks import Kind, Point
+from multicopy_refinement.posterior.blocks import Kind, Point, Space
 from multicopy_refinement.posterior.scale import ScaledMask
 from multicopy_refinement.scaling.displaced import Displaced
 from multicopy_refinement.scattering.columns import (
@@ -64,6 +64,10 @@ class Forward(Protocol):
         """Return what changes of a few groups' occupancies add to F_model, complex ``[n]``."""
         ...
 
+    def rescaling(self, at: Point) -> Rescaling:
+        """Return what changes of scale and solvent make of an F_model near that of a point."""
+        ...
+
     def jacobians(self, at: Point) -> dict[Kind, Jacobian]:
         """Return the Jacobian of each kind that the point's space has."""
         ...
@@ -75,6 +79,33 @@ class Forward(Protocol):
     def f_model_of(self, values: Mapping[Kind, Tensor]) -> Tensor:
         """Return F_model, differentiable in the values."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Rescaling:
+    """Changes of scale and solvent as they change an F_model.
+
+    Attributes
+    ----------
+    space
+        All unknowns but the occupancies; what is neither scale nor solvent stays.
+    quadratic
+        h'B_i h of the tensors of the scale, ``[n, n_b]``.
+    solvent
+        dF_model/d(k_sol, B_sol), complex ``[2, n]``, or none.
+    """
+
+    space: Space
+    quadratic: FloatArray
+    solvent: ComplexArray
+
+    def __call__(self, f_model: ComplexArray, change: FloatArray) -> ComplexArray:
+        """Return F_model after a change; the scale counts in full, solvent to first order."""
+        step = Point(self.space, change)
+        if len(self.solvent):
+            f_model = f_model + step[Kind.SOLVENT] @ self.solvent
+        scale = step[Kind.SCALE]
+        return np.asarray(f_model * np.exp(scale[0] - self.quadratic @ scale[1:] / 4))
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,6 +276,17 @@ class GroupForward:
             less = self._less.real[groups] + 1j * self._less.imaginary[groups]
             added[self._less.places] -= occupancy @ less
         return np.asarray(self.overall(at) * added)
+
+    def rescaling(self, at: Point) -> Rescaling:
+        """Return what changes of scale and solvent make of an F_model near that of a point."""
+        kinds = [kind for kind in at.space.kinds if kind is not Kind.OCCUPANCY]
+        others = Space(tuple(b for b in at.space.blocks if b.kind in kinds))
+        columns = np.zeros((0, len(self.fixed)), dtype=np.complex128)
+        if Kind.SOLVENT in others:
+            mask = self.f_mask(at[Kind.OCCUPANCY])
+            found = self.scaled.jacobians(at, self.fixed, mask)[Kind.SOLVENT]
+            columns = self.overall(at) * found.matrix
+        return Rescaling(others, self.scaled.quadratic, columns)
 
     def jacobians(self, at: Point) -> dict[Kind, Jacobian]:
         """Return the Jacobian of each kind that the point's space has."""

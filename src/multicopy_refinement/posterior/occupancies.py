@@ -63,7 +63,9 @@ def occupancy_posterior(
         basis.fixed[: len(data)], basis.columns, data.s_squared, scaled, displaced
     )
     blocks = [Block(Kind.OCCUPANCY, np.zeros(n_groups), np.ones(n_groups))]
-    terms: list[Term] = [DataTerm(forward, experiment.target, data.work)]
+    terms: list[Term] = [
+        DataTerm(forward, experiment.target, data.work, renewal=experiment.renewal)
+    ]
     if prior is not None and len(prior):
         terms.append(prior)
     if b_shifts is not None:

@@ -60,10 +60,16 @@ class Posterior:
 
     def information(self, at: Point) -> FloatArray:
         """Return the information of all terms, each divided by its variance factor."""
-        total = np.zeros((at.space.size, at.space.size))
+        seen, said = self.informations(at)
+        return seen + said
+
+    def informations(self, at: Point) -> tuple[FloatArray, FloatArray]:
+        """Return the information of all but restraints on occupancies, and that of these."""
+        found = np.zeros((2, at.space.size, at.space.size))
         for term in self.terms:
-            total += term.normal(at).information / term.variance_factor
-        return total
+            restraint = term.touches == {Kind.OCCUPANCY}
+            found[int(restraint)] += term.normal(at).information / term.variance_factor
+        return found[0], found[1]
 
     def with_reduced_chi_square(self, at: Point) -> Posterior:
         """Return the posterior whose data count by how well they are fitted at a point."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,11 +14,12 @@ from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Parameter, Solver, TargetKind, UncertaintyKind
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.posterior.blocks import Kind, Point
-from multicopy_refinement.posterior.experiment import Experiment, Statistics, check_same_crystal
+from multicopy_refinement.posterior.experiment import Statistics, check_same_crystal
 from multicopy_refinement.posterior.occupancies import BShifts, occupancy_posterior
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
+from multicopy_refinement.refinement.before import Before, rise_of_r_free
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.solution import (
     Correlations,
@@ -28,17 +29,19 @@ from multicopy_refinement.refinement.solution import (
     State,
     Status,
 )
+from multicopy_refinement.refinement.support import support_of
 from multicopy_refinement.refinement.verdicts import (
     determined_states,
     group_results,
+    state_members,
     undetermined_notice,
     worst_correlations,
 )
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.solve import gauss_newton, lbfgs
-from multicopy_refinement.solve.covariance import covariance
-from multicopy_refinement.solve.evidence import at_bound, evidence
+from multicopy_refinement.solve.covariance import covariance, misfit
+from multicopy_refinement.solve.evidence import at_bound
 
 #: B shifts have converged when none moves by more than this in a macrocycle, in A^2.
 B_TOLERANCE = 0.05
@@ -103,6 +106,7 @@ class _Run:
         if Parameter.B_GROUP in options.parameters:
             self.b_shifts = b_shift_limits(model, self.displacements, self.refined, options.b_prior)
         self.history: list[Cycle] = []
+        self.n_decoys = 0
         self._made: Posterior | None = None
         clock = Clock()
         self.n_observed = len(data)
@@ -110,9 +114,8 @@ class _Run:
         self._report("basis", 0)
         basis_seconds = clock.lap()
         f_calc = self.basis.f_calc(self.start[self.refined])[: self.n_observed]
-        self.experiment = Experiment(
-            model, data, target=options.target, f_calc=torch.as_tensor(f_calc)
-        )
+        self.before = Before.of(model, data, options.target, f_calc)
+        self.experiment = self.before.experiment
         self._report("scale", 0)
         self.seconds = {"basis": basis_seconds, "scale": clock.lap()}
         self.at = self._posterior().space.point(
@@ -134,7 +137,8 @@ class _Run:
             if self.options.solver is Solver.GAUSS_NEWTON and wanted:
                 results, states, correlations = self._uncertainties()
         else:
-            initial = final = self.experiment.statistics()
+            final = self.experiment.statistics()
+            initial = self.before.beside_the_end(final)
             status = Status(True, "nothing to refine: all occupancies are 1", 0)
         self.seconds["refine"] = clock.lap()
         occupancy = self.start.copy()
@@ -142,6 +146,8 @@ class _Run:
         return Solution(
             groups=self.groups, occupancy=occupancy, results=results, states=states,
             initial=initial, final=final, status=status, notices=self._notices(results),
+            r_free_change=self._r_free_change(), conditional_on=self._conditional_on(),
+            n_decoys=self.n_decoys,
             seconds=self.seconds, experiment=self.experiment,
             listed_f_calc=self._listed_f_calc(self.at), options=self.options,
             history=tuple(self.history), correlations=correlations,
@@ -151,26 +157,21 @@ class _Run:
 
     def _macrocycles(self) -> tuple[Statistics, Statistics, Status]:
         start = self.at
-        first = self.experiment.statistics(self._f_model(start))
-        self.history = [Cycle(0, None, first)]
+        self.history = [Cycle(0, None, self.before.statistics)]
         status = self._iterate()
         final = self.experiment.statistics(self._f_model(self.at))
         # the start under the scale and the errors of the end: likelihoods that can be compared
         again = self.experiment.statistics(self._f_model(start))
-        initial = replace(
-            first,
-            log_likelihood=again.log_likelihood,
-            log_likelihood_free=again.log_likelihood_free,
-        )
         posterior = self._posterior()
-        before = initial.log_likelihood + posterior.log_prior(start)
+        before = again.log_likelihood + posterior.log_prior(start)
         after = final.log_likelihood + posterior.log_prior(self.at)
         if after >= before:
-            return initial, final, status
+            return self.before.beside_the_end(again), final, status
         self._take(start)
         same = self.experiment.statistics(self._f_model(start))
         reason = "the start could not be improved; it is kept"
-        return same, same, Status(status.converged, reason, status.cycles)
+        initial = self.before.beside_the_end(same)
+        return initial, same, Status(status.converged, reason, status.cycles)
 
     def _iterate(self) -> Status:
         total = self.options.max_cycles
@@ -214,10 +215,18 @@ class _Run:
         if self.options.target is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
         found = covariance(posterior, self.at)
-        gains = evidence(posterior, self.at, found)
+        alone = [np.array([i]) for i in range(len(self.refined))]
+        together = state_members(found)
+        support = support_of(
+            [*alone, *together], self.groups, self.refined, self.experiment, posterior, self.at,
+            found, self.options.decoys,
+        )  # fmt: skip
+        of_groups, of_states = support.split(len(alone))
         bounded = at_bound(self.sums, self.at[Kind.OCCUPANCY])
-        results = group_results(self.groups, self.refined, self.at, found, gains, bounded)
-        states = determined_states(self.groups, self.refined, self.at, self.sums, found)
+        fit = misfit(posterior, self.at, found)
+        results = group_results(self.groups, self.refined, self.at, found, of_groups, bounded, fit)
+        states = determined_states(self.groups, self.refined, self.at, found, together, of_states)
+        self.n_decoys = int(np.median(of_groups.n_decoys))
         correlations = worst_correlations(found, self.refined, self.sums)
         return results, states, correlations
 
@@ -254,11 +263,21 @@ class _Run:
         self.experiment.renew(self._f_calc(at))
         self._made = None
 
+    def _conditional_on(self) -> tuple[str, ...]:
+        held = ("coordinates", "B factors" if self.b_shifts is None else "B within groups")
+        return held if self.options.uncertainty is not UncertaintyKind.NONE else ()
+
+    def _r_free_change(self) -> tuple[float, float] | None:
+        size = self._f_model(self.at).abs().numpy() if len(self.refined) else self.before.size
+        return self.before.change_of_r_free(size)
+
     def _notices(self, results: GroupResults) -> tuple[Notice, ...]:
         return (
             tuple(self.experiment.notices)
             + self.experiment.errors.notices
+            + self.experiment.screening
             + undetermined_notice(self.groups, results)
+            + rise_of_r_free(self._r_free_change())
         )
 
     def _report(self, step: str, done: int, change: float | None = None) -> None:

@@ -42,6 +42,9 @@ class RefineOptions(BaseModel):
         Converged when no occupancy changes by more than this in a macrocycle.
     max_iterations
         L-BFGS iterations of one macrocycle.
+    decoys
+        How often each group is put at random places beside the model, to measure what model errors
+        gain by chance; as many as take a second when left out, and 0 for theory alone.
     uncertainty
         ``conditional`` on coordinates and B factors, or ``none``: no su, states and evidence.
     """
@@ -72,6 +75,11 @@ class RefineOptions(BaseModel):
     max_iterations: int = Field(
         default=60, ge=1, description="L-BFGS iterations of one macrocycle."
     )
+    decoys: int | None = Field(
+        default=None, ge=0,
+        description="Decoys for each group: it at random places, to measure what is chance. "
+        "500 if left out, fewer where they take longer than a second.",
+    )  # fmt: skip
     uncertainty: UncertaintyKind = Field(
         default=UncertaintyKind.CONDITIONAL,
         description="su conditional on coordinates and B factors, or none.",

@@ -26,10 +26,12 @@ class Flag(StrEnum):
     """What to know of a group's occupancy."""
 
     UNDETERMINED = "undetermined"
+    NOT_SUPPORTED = "not_supported"
     AT_BOUND = "at_bound"
     INDISTINGUISHABLE_FROM_0 = "indistinguishable_from_0"
     INDISTINGUISHABLE_FROM_1 = "indistinguishable_from_1"
     CORRELATED_WITH_B = "correlated_with_b"
+    POOR_FIT = "poor_fit"
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,19 @@ class State:
         Indices of the members.
     occupancy, su
         Of their sum.
+    delta_log_likelihood, delta_log_likelihood_free, wald, p_absent, flags
+        As for groups, were all members absent.
     """
 
     name: str
     groups: tuple[int, ...]
     occupancy: float
     su: float
+    delta_log_likelihood: float
+    delta_log_likelihood_free: float
+    wald: float
+    p_absent: float
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,29 +108,43 @@ class GroupResults:
     Attributes
     ----------
     su
-        Standard uncertainty of the occupancy.
+        Standard uncertainty of the occupancy: scale, solvent and B shift count in it.
+    su_conditional
+        The same, were all of them known.
     delta_b, delta_b_su
         B shift in A^2.
     b_correlation
         Of occupancy and B shift.
-    delta_log_likelihood
-        Gain over the group's absence, its set renormalised.
+    delta_log_likelihood, delta_log_likelihood_free
+        Gain of the work and the free set over the best model without the group: its set
+        renormalised, mask, scale and errors renewed.
+    wald
+        (q/su)^2/2, the gain by the curvature at the maximum.
+    p_absent
+        Probability of such a gain were the group absent.
+    misfit
+        The su by the scatter of the reflections over su; 1 where the model of errors is right.
     flags
         `Flag` values of each group.
     """
 
     su: FloatArray
+    su_conditional: FloatArray
     delta_b: FloatArray
     delta_b_su: FloatArray
     b_correlation: FloatArray
     delta_log_likelihood: FloatArray
+    delta_log_likelihood_free: FloatArray
+    wald: FloatArray
+    p_absent: FloatArray
+    misfit: FloatArray
     flags: tuple[tuple[Flag, ...], ...]
 
     @classmethod
     def nothing(cls, n: int) -> GroupResults:
         """Return the results of groups of which nothing is known."""
         blank = np.full(n, np.nan)
-        return cls(blank, blank, blank, blank, blank, ((),) * n)
+        return cls(*(blank,) * 10, ((),) * n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +162,9 @@ class Solution:
     states
         Determined combinations of members that are not determined alone.
     initial, final
-        Agreement before and after. Both log-likelihoods are evaluated with the scale and the error
-        model of the end, so that they can be compared; the R factors have each its own scale.
+        Agreement before, as the file is written, and after. Both log-likelihoods are evaluated with
+        the scale and the error model of the end, so that they can be compared; the R factors have
+        each its own scale.
     status
         How it ended.
     notices
@@ -157,6 +181,12 @@ class Solution:
         The start and every macrocycle.
     correlations
         Of the groups that depend on each other most, beyond their sets; None without su.
+    r_free_change
+        Of R-free from before to after, and its su; None without a free set.
+    conditional_on
+        What the su take as known.
+    n_decoys
+        Decoys that the support of each group was measured with, in the median; 0 without.
     """
 
     groups: OccupancyGroups
@@ -173,6 +203,9 @@ class Solution:
     options: RefineOptions
     history: tuple[Cycle, ...] = ()
     correlations: Correlations | None = None
+    r_free_change: tuple[float, float] | None = None
+    conditional_on: tuple[str, ...] = ()
+    n_decoys: int = 0
 
     @property
     def su(self) -> FloatArray:

@@ -10,20 +10,26 @@ from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.refinement.solution import Correlations, Flag, GroupResults, State
+from multicopy_refinement.refinement.support import Support
 from multicopy_refinement.solve.covariance import Covariance
 from multicopy_refinement.solve.evidence import coincident_members
 
 #: A value is indistinguishable from a bound when it is nearer to it than this many su.
 NEAR = 2.0
+#: Ratio of the su by scatter to su that is flagged.
+POOR_FIT = 1.5
 #: Correlation of occupancy and B shift that is flagged.
 CORRELATED = 0.8
 
 
 def group_results(
-    groups: OccupancyGroups, refined: IntArray, at: Point, found: Covariance, gains: FloatArray,
-    bounded: BoolArray,
+    groups: OccupancyGroups, refined: IntArray, at: Point, found: Covariance, support: Support,
+    bounded: BoolArray, fit: FloatArray,
 ) -> GroupResults:  # fmt: skip
-    """Return the results of all groups from those of the refined ones; `at_bound` says bounded."""
+    """Return the results of all groups from those of the refined ones.
+
+    ``bounded`` is what `at_bound` says, ``fit`` what `misfit` says.
+    """
     occupancy, beside = at[Kind.OCCUPANCY], found.others.get(Kind.B_GROUP)
     blank = np.full(len(groups), np.nan)
 
@@ -34,24 +40,32 @@ def group_results(
         return full
 
     su = found.su
+    correlation = None if beside is None else beside.correlation
     flags: list[tuple[Flag, ...]] = [()] * len(groups)
     for i, group in enumerate(refined.tolist()):
-        related = None if beside is None else beside.correlation
-        correlation = 0.0 if related is None else float(related[i])
         flags[group] = _flags(
-            float(occupancy[i]), float(su[i]), correlation, bounded=bool(bounded[i])
-        )
+            float(occupancy[i]), float(su[i]),
+            0.0 if correlation is None else float(correlation[i]), float(fit[i]),
+            bounded=bool(bounded[i]), supported=bool(support.supported[i]),
+        )  # fmt: skip
     b_su = None if beside is None else np.where(np.isfinite(su), beside.su, np.nan)
     return GroupResults(
-        spread(su), spread(at.get(Kind.B_GROUP)), spread(b_su),
-        spread(None if beside is None else beside.correlation), spread(gains), tuple(flags),
+        su=spread(su), su_conditional=spread(found.su_conditional),
+        delta_b=spread(at.get(Kind.B_GROUP)), delta_b_su=spread(b_su),
+        b_correlation=spread(correlation), delta_log_likelihood=spread(support.gain),
+        delta_log_likelihood_free=spread(support.gain_free), wald=spread(support.wald),
+        p_absent=spread(support.p_absent), misfit=spread(fit), flags=tuple(flags),
     )  # fmt: skip
 
 
-def _flags(occupancy: float, su: float, correlation: float, *, bounded: bool) -> tuple[Flag, ...]:
+def _flags(
+    occupancy: float, su: float, correlation: float, fit: float, *, bounded: bool, supported: bool
+) -> tuple[Flag, ...]:
     flags = []
     if np.isnan(su):
         flags.append(Flag.UNDETERMINED)
+    elif not supported:
+        flags.append(Flag.NOT_SUPPORTED)
     if bounded:
         flags.append(Flag.AT_BOUND)
     if occupancy < NEAR * su:
@@ -60,28 +74,49 @@ def _flags(occupancy: float, su: float, correlation: float, *, bounded: bool) ->
         flags.append(Flag.INDISTINGUISHABLE_FROM_1)
     if abs(correlation) > CORRELATED:
         flags.append(Flag.CORRELATED_WITH_B)
+    if fit > POOR_FIT:
+        flags.append(Flag.POOR_FIT)
     return tuple(flags)
 
 
-def determined_states(
-    groups: OccupancyGroups, refined: IntArray, at: Point, sums: SumConstraints, found: Covariance
-) -> tuple[State, ...]:
-    """Return the sums of members that coincide, for sets in which some do but not all."""
-    states, occupancy = [], at[Kind.OCCUPANCY]
-    for clusters in coincident_members(sums, found):
-        if len(clusters) < 2 or all(len(cluster) == 1 for cluster in clusters):
+def state_members(found: Covariance) -> list[IntArray]:
+    """Return the members that coincide, for each sum of them that the data determine.
+
+    Places among the refined groups. A complete set in which all coincide has no such sum beside
+    its total; one that may sum to less has.
+    """
+    states = []
+    for number, clusters in enumerate(coincident_members(found.sums, found)):
+        open_ = not found.sums.complete[number]
+        if all(len(cluster) == 1 for cluster in clusters) or (len(clusters) < 2 and not open_):
             continue
         for cluster in clusters:
-            combination = np.zeros(len(occupancy))
+            combination = np.zeros(len(found.matrix))
             combination[cluster] = 1.0
-            su = found.su_of(combination)
-            if np.isfinite(su):
-                members = tuple(int(refined[i]) for i in cluster)
-                states.append(
-                    State(
-                        _state_name(groups, members), members, float(occupancy[cluster].sum()), su
-                    )
-                )
+            if np.isfinite(found.su_of(combination)):
+                states.append(np.array(cluster))
+    return states
+
+
+def determined_states(
+    groups: OccupancyGroups, refined: IntArray, at: Point, found: Covariance,
+    members: list[IntArray], support: Support,
+) -> tuple[State, ...]:  # fmt: skip
+    """Return the states of `state_members` with their support."""
+    states = []
+    for i, cluster in enumerate(members):
+        combination = np.zeros(len(found.matrix))
+        combination[cluster] = 1.0
+        occupancy, su = float(combination @ at[Kind.OCCUPANCY]), found.su_of(combination)
+        inside = tuple(int(refined[m]) for m in cluster.tolist())
+        flags = () if support.supported[i] else (Flag.NOT_SUPPORTED,)
+        states.append(
+            State(
+                _state_name(groups, inside), inside, occupancy, su, float(support.gain[i]),
+                float(support.gain_free[i]), float(support.wald[i]), float(support.p_absent[i]),
+                flags,
+            )
+        )  # fmt: skip
     return tuple(states)
 
 

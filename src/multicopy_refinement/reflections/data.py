@@ -46,6 +46,8 @@ class ReflectionData:
         resolution of those with one.
     notices
         What was dropped, merged or chosen.
+    outliers
+        Bool ``[n]``: reflections of neither set, None where there are none.
     """
 
     hkl: IntArray
@@ -59,14 +61,24 @@ class ReflectionData:
     unobserved_hkl: IntArray
     unobserved_flags: IntArray
     notices: tuple[Notice, ...] = ()
+    outliers: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.f_obs)
 
     @property
     def work(self) -> BoolArray:
-        """Bool ``[n]``, all but the test set."""
-        return ~self.free
+        """Bool ``[n]``, all but the test set and outliers."""
+        return ~(self.free | self.left_out)
+
+    @property
+    def left_out(self) -> BoolArray:
+        """Bool ``[n]``, reflections of neither set."""
+        return np.zeros(len(self), dtype=bool) if self.outliers is None else self.outliers
+
+    def leaving_out(self, outliers: BoolArray) -> ReflectionData:
+        """Return the data with these reflections in neither set; their flags stay."""
+        return replace(self, free=self.free & ~outliers, outliers=outliers)
 
     @cached_property
     def s_squared(self) -> FloatArray:
@@ -107,4 +119,5 @@ class ReflectionData:
         return replace(
             self, hkl=self.hkl[keep], f_obs=self.f_obs[keep], sigma=self.sigma[keep],
             free=self.free[keep], flags=self.flags[keep],
+            outliers=None if self.outliers is None else self.outliers[keep],
         )  # fmt: skip

@@ -11,8 +11,6 @@ from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.report.real_space import GroupDensity
 from multicopy_refinement.results.record import Group, RunRecord
 
-#: A group is not asked for by the data below this gain in log-likelihood.
-NEEDED_GAIN = 2.0
 #: A difference peak is worth a look above this, in standard deviations of the map.
 HIGH_PEAK = 5.0
 #: A correlation with the map below this is poor.
@@ -63,8 +61,8 @@ class Findings:
 def advise(findings: Findings) -> list[Advice]:
     """Return what to do, the most urgent first."""
     checks: list[Callable[[Findings], Advice | None]] = [
-        _not_converged, _worse_free, _sums, _absent_waters, _absent_groups, _unseen, _too_close,
-        _at_bound, _running_b, _peaks, _poor_density, _correlated,
+        _not_converged, _worse_free, _outliers, _sums, _absent_waters, _absent_groups, _unseen,
+        _too_close, _at_bound, _running_b, _peaks, _poor_density, _poor_fit, _correlated,
     ]  # fmt: skip
     return [advice for check in checks if (advice := check(findings)) is not None]
 
@@ -80,35 +78,44 @@ def _not_converged(f: Findings) -> Advice | None:
 
 
 def _worse_free(f: Findings) -> Advice | None:
-    before, after = f.record.statistics.initial, f.record.statistics.final
-    if before.r_free is None or after.r_free is None or after.r_free < before.r_free + 0.003:
+    found = [w for w in f.record.warnings if w.code == "r_free_rises"]
+    if not found:
         return None
     return Advice(
         "R-free has risen",
-        f"From {before.r_free:.4f} to {after.r_free:.4f}. Are there too many groups for the data, "
-        "or is the free set not the one that the model was refined with?",
+        f"{found[0].message}. Are there too many groups for the data, or is the free set not the "
+        "one that the model was refined with?",
         (), serious=True,
     )  # fmt: skip
 
 
 def _sums(f: Findings) -> Advice | None:
-    codes = {"set_sum", "occupancy_above_1", "occupancy_below_0", "uneven_part"}
+    codes = {"set_sum", "occupancy_above_1", "occupancy_below_0", "uneven_part", "uneven_copy"}
     found = [w for w in f.record.warnings if w.code in codes]
     if not found:
         return None
     return Advice(
-        "The input broke its own sums",
-        " ".join(f"{w.message}." for w in found[:3]) + " They are mended in the refined files.",
+        "Occupancies of the file that could not stay",
+        " ".join(f"{w.message}." for w in found[:3]) + " Look whether that is what you meant; "
+        "a rule can keep parts apart, or let a sum be smaller.",
+        (),
+    )
+
+
+def _outliers(f: Findings) -> Advice | None:
+    found = [w for w in f.record.warnings if w.code in {"outliers", "uneven_resolution"}]
+    if not found:
+        return None
+    return Advice(
+        "Reflections that do not fit the others",
+        " ".join(f"{w.message}." for w in found) + " Look at the images or at the merging.",
         (),
     )
 
 
 def _is_absent(group: Group) -> bool:
-    gain = group.delta_log_likelihood
-    return (
-        "indistinguishable_from_0" in group.flags or (group.occupancy < 0.05 and "at_bound" in
-        group.flags) or (gain is not None and gain < NEEDED_GAIN)
-    ) and "undetermined" not in group.flags  # fmt: skip
+    absent = group.occupancy < 0.05 and "at_bound" in group.flags
+    return ("not_supported" in group.flags or absent) and "undetermined" not in group.flags
 
 
 def _residue_name(f: Findings, group: Group) -> str:
@@ -121,7 +128,8 @@ def _absent_waters(f: Findings) -> Advice | None:
         return None
     return Advice(
         "Waters that are better explained as absent",
-        "The data lose next to nothing without them. Remove them, or look for what else is there.",
+        "What the data gain by them is no more than absent waters gain by chance. Remove them, or "
+        "look for what else is there.",
         _by_gain(found),
     )
 
@@ -132,8 +140,9 @@ def _absent_groups(f: Findings) -> Advice | None:
         return None
     return Advice(
         "Conformers and ligands that the data do not ask for",
-        "Their occupancy is within 2 su of 0, or the log-likelihood gains less than 2 by them. "
-        "Remove one, and refine again before you judge the next.",
+        "What the data gain by them is no more than absent groups gain by chance (a false "
+        "discovery rate of 5% over the run). Remove one, and refine again before you judge the "
+        "next.",
         _by_gain(found),
     )
 
@@ -252,6 +261,18 @@ def _poor_density(f: Findings) -> Advice | None:
         "Groups that fit their density poorly",
         f"The correlation with 2mFo-DFc is below {POOR_CORRELATION:g}.",
         tuple(name for _, name in sorted(found)),
+    )
+
+
+def _poor_fit(f: Findings) -> Advice | None:
+    found = [(g.misfit or 0.0, g.name) for g in f.refined if "poor_fit" in g.flags]
+    if not found:
+        return None
+    return Advice(
+        "Groups whose reflections fit worse than others",
+        "The scatter of the reflections that they show in asks for an su more than 1.5 times as "
+        "large: something near them is wrong, and their su are too small.",
+        tuple(name for _, name in sorted(found, reverse=True)),
     )
 
 

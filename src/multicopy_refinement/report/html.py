@@ -41,10 +41,12 @@ from multicopy_refinement.results.record import Group, RunRecord, read_record
 #: Flags in words.
 FLAGS = {
     "undetermined": "not determined by the data",
+    "not_supported": "not supported by the data",
     "at_bound": "at a bound",
     "indistinguishable_from_0": "within 2 su of 0",
     "indistinguishable_from_1": "within 2 su of 1",
     "correlated_with_b": "correlated with B",
+    "poor_fit": "fits worse than others",
 }
 
 
@@ -107,6 +109,7 @@ def _render(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["number"] = _number
+    environment.filters["probability"] = _probability
     sites = sites_of_interest(record)
     return environment.get_template("report.html.j2").render(
         record=record, advice=advise(Findings(record, table, density)),
@@ -127,6 +130,15 @@ def _viewer_code() -> str:
 def _number(value: float | None, digits: int = 3) -> str:
     """Return a number, or a dash where there is none."""
     return "\u2013" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _probability(p: float | None) -> str:
+    """Return a probability as it is read."""
+    if p is None:
+        return "\u2013"
+    if p < 1e-99:
+        return "< 1e-99"
+    return f"{p:.0e}" if p < 1e-3 else f"{p:.3f}"
 
 
 def _row(group: Group, density: GroupDensity | None, record: RunRecord) -> dict[str, Any]:

@@ -20,9 +20,10 @@ class MapCoefficients:
     hkl
         ``[n, 3]``.
     weighted
-        2mFo-DFc (acentric), mFo (centric), DFc where nothing was observed; complex ``[n]``.
+        2mFo-DFc (acentric), mFo (centric), DFc where nothing was observed and for outliers;
+        complex ``[n]``.
     difference
-        mFo-DFc, 0 where nothing was observed; complex ``[n]``.
+        mFo-DFc, 0 where nothing was observed and for outliers; complex ``[n]``.
     model
         F_model; complex ``[n]``.
     """
@@ -46,7 +47,7 @@ def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> Map
     direction = f_model / size
     merit = errors.figure_of_merit(data.f_obs, size, data.centric)
     expected = errors.alpha * f_model
-    observed = merit * data.f_obs * direction
+    observed = np.where(data.left_out, expected, merit * data.f_obs * direction)
     missing = data.unobserved_hkl
     f_missing = _f_model_at(experiment, missing, missing_part)
     filled = errors.alpha_at(data.cell.inverse_d_squared(missing)) * f_missing

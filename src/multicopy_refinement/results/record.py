@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multicopy_refinement import __version__
 from multicopy_refinement.errors import InputError
-from multicopy_refinement.notices import Notice
+from multicopy_refinement.notices import Notice, worst_first
 from multicopy_refinement.posterior.experiment import Statistics
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.reflections import ReflectionData
@@ -45,10 +45,11 @@ class Inputs(_Record):
 
 
 class Data(_Record):
-    """The reflections that were used."""
+    """The reflections that were used; outliers are in neither set."""
 
     n_work: int
     n_free: int
+    n_outliers: int = 0
     d_min: float
     d_max: float
     spacegroup: str
@@ -64,15 +65,27 @@ class Agreement(_Record):
     log_likelihood_free: float | None
 
 
+class Change(_Record):
+    """By how much a value has changed, and the standard uncertainty of that."""
+
+    value: float
+    su: float
+
+
 class AgreementPair(_Record):
-    """Before and after."""
+    """Before, as the file is written, and after; null changes where there is no free set."""
 
     initial: Agreement
     final: Agreement
+    r_free_change: Change | None = None
 
 
 class Group(_Record):
-    """One occupancy group; ``su`` is null where the data do not determine it."""
+    """One occupancy group.
+
+    ``initial`` is what the file says, ``start`` what refinement began with, ``su`` null where the
+    data do not determine the occupancy.
+    """
 
     name: str
     n_atoms: int
@@ -87,6 +100,17 @@ class Group(_Record):
     b_correlation: float | None
     delta_log_likelihood: float | None
     flags: list[str]
+    start: float | None = None
+    su_conditional: float | None = None
+    delta_log_likelihood_free: float | None = None
+    wald: float | None = None
+    p_absent: float | None = None
+    misfit: float | None = None
+
+    @property
+    def begun_elsewhere(self) -> bool:
+        """Whether refinement began with another occupancy than the file's."""
+        return self.start is not None and abs(self.start - self.initial) > 0.005
 
 
 class Set(_Record):
@@ -118,6 +142,11 @@ class State(_Record):
     groups: list[str]
     occupancy: float
     su: float | None
+    delta_log_likelihood: float | None = None
+    delta_log_likelihood_free: float | None = None
+    wald: float | None = None
+    p_absent: float | None = None
+    flags: list[str] = []
 
 
 class Warned(_Record):
@@ -176,7 +205,11 @@ class Provenance(_Record):
 
 
 class RunRecord(_Record):
-    """The whole record."""
+    """The whole record.
+
+    ``conditional_on`` is what the standard uncertainties take as known; ``decoys`` the number of
+    decoys that ``p_absent`` was measured with.
+    """
 
     schema_: int
     program: Program
@@ -192,6 +225,8 @@ class RunRecord(_Record):
     status: Ended
     history: list[CycleRecord]
     correlations: CorrelationRecord | None
+    conditional_on: list[str] = []
+    decoys: int = 0
     provenance: Provenance | None = None
 
     def to_json(self) -> str:
@@ -212,27 +247,32 @@ def make_record(
     seconds: Seconds, provenance: Provenance | None = None,
 ) -> RunRecord:  # fmt: skip
     """Return the record of a solution."""
-    groups = solution.groups
+    groups, used = solution.groups, solution.experiment.data
+    change = solution.r_free_change
     return RunRecord(
         schema_=SCHEMA,
         program=Program(),
         inputs=inputs,
         data=Data(
-            n_work=int(data.work.sum()), n_free=int(data.free.sum()), d_min=data.d_min,
+            n_work=int(used.work.sum()), n_free=int(used.free.sum()),
+            n_outliers=int(used.left_out.sum()), d_min=data.d_min,
             d_max=data.d_max, spacegroup=data.spacegroup.name, cell=list(data.cell.parameters),
         ),
         statistics=AgreementPair(
-            initial=_agreement(solution.initial), final=_agreement(solution.final)
+            initial=_agreement(solution.initial), final=_agreement(solution.final),
+            r_free_change=None if change is None else Change(value=change[0], su=change[1]),
         ),
         groups=_groups(solution),
         sets=[Set(name=s.name, groups=[groups.names[g] for g in s.groups], total=s.total,
                   complete=s.complete,
                   parent=None if s.parent is None else groups.names[s.parent])
               for s in groups.sets],
-        states=[State(name=s.name, groups=[groups.names[g] for g in s.groups],
-                      occupancy=s.occupancy, su=_known(s.su)) for s in solution.states],
+        states=_states(solution),
         restraints=_restraints(solution),
-        warnings=[Warned(code=n.code, message=n.message, atoms=list(n.atoms)) for n in notices],
+        warnings=[
+            Warned(code=n.code, message=n.message, atoms=list(n.atoms))
+            for n in worst_first(notices)
+        ],
         seconds=seconds,
         history=[
             CycleRecord(
@@ -242,10 +282,25 @@ def make_record(
             for c in solution.history
         ],
         correlations=_correlations(solution),
+        conditional_on=list(solution.conditional_on),
+        decoys=solution.n_decoys,
         provenance=provenance,
         status=Ended(converged=solution.status.converged, reason=solution.status.reason,
                      cycles=solution.status.cycles),
     )  # fmt: skip
+
+
+def _states(solution: Solution) -> list[State]:
+    names = solution.groups.names
+    return [
+        State(
+            name=s.name, groups=[names[g] for g in s.groups], occupancy=s.occupancy,
+            su=_known(s.su), delta_log_likelihood=_known(s.delta_log_likelihood),
+            delta_log_likelihood_free=_known(s.delta_log_likelihood_free), wald=_known(s.wald),
+            p_absent=_known(s.p_absent), flags=[str(flag) for flag in s.flags],
+        )
+        for s in solution.states
+    ]  # fmt: skip
 
 
 def _restraints(solution: Solution) -> list[RestraintValue]:
@@ -315,13 +370,17 @@ def _groups(solution: Solution) -> list[Group]:
     return [
         Group(
             name=name, n_atoms=len(groups.members[g]), atom_indices=groups.members[g].tolist(),
-            initial=float(groups.file_occupancy[g]), occupancy=float(occupancy[g]),
-            su=_known(results.su[g]),
+            initial=float(groups.file_occupancy[g]), start=float(groups.occupancy[g]),
+            occupancy=float(occupancy[g]),
+            su=_known(results.su[g]), su_conditional=_known(results.su_conditional[g]),
             refined=bool(groups.refined[g]),
             set=groups.sets[int(groups.set_index[g])].name if groups.set_index[g] >= 0 else None,
             delta_b=_known(results.delta_b[g]), delta_b_su=_known(results.delta_b_su[g]),
             b_correlation=_known(results.b_correlation[g]),
             delta_log_likelihood=_known(results.delta_log_likelihood[g]),
+            delta_log_likelihood_free=_known(results.delta_log_likelihood_free[g]),
+            wald=_known(results.wald[g]), p_absent=_known(results.p_absent[g]),
+            misfit=_known(results.misfit[g]),
             flags=[str(flag) for flag in results.flags[g]],
         )
         for g, name in enumerate(groups.names)

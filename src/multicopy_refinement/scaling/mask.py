@@ -42,6 +42,20 @@ def mask_grid(
     return np.asarray(grid.array.copy())
 
 
+def within_reach(
+    table: AtomTable, present: BoolArray, xyz: FloatArray, cell: Cell, group: SpaceGroup,
+    shape: IntArray, radius: float,
+) -> BoolArray:  # fmt: skip
+    """Return which points of a grid are within a radius in A of an atom, ``[nu, nv, nw]``."""
+    masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Constant, radius)
+    masker.rprobe = masker.rshrink = masker.island_min_volume = 0.0
+    grid = gemmi.FloatGrid(*shape.tolist())
+    grid.spacegroup = group.gemmi
+    grid.set_unit_cell(cell.gemmi)
+    masker.put_mask_on_float_grid(grid, _gemmi_model(table, present, xyz))
+    return np.asarray(grid.array == 0)
+
+
 def density_structure_factors(
     density: FloatArray, cell: Cell, group: SpaceGroup, hkl: IntArray
 ) -> ComplexArray:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
 
 from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.solve.gauss_newton import null_space
 
-#: A value with a larger su than this is not determined: it is the standard deviation of a value of
-#: which nothing is known but that it lies between 0 and 1.
+#: A value between 0 and 1 of which nothing is known has this standard deviation.
 UNDETERMINED_SU = 12**-0.5
 #: A direction with a larger su than this is taken as not seen by the data at all.
 UNSEEN_SU = 50.0
@@ -51,24 +51,73 @@ class Covariance:
         H of the occupancies, all others marginalised, ``[n_groups, n_groups]``.
     others
         The other blocks.
+    response
+        H_pp^-1 H_pq over all other unknowns p: how they answer to changes of occupancies, with the
+        sign reversed, ``[n_others, n_groups]``.
+    sums
+        Under which it is.
+    held
+        The covariance with all other unknowns held, ``[n_groups, n_groups]``.
+    data_alone
+        The covariance without restraints on occupancies; None where there are none.
     """
 
     matrix: FloatArray
     unseen: FloatArray
     information: FloatArray
     others: dict[Kind, Beside]
+    response: FloatArray
+    sums: SumConstraints
+    held: FloatArray
+    data_alone: Covariance | None = None
 
     def su_of(self, combination: FloatArray) -> float:
-        """Return the su of c'q, nan where the data do not determine it."""
-        if np.linalg.norm(self.unseen.T @ combination) > _PART * np.linalg.norm(combination):
+        """Return the su of c'q, nan where the data do not determine it.
+
+        They do where, without restraints, its su is smaller than the standard deviation of a value
+        of which nothing is known (`flat_sd`).
+        """
+        source = self if self.data_alone is None else self.data_alone
+        unseen = np.linalg.norm(source.unseen.T @ combination)
+        if unseen > _PART * np.linalg.norm(combination):
             return float("nan")
-        su = float(np.sqrt(max(float(combination @ self.matrix @ combination), 0.0)))
-        return su if su <= UNDETERMINED_SU else float("nan")
+        if _su(source.matrix, combination) > flat_sd(self.sums, combination):
+            return float("nan")
+        return _su(self.matrix, combination)
 
     @property
     def su(self) -> FloatArray:
         """Return the su of every occupancy, nan where it is not determined."""
         return np.array([self.su_of(row) for row in np.eye(len(self.matrix))])
+
+    @property
+    def su_conditional(self) -> FloatArray:
+        """Return the su of every occupancy were all other unknowns known, nan as for `su`."""
+        su = np.sqrt(np.maximum(np.diag(self.held), 0.0))
+        return np.where(np.isfinite(self.su), su, np.nan)
+
+
+def _su(matrix: FloatArray, combination: FloatArray) -> float:
+    return float(np.sqrt(max(float(combination @ matrix @ combination), 0.0)))
+
+
+def flat_sd(sums: SumConstraints, combination: FloatArray) -> float:
+    """Return the standard deviation of a sum of occupancies of which nothing is known.
+
+    m of the K members of a complete set, flat on the simplex with total T, have that of a Beta
+    distribution, T sqrt(m (K - m)/(K^2 (K + 1))); where a set may sum to less, what is missing is
+    one more member. Alone, an occupancy has 1/sqrt(12).
+    """
+    groups = np.flatnonzero(combination)
+    sets = np.unique(sums.set_index[groups])
+    if len(sets) != 1 or sets[0] < 0:
+        return UNDETERMINED_SU * float(np.abs(combination).max(initial=1.0))
+    number = int(sets[0])
+    total = 1.0 if sums.parent[number] >= 0 else float(sums.totals[number])
+    m, k = len(groups), len(sums.members[number]) + (0 if sums.complete[number] else 1)
+    if m == k:
+        return UNDETERMINED_SU
+    return float(total * np.sqrt(m * (k - m) / (k**2 * (k + 1))))
 
 
 def covariance(posterior: Posterior, at: Point) -> Covariance:
@@ -79,20 +128,55 @@ def covariance(posterior: Posterior, at: Point) -> Covariance:
     conditioned away.
     """
     whole = posterior.with_nuisance(at)
-    h = posterior.information(whole)
+    seen, said = posterior.informations(whole)
+    found = _marginal(posterior.sums, whole, seen + said)
+    if not said.any():
+        return found
+    return replace(found, data_alone=_marginal(posterior.sums, whole, seen))
+
+
+def _marginal(sums: SumConstraints, whole: Point, h: FloatArray) -> Covariance:
     q = whole.space.indices([Kind.OCCUPANCY])
     p = np.setdiff1d(np.arange(whole.space.size), q)
     cross, rest = h[np.ix_(q, p)], h[np.ix_(p, p)]
     solved = _solve_positive(rest, cross.T)  # H_pp^-1 H_pq
     marginal = h[np.ix_(q, q)] - cross @ solved
-    free = null_space(posterior.sums.equalities[0], len(q))
-    values, vectors = np.linalg.eigh(free.T @ marginal @ free)
+    free = null_space(sums.equalities[0], len(q))
+    matrix, unseen = _inverse_along(free, marginal)
+    held, _ = _inverse_along(free, h[np.ix_(q, q)])
+    others = _beside(whole, p, solved, rest, matrix)
+    return Covariance(matrix, unseen, marginal, others, solved, sums, held)
+
+
+def _inverse_along(free: FloatArray, h: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return Z (Z'HZ)^-1 Z' of what the data see, and directions that they do not see."""
+    values, vectors = np.linalg.eigh(free.T @ h @ free)
     directions = free @ vectors
     seen = values > UNSEEN_SU**-2
     weighted = directions[:, seen] / np.sqrt(values[seen])
-    matrix = weighted @ weighted.T
-    others = _beside(whole, p, solved, rest, matrix)
-    return Covariance(matrix, directions[:, ~seen], marginal, others)
+    return np.asarray(weighted @ weighted.T), np.asarray(directions[:, ~seen])
+
+
+def misfit(posterior: Posterior, at: Point, found: Covariance) -> FloatArray:
+    """Return the su that the scatter of the scores gives over that of the information, ``[n]``.
+
+    The sandwich C K C of White (1982, Econometrica 50, 1), K = sum (dlog p/dx)(dlog p/dx)' over
+    the reflections, is the covariance also where the model of errors is wrong; the ratio is 1
+    where it is right, and larger where the reflections that a group shows in are worse fitted than
+    others.
+    """
+    whole = posterior.with_nuisance(at)
+    products = posterior.data.score_products(whole) / posterior.data.variance_factor**2
+    q = whole.space.indices([Kind.OCCUPANCY])
+    p = np.setdiff1d(np.arange(whole.space.size), q)
+    rows = np.zeros((len(q), whole.space.size))
+    rows[:, q], rows[:, p] = found.matrix, -found.matrix @ found.response.T
+    sandwich = np.einsum("ij,jk,ik->i", rows, products, rows)
+    plain = np.diag(found.matrix)
+    known = np.isfinite(found.su) & (plain > 0)
+    ratio = np.full(len(q), np.nan)
+    ratio[known] = np.sqrt(np.maximum(sandwich[known], 0.0) / plain[known])
+    return ratio
 
 
 def _beside(

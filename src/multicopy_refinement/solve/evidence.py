@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.solve.covariance import UNDETERMINED_SU, Covariance
 from multicopy_refinement.solve.quadratic import QuadraticProgramError, solve_step
+
+#: Occupancies that would follow by less than this stay.
+_SMALLEST_MOVE = 5e-4
+#: Of groups that the data do not see no other occupancy can be told anything.
+_NO_VARIANCE = 1e-10
 
 
 def coincident_members(sums: SumConstraints, found: Covariance) -> list[list[list[int]]]:
@@ -44,62 +51,185 @@ def _difference_information(h: FloatArray, one: int, other: int) -> float:
     return float(h[one, one] + h[other, other] - 2 * h[one, other])
 
 
-def evidence(posterior: Posterior, at: Point, found: Covariance) -> FloatArray:
-    """Return the log-likelihood gain of each group over its absence, ``[n_groups]``.
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Log-likelihood that is lost without groups, one by one.
 
-    Absent means q_g = 0 and the rest of its set at its best by the quadratic model, evaluated with
-    the full likelihood; the rest of the model is held.
+    Attributes
+    ----------
+    gain, gain_free
+        Of the work and the free set, ``[n]``; the second nan where there is no free set.
     """
-    data, sums, occupancy = posterior.data, posterior.sums, at[Kind.OCCUPANCY]
-    f = data.forward.f_model(at)
-    here = data.value_of(f)
-    gains = np.empty(len(occupancy))
+
+    gain: FloatArray
+    gain_free: FloatArray
+
+
+def evidence(
+    posterior: Posterior, at: Point, found: Covariance, candidates: Sequence[IntArray] | None = None
+) -> Evidence:
+    """Return what is lost without each candidate: a group, or several that leave together.
+
+    The model without it is at its own optimum: the rest of its set by a small quadratic program,
+    all other occupancies, scale and solvent by the quadratic model, and the errors of the data
+    estimated anew. Its likelihood is evaluated in full.
+
+    Parameters
+    ----------
+    posterior, at
+        The posterior and its maximum.
+    found
+        The covariance there.
+    candidates
+        Indices of groups; every group alone when left out.
+    """
+    if candidates is None:
+        candidates = [np.array([g]) for g in range(len(at[Kind.OCCUPANCY]))]
+    judge = _Judge.of(posterior, at)
+    nulls = _Nulls(posterior, at, found)
+    lost = np.empty((len(candidates), 2))
 
     def work(first: int, last: int) -> None:
-        for group in range(first, last):
-            members = _members(sums, group)
-            after = occupancy.copy()
-            after[members] += _without(sums, group, members, occupancy, found.information)
-            after = sums.restored(after, tolerance=1e-9)  # what is nested follows
-            moved = np.flatnonzero(after != occupancy)
-            change = data.forward.change(at, moved, (after - occupancy)[moved])
-            gains[group] = here - data.value_of(f + change)
+        for number in range(first, last):
+            lost[number] = judge.lost(np.abs(nulls.f_model(candidates[number])))
 
-    in_threads(work, len(occupancy))
-    return gains
+    in_threads(work, len(candidates))
+    factor = np.array([judge.factor[members].mean() for members in candidates])
+    return Evidence(lost[:, 0] * factor, lost[:, 1])
 
 
-def _members(sums: SumConstraints, group: int) -> IntArray:
-    """Return what moves when a group is left out: its complete set, and what it is parent of."""
-    number = sums.set_index[group]
-    if number < 0 or not sums.complete[number]:
-        mates = np.array([group])
-    else:
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """Log-likelihoods that other models lose against the present one.
+
+    Attributes
+    ----------
+    likelihoods
+        Of work and free set for an |F_model|.
+    here
+        Those of the present model.
+    factor
+        For each group, what brings a gain with the errors of the work set to those of the free
+        set: the ratio of informations, ``[n_groups]``.
+    """
+
+    likelihoods: Callable[[FloatArray], tuple[float, float]]
+    here: tuple[float, float]
+    factor: FloatArray
+
+    @classmethod
+    def of(cls, posterior: Posterior, at: Point) -> _Judge:
+        data, n = posterior.data, len(at[Kind.OCCUPANCY])
+        size = np.abs(data.forward.f_model(at))
+        first = float(data.target.values(size)[data.work].sum())
+
+        def held(size: FloatArray) -> tuple[float, float]:
+            return float(data.target.values(size)[data.work].sum()) - first, float("nan")
+
+        def scaled(size: FloatArray) -> tuple[float, float]:
+            """Gaussian errors: with the variance that fits the work set best."""
+            lost = -held(size)[0] / data.variance_factor
+            grown = np.log1p(2 * lost / n_work) if lost > 0 else 2 * lost / n_work
+            return -0.5 * n_work * float(grown), float("nan")
+
+        n_work, nothing = int(data.work.sum()), (0.0, float("nan"))
+        if data.renewal is None:
+            return cls(held, nothing, np.ones(n))
+        renewed = data.renewal(size)
+        if renewed is None:
+            return cls(scaled, nothing, np.ones(n))
+        renewal, target = renewed
+        q = at.space.indices([Kind.OCCUPANCY])
+        mine, theirs = (
+            np.diag(term.normal(at, precise=False).information)[q]
+            for term in (data, replace(data, target=target))
+        )
+        factor = np.where(theirs > 0, mine / np.maximum(theirs, 1e-300), 1.0)
+        return cls(renewal.likelihoods, renewal.likelihoods(size), factor)
+
+    def lost(self, size: FloatArray) -> tuple[float, float]:
+        work, free = self.likelihoods(size)
+        return self.here[0] - work, self.here[1] - free
+
+
+class _Nulls:
+    """Models without some groups, the rest of them at its best."""
+
+    def __init__(self, posterior: Posterior, at: Point, found: Covariance) -> None:
+        self.sums, self.forward, self.found = posterior.sums, posterior.data.forward, found
+        self.at, self.occupancy = at, at[Kind.OCCUPANCY]
+        self.present = self.forward.f_model(at)
+        self.rescale = self.forward.rescaling(posterior.with_nuisance(at))
+
+    def f_model(self, groups: IntArray) -> ComplexArray:
+        """Return F_model without some groups."""
+        after = self._occupancy_without(groups)
+        change = after - self.occupancy
+        moved = np.flatnonzero(change)
+        f = self.present + self.forward.change(self.at, moved, change[moved])
+        return self.rescale(f, -(self.found.response @ change))
+
+    def _occupancy_without(self, groups: IntArray) -> FloatArray:
+        """Return the occupancies without some groups."""
+        members = _members(self.sums, groups)
+        after = self.occupancy.copy()
+        after[members] += _without(
+            self.sums, groups, members, self.occupancy, self.found.information
+        )
+        # all others follow as far as the quadratic model takes them
+        follow = self._followed(members, (after - self.occupancy)[members])
+        after = np.clip(after + follow, 0.0, 1.0)
+        held = np.zeros(len(after), dtype=bool)
+        held[members] = True
+        # what is nested in what has moved follows, and no sum is broken by rounding
+        after = self.sums.restored(after, held, tolerance=1e-9)
+        return self.sums.restored(after, tolerance=1e-9)
+
+    def _followed(self, members: IntArray, change: FloatArray) -> FloatArray:
+        """Return the mean change of all other occupancies, given that of some: C_om C_mm^-1 d."""
+        matrix = self.found.matrix
+        own = matrix[np.ix_(members, members)]
+        moved = np.zeros(len(self.occupancy))
+        if float(np.diag(own).max(initial=0.0)) < _NO_VARIANCE:
+            return moved
+        moved = matrix[:, members] @ (np.linalg.pinv(own, rcond=1e-6, hermitian=True) @ change)
+        moved[members] = 0.0
+        moved[np.abs(moved) < _SMALLEST_MOVE] = 0.0
+        return np.asarray(moved)
+
+
+def _members(sums: SumConstraints, groups: IntArray) -> IntArray:
+    """Return what moves when groups of one set are left out: the set, where it is complete."""
+    number = sums.set_index[groups[0]]
+    mates = groups
+    if number >= 0 and sums.complete[number]:
         mates = np.flatnonzero(sums.set_index == number)
-    inner = np.flatnonzero(sums.parent == group)
-    return np.concatenate([mates, np.flatnonzero(np.isin(sums.set_index, inner))])
+    inner = np.flatnonzero(np.isin(sums.parent, groups))
+    nested = np.flatnonzero(np.isin(sums.set_index, inner))
+    return np.concatenate([mates, np.setdiff1d(nested, mates)])
 
 
 def _without(
     sums: SumConstraints,
-    group: int,
+    groups: IntArray,
     members: IntArray,
     occupancy: FloatArray,
     information: FloatArray,
 ) -> FloatArray:
-    """Return the changes of a set's members when one of them is left out."""
-    same_set = (sums.set_index[members] == sums.set_index[group]) & (members != group)
+    """Return the changes of a set's members when some of them are left out."""
+    same_set = (sums.set_index[members] == sums.set_index[groups[0]]) & ~np.isin(members, groups)
+    same_set &= sums.set_index[groups[0]] >= 0
     others = members[same_set]
-    change = np.where(same_set, 0.0, -occupancy[members])  # the group, and all that is nested in it
+    change = np.where(same_set, 0.0, -occupancy[members])  # the groups, and all nested in them
     if len(others) == 0:
         return change
     total = occupancy[others].sum()
     share = occupancy[others] / total if total > 0 else np.full(len(others), 1 / len(others))
-    start = share * (total + occupancy[group])  # ratios kept
+    start = share * (total + occupancy[groups].sum())  # ratios kept
     moved = start - occupancy[others]
     if len(others) > 1:
         h = information[np.ix_(others, others)]
-        lost = information[np.ix_(others, [group])][:, 0] * occupancy[group]
+        lost = information[np.ix_(others, groups)] @ occupancy[groups]
         gradient = lost - h @ moved
         ridge = 1e-6 * np.diag(np.maximum(np.diag(h), 1e-6))
         with suppress(QuadraticProgramError):  # ratios kept is a way to be without it, too

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import i0e, i1e
@@ -10,11 +10,18 @@ from scipy.special import i0e, i1e
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.reflections.data import ReflectionData
+from multicopy_refinement.targets.rice import RiceSlopes, rice_derivatives, rice_slopes
 from multicopy_refinement.targets.shells import make_shells
 
-#: Reflections that a shell should have, and the smallest test set that is used at all.
+#: Reflections that a knot of the curves should have, and the smallest test set that is used at all.
 PER_SHELL = 60
 SMALLEST_FREE_SET = 100
+#: Standard deviations of the second differences of log alpha and log beta between knots: a prior
+#: that lets both curves bend, and lends a knot of few reflections what its neighbours know.
+ROUGHNESS = (0.1, 0.5)
+#: Largest variance of log beta that is believed: beyond it the mean of beta has no meaning.
+_MOST_VARIANCE = 1.0
+_MOST_STEPS, _CONVERGED = 50, 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +37,11 @@ class ErrorModel:
     variance
         Sigma = eps beta + 2 sigma^2 (acentric), eps beta + sigma^2 (centric), ``[n]``.
     centre, shell_alpha
-        1/d^2 of the shells and their alpha, ``[n_shells]``.
+        1/d^2 of the knots and alpha there, ``[n_shells]``.
     notices
         What was used in place of a test set that is too small.
+    curve
+        What alpha and beta were interpolated from; None where they are somebody else's.
     """
 
     alpha: FloatArray
@@ -41,6 +50,7 @@ class ErrorModel:
     centre: FloatArray
     shell_alpha: FloatArray
     notices: tuple[Notice, ...] = ()
+    curve: ErrorCurve | None = None
 
     def alpha_at(self, s_squared: FloatArray) -> FloatArray:
         """Return alpha at any 1/d^2, ``[n]``."""
@@ -54,31 +64,133 @@ class ErrorModel:
         return np.asarray(np.where(centric, np.tanh(x / 2), i1e(x) / i0e(x)))
 
 
-def estimate_errors(data: ReflectionData, f_model: FloatArray) -> ErrorModel:
-    """Return alpha and beta by maximum likelihood in shells of the test set, smoothed.
+@dataclass(frozen=True, eq=False)
+class ErrorCurve:
+    """log alpha and log beta as functions of 1/d^2: lines between knots.
 
-    (Lunin & Skovoroda 1995, Acta Cryst. A51, 880.) The scale of ``f_model`` is that of a least
-    squares fit and is never changed by the likelihood, since alpha and it are one parameter.
+    Attributes
+    ----------
+    data
+        The reflections.
+    rows
+        Which of them it is estimated from.
+    inflation
+        Of beta, for each reflection, ``[n]``.
+    knots
+        1/d^2, ``[k]``.
+    values
+        log alpha at the knots, then log beta, ``[2k]``.
+    lower, upper
+        Bounds of the values, ``[2k]``.
     """
-    estimating = data.free
+
+    data: ReflectionData
+    rows: np.ndarray
+    inflation: FloatArray
+    knots: FloatArray
+    values: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+
+    def fitted(self, f_model: FloatArray, most_steps: int = _MOST_STEPS) -> ErrorCurve:
+        """Return the curve that maximises the likelihood of its reflections and the prior.
+
+        Newton's method from the present values; directions of negative curvature go uphill by its
+        size (absolute eigenvalues), and steps are halved until the value rises.
+        """
+        problem = CurveProblem.of(self, f_model)
+        x, here = self.values, problem.at(self.values)
+        for _ in range(most_steps):
+            values, vectors = np.linalg.eigh(here.hessian)
+            size = np.maximum(np.abs(values), 1e-6 * np.abs(values).max(initial=1e-300))
+            step = np.clip(vectors @ ((vectors.T @ here.gradient) / size), -1.0, 1.0)
+            if float(np.abs(here.gradient @ step)) < _CONVERGED:
+                break
+            for part in (1.0, 0.5, 0.25, 0.1, 0.01):
+                trial = np.clip(x + part * step, self.lower, self.upper)
+                there = problem.at(trial)
+                if there.value > here.value:
+                    break
+            else:
+                break
+            x, here = trial, there
+        return replace(self, values=x)
+
+    def errors(self, f_model: FloatArray | None = None) -> ErrorModel:
+        """Return the parameters of every reflection.
+
+        beta is the mean of exp(log beta) over what is not known of it where ``f_model`` is given:
+        exp(log beta + v/2), v its variance from the curvature of the likelihood.
+        """
+        k, s_squared = len(self.knots), self.data.s_squared
+        log_alpha, log_beta = self.values[:k], self.values[k:]
+        if f_model is not None:
+            log_beta = log_beta + self._variance(f_model) / 2
+        alpha = np.exp(np.interp(s_squared, self.knots, log_alpha))
+        beta = np.exp(np.interp(s_squared, self.knots, log_beta)) * self.inflation
+        variance = _variance(beta, self.data.epsilon, self.data.sigma, self.data.centric)
+        return ErrorModel(
+            alpha, beta, variance, self.knots, np.exp(log_alpha), curve=self,
+        )  # fmt: skip
+
+    def errors_with(self, inflation: float) -> ErrorModel:
+        """Return the parameters of every reflection with one inflation for all."""
+        return replace(self, inflation=np.full(len(self.data), inflation)).errors()
+
+    def _variance(self, f_model: FloatArray) -> FloatArray:
+        """Return the variance of log beta at the knots."""
+        k = len(self.knots)
+        curvature = CurveProblem.of(self, f_model).at(self.values).hessian
+        values, vectors = np.linalg.eigh(curvature)
+        sharp = vectors / np.sqrt(np.maximum(values, 1e-3))
+        return np.asarray(np.minimum((sharp**2).sum(axis=1)[k:], _MOST_VARIANCE))
+
+
+def estimate_errors(
+    data: ReflectionData, f_model: FloatArray, *, use: BoolArray | None = None,
+    inflation: FloatArray | None = None, start: ErrorModel | None = None,
+) -> ErrorModel:  # fmt: skip
+    """Return alpha and beta by maximum likelihood from the test set, as smooth curves.
+
+    (Lunin & Skovoroda 1995, Acta Cryst. A51, 880, for the likelihood.) log alpha and log beta are
+    lines between knots in 1/d^2 under a prior against bends, fitted to all reflections of the test
+    set at once. The scale of ``f_model`` is that of a least squares fit and is never changed by
+    the likelihood, since alpha and it are one parameter.
+
+    Parameters
+    ----------
+    data, f_model
+        The reflections, and |F_model| of each, ``[n]``.
+    use
+        Reflections that may be used, ``[n]``; all when left out.
+    inflation
+        By how much beta of each reflection is larger than the curve's, ``[n]``.
+    start
+        Of the search, where there is an estimate of before.
+    """
+    usable = np.ones(len(data), dtype=bool) if use is None else use
+    estimating = data.free & usable
     notices: tuple[Notice, ...] = ()
-    if int(data.free.sum()) < SMALLEST_FREE_SET:
-        estimating = data.work
+    if int(estimating.sum()) < SMALLEST_FREE_SET:
         notices = (
             Notice(
                 "sigma_a_from_work",
-                f"the free set has {int(data.free.sum())} "
+                f"the free set has {int(estimating.sum())} "
                 f"reflections, fewer than {SMALLEST_FREE_SET}: sigmaA is estimated from "
                 "the work set",
             ),
         )
-    shells = make_shells(data.s_squared, estimating, per_shell=PER_SHELL)
-    alpha, beta = _fit_shells(data, f_model, estimating, shells.number)
-    alpha = shells.smooth(alpha)
-    smooth_alpha = shells.interpolate(alpha, data.s_squared)
-    smooth_beta = np.exp(shells.interpolate(shells.smooth(np.log(beta)), data.s_squared))
-    variance = _variance(smooth_beta, data.epsilon, data.sigma, data.centric)
-    return ErrorModel(smooth_alpha, smooth_beta, variance, shells.centre, alpha, notices)
+        estimating = data.work & usable
+    factor = np.ones(len(data)) if inflation is None else inflation
+    curve = _first_curve(data, f_model, estimating, factor)
+    if start is not None and start.curve is not None and len(start.curve.knots) == len(curve.knots):
+        values = np.clip(start.curve.values, curve.lower, curve.upper)
+        curve = ErrorCurve(data, curve.rows, factor, curve.knots, values, curve.lower, curve.upper)
+    fitted = curve.fitted(f_model).errors(f_model)
+    return ErrorModel(
+        fitted.alpha, fitted.beta, fitted.variance, fitted.centre, fitted.shell_alpha, notices,
+        fitted.curve,
+    )  # fmt: skip
 
 
 def _variance(
@@ -87,48 +199,143 @@ def _variance(
     return np.asarray(epsilon * beta + np.where(centric, 1.0, 2.0) * sigma**2)
 
 
-def _fit_shells(
-    data: ReflectionData, f_model: FloatArray, rows: BoolArray, number: IntArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return the alpha and beta of each shell that maximise the likelihood of its reflections.
+def _first_curve(
+    data: ReflectionData, f_model: FloatArray, estimating: BoolArray, inflation: FloatArray
+) -> ErrorCurve:
+    """Return the curve to start from: least squares in shells, each with a knot at its centre."""
+    shells = make_shells(data.s_squared, estimating, per_shell=PER_SHELL)
+    rows = np.flatnonzero(estimating)
+    n, shell = len(shells.centre), shells.number[rows]
+    f_obs, f, epsilon = data.f_obs[rows], f_model[rows], data.epsilon[rows]
 
-    The shells do not share parameters; they are fitted in one search because that is quicker.
-    """
-    from scipy.optimize import minimize
+    def mean(values: FloatArray) -> FloatArray:
+        count = np.maximum(np.bincount(shell, minlength=n), 1)
+        return np.asarray(np.bincount(shell, values, minlength=n) / count)
 
-    f_obs, f, sigma, shell = data.f_obs[rows], f_model[rows], data.sigma[rows], number[rows]
-    epsilon, centric = data.epsilon[rows], data.centric[rows]
-    n = int(number.max(initial=0)) + 1
-    size = np.where(centric, 0.5, 1.0)
-
-    def total(values: FloatArray) -> FloatArray:
-        return np.asarray(np.bincount(shell, values, minlength=n), dtype=np.float64)
-
-    count = np.maximum(total(np.ones(len(f))), 1.0)
-    alpha = np.clip(total(f_obs * f) / np.maximum(total(f * f), 1e-300), 0.01, 10.0)
-    power = total(f_obs**2 / epsilon) / count
+    alpha = np.clip(mean(f_obs * f) / np.maximum(mean(f * f), 1e-300), 0.01, 10.0)
+    power = mean(f_obs**2 / epsilon)
     smallest = np.maximum(1e-6 * power, 1e-12)
-    spread = np.maximum(total((f_obs - alpha[shell] * f) ** 2 / epsilon) / count, smallest)
+    squares = (f_obs - alpha[shell] * f) ** 2 / (epsilon * inflation[rows])
+    spread = np.clip(mean(squares), smallest, 10 * power + smallest)
+    lower = np.log(np.concatenate([np.full(n, 0.01), smallest]))
+    upper = np.log(np.concatenate([np.full(n, 10.0), 10 * power + smallest]))
+    start = np.log(np.concatenate([alpha, spread]))
+    return ErrorCurve(data, rows, inflation, shells.centre, start, lower, upper)
 
-    def cost(p: FloatArray) -> tuple[float, FloatArray]:
-        a, beta = np.exp(p[:n])[shell], np.exp(p[n:])[shell]
-        variance = _variance(beta, epsilon, sigma, centric)
-        x = f_obs * a * f / variance
-        bessel = i0e(2 * x)
-        ratio = np.where(centric, np.tanh(x), i1e(2 * x) / bessel)
-        log_p = -size * (np.log(variance) + (f_obs - a * f) ** 2 / variance)
-        log_p += np.where(centric, np.log1p(np.exp(-2 * x)), np.log(bessel))
-        d_alpha = 2 * size * f * (f_obs * ratio - a * f) / variance
-        squares = f_obs**2 + (a * f) ** 2 - 2 * f_obs * a * f * ratio
-        d_variance = size * (squares / variance - 1) / variance
-        gradient = np.concatenate([total(a * d_alpha), total(beta * d_variance * epsilon)])
-        return -float(log_p.sum()), -gradient
 
-    bounds = [(np.log(0.01), np.log(10.0))] * n
-    bounds += [
-        (np.log(low), np.log(10 * high + low)) for low, high in zip(smallest, power, strict=True)
-    ]
-    start = np.concatenate([np.log(alpha), np.log(spread)])
-    options = {"maxiter": 500, "ftol": 1e-10, "gtol": 1e-4, "maxcor": 20}
-    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return np.exp(found.x[:n]), np.exp(found.x[n:])
+@dataclass(frozen=True, eq=False)
+class Hats:
+    """Linear interpolation between knots as a sparse matrix, constant beyond the outer ones.
+
+    Attributes
+    ----------
+    left
+        The knot before each point, ``[n]``.
+    part
+        How far the point is on the way to the next, ``[n]``.
+    n_knots
+        Number of knots.
+    """
+
+    left: IntArray
+    part: FloatArray
+    n_knots: int
+
+    @classmethod
+    def of(cls, x: FloatArray, knots: FloatArray) -> Hats:
+        """Return it for points and knots in ascending order."""
+        k = len(knots)
+        left = np.clip(np.searchsorted(knots, x, side="right") - 1, 0, max(k - 2, 0))
+        if k == 1:
+            return cls(left, np.zeros(len(x)), 1)
+        width = np.maximum(knots[left + 1] - knots[left], 1e-300)
+        return cls(left, np.clip((x - knots[left]) / width, 0.0, 1.0), k)
+
+    def at(self, values: FloatArray) -> FloatArray:
+        """Return values of the points from those of the knots."""
+        right = np.minimum(self.left + 1, self.n_knots - 1)
+        return np.asarray(values[self.left] * (1 - self.part) + values[right] * self.part)
+
+    def collected(self, weight: FloatArray) -> FloatArray:
+        """Return H'w."""
+        found = np.bincount(self.left, weight * (1 - self.part), minlength=self.n_knots + 1)
+        found += np.bincount(self.left + 1, weight * self.part, minlength=self.n_knots + 1)
+        return np.asarray(found[: self.n_knots], dtype=np.float64)
+
+    def product(self, weight: FloatArray) -> FloatArray:
+        """Return H'WH, tridiagonal, dense."""
+        k, rest = self.n_knots, 1 - self.part
+        here = np.bincount(self.left, weight * rest**2, minlength=k + 1)
+        here += np.bincount(self.left + 1, weight * self.part**2, minlength=k + 1)
+        beside = np.bincount(self.left, weight * rest * self.part, minlength=k)[: k - 1]
+        found = np.diag(here[:k])
+        rows = np.arange(k - 1)
+        found[rows, rows + 1] = found[rows + 1, rows] = beside
+        return np.asarray(found, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class LocalCurve:
+    """Value, gradient, and minus the second derivatives, of log-likelihood and prior."""
+
+    value: float
+    gradient: FloatArray
+    hessian: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class CurveProblem:
+    """The reflections that a curve is fitted to, and |F_model| of them."""
+
+    f_obs: FloatArray
+    f_model: FloatArray
+    noise: FloatArray
+    weight: FloatArray
+    centric: BoolArray
+    hats: Hats
+    precision: FloatArray
+
+    @classmethod
+    def of(cls, curve: ErrorCurve, f_model: FloatArray) -> CurveProblem:
+        """Return the problem of a curve's reflections; |F_model| is of all, ``[n]``."""
+        data, rows, k = curve.data, curve.rows, len(curve.knots)
+        bend = np.diff(np.eye(k), n=2, axis=0)
+        blocks = [bend.T @ bend / roughness**2 for roughness in ROUGHNESS]
+        precision = np.zeros((2 * k, 2 * k))
+        precision[:k, :k], precision[k:, k:] = blocks
+        noise = np.where(data.centric[rows], 1.0, 2.0) * data.sigma[rows] ** 2
+        return cls(
+            data.f_obs[rows], f_model[rows], noise, data.epsilon[rows] * curve.inflation[rows],
+            data.centric[rows], Hats.of(data.s_squared[rows], curve.knots), precision,
+        )  # fmt: skip
+
+    def slope_at(self, x: FloatArray) -> tuple[float, FloatArray]:
+        """Return value and gradient at knot values."""
+        scaled, model_error = self._parameters(x)
+        d = rice_slopes(self.f_obs, scaled, model_error + self.noise, self.centric)
+        return self._with_prior(x, d, scaled, model_error)
+
+    def _parameters(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return alpha |F_model|, and eps beta."""
+        hats, k = self.hats, self.hats.n_knots
+        return np.exp(hats.at(x[:k])) * self.f_model, np.exp(hats.at(x[k:])) * self.weight
+
+    def _with_prior(
+        self, x: FloatArray, d: RiceSlopes, scaled: FloatArray, model_error: FloatArray
+    ) -> tuple[float, FloatArray]:
+        collected = self.hats.collected
+        slope = np.concatenate([collected(d.d_a * scaled), collected(d.d_v * model_error)])
+        pull = self.precision @ x
+        return float(d.value.sum() - 0.5 * x @ pull), slope - pull
+
+    def at(self, x: FloatArray) -> LocalCurve:
+        """Return value, gradient and minus the second derivatives at knot values."""
+        hats = self.hats
+        scaled, model_error = self._parameters(x)
+        d = rice_derivatives(self.f_obs, scaled, model_error + self.noise, self.centric)
+        aa = -(d.d_aa * scaled + d.d_a) * scaled
+        bb = -(d.d_vv * model_error + d.d_v) * model_error
+        cross = hats.product(-d.d_av * scaled * model_error)
+        hessian = np.block([[hats.product(aa), cross], [cross, hats.product(bb)]])
+        value, gradient = self._with_prior(x, d, scaled, model_error)
+        return LocalCurve(value, gradient, hessian + self.precision)

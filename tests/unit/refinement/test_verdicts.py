@@ -12,6 +12,7 @@ from multicopy_refinement import Model, RefineOptions, refine
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior import Block, Kind, Space
 from multicopy_refinement.refinement.solution import Flag, Solution
+from multicopy_refinement.refinement.support import Support
 from multicopy_refinement.refinement.verdicts import group_results
 from multicopy_refinement.simulate import simulate
 from multicopy_refinement.solve.covariance import Beside, Covariance
@@ -133,7 +134,7 @@ def test_conformer_in_a_hole_of_the_density_ends_at_the_bound(tmp_path):
     assert Flag.INDISTINGUISHABLE_FROM_0 in flags
 
 
-def made_up(occupancy, su, correlation=None) -> list[tuple[Flag, ...]]:
+def made_up(occupancy, su, correlation=None, fit=None, supported=None) -> list[tuple[Flag, ...]]:
     """Return the flags of 40 held waters' neighbours with a covariance that is given."""
     n = len(occupancy)
     kinds = [Kind.OCCUPANCY] if correlation is None else [Kind.OCCUPANCY, Kind.B_GROUP]
@@ -141,17 +142,20 @@ def made_up(occupancy, su, correlation=None) -> list[tuple[Flag, ...]]:
         {Kind.OCCUPANCY: np.array(occupancy), Kind.B_GROUP: np.zeros(n)}
     )
     others = {} if correlation is None else {Kind.B_GROUP: Beside(np.ones(n), correlation)}
+    sums, matrix = SumConstraints.complete_sets(np.full(n, -1)), np.diag(np.square(su))
     found = Covariance(
-        np.diag(np.square(su)), np.zeros((n, 0)), np.diag(np.square(su) ** -1.0), others
+        matrix, np.zeros((n, 0)), np.linalg.inv(matrix), others, np.zeros((0, n)), sums, matrix
     )
 
     class Groups:
         def __len__(self) -> int:
             return n
 
+    zero = np.zeros(n)
+    there = np.ones(n, dtype=bool) if supported is None else np.array(supported)
     given = group_results(
-        Groups(), np.arange(n), at, found, np.zeros(n),
-        at_bound(SumConstraints.complete_sets(np.full(n, -1)), np.array(occupancy)),
+        Groups(), np.arange(n), at, found, Support(zero, zero, zero, zero, there, zero),
+        at_bound(sums, np.array(occupancy)), np.ones(n) if fit is None else np.array(fit),
     )  # fmt: skip
     return list(given.flags)
 
@@ -162,6 +166,10 @@ def test_limits_of_the_flags():
     assert made_up([0.0, 1.0], [0.01] * 2) == [(Flag.AT_BOUND, zero), (Flag.AT_BOUND, one)]
     assert made_up([4e-5, 6e-5], [1e-5] * 2) == [(Flag.AT_BOUND,), ()]
     assert made_up([0.5, 0.5], [0.28, 0.3]) == [(zero, one), (Flag.UNDETERMINED,)]
+    assert made_up([0.5] * 2, [0.01] * 2, fit=[1.49, 1.51]) == [(), (Flag.POOR_FIT,)]
+    assert made_up([0.5] * 2, [0.01, 0.3], supported=[False] * 2) == [
+        (Flag.NOT_SUPPORTED,), (Flag.UNDETERMINED,)
+    ]  # fmt: skip
     found = made_up([0.5] * 4, [0.01] * 4, np.array([0.79, 0.81, -0.79, -0.81]))
     correlated = (Flag.CORRELATED_WITH_B,)
     assert found == [(), correlated, (), correlated]

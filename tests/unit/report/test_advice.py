@@ -75,11 +75,14 @@ def test_nothing_to_say(table):
     ("options", "density", "title", "groups"),
     [
         ({"converged": False}, {}, "The refinement has not converged", ()),
-        ({"r_free": (0.2, 0.21)}, {}, "R-free has risen", ()),
-        ({"warnings": [("set_sum", "sets scaled")]}, {}, "The input broke its own sums", ()),
-        ({"changes": {4: {"delta_log_likelihood": 0.5}}}, {},
+        ({"warnings": [("r_free_rises", "R-free rises")]}, {}, "R-free has risen", ()),
+        ({"warnings": [("set_sum", "sets scaled")]}, {},
+         "Occupancies of the file that could not stay", ()),
+        ({"warnings": [("outliers", "5 reflections are left out")]}, {},
+         "Reflections that do not fit the others", ()),
+        ({"changes": {4: {"flags": ["not_supported"]}}}, {},
          "Waters that are better explained as absent", (NAMES[4],)),
-        ({"changes": {3: {"flags": ["indistinguishable_from_0"]}}}, {},
+        ({"changes": {3: {"flags": ["not_supported", "indistinguishable_from_0"]}}}, {},
          "Conformers and ligands that the data do not ask for", (NAMES[3],)),
         ({"changes": {2: {"su": None, "flags": ["undetermined"], "delta_log_likelihood": 0.0}}}, {},
          "Groups that the data cannot see", (NAMES[2],)),
@@ -95,6 +98,8 @@ def test_nothing_to_say(table):
          "Difference density beside groups", (NAMES[3],)),
         ({}, {NAMES[0]: GroupDensity(0.4, 3.0, -3.0, 15.0, 15.0)},
          "Groups that fit their density poorly", (NAMES[0],)),
+        ({"changes": {1: {"flags": ["poor_fit"], "misfit": 1.7}}}, {},
+         "Groups whose reflections fit worse than others", (NAMES[1],)),
         ({"changes": {0: {"flags": ["correlated_with_b"]}}}, {},
          "Occupancies that are B factors as much", (NAMES[0],)),
     ],
@@ -108,7 +113,7 @@ def test_each_kind(table, options, density, title, groups):
 
 def test_the_most_urgent_comes_first(table):
     made = record(
-        {0: {"flags": ["correlated_with_b"]}, 4: {"delta_log_likelihood": 0.1}},
+        {0: {"flags": ["correlated_with_b"]}, 4: {"flags": ["not_supported"]}},
         d_min=0.7, converged=False,
     )  # fmt: skip
     found = said(table, made)
@@ -118,7 +123,11 @@ def test_the_most_urgent_comes_first(table):
 
 
 def test_groups_with_the_least_evidence_come_first(table):
-    made = record({2: {"delta_log_likelihood": 1.5}, 3: {"delta_log_likelihood": -0.5}}, d_min=0.7)
+    weak = {"flags": ["not_supported"]}
+    made = record(
+        {2: {"delta_log_likelihood": 1.5, **weak}, 3: {"delta_log_likelihood": -0.5, **weak}},
+        d_min=0.7,
+    )
     (one,) = said(table, made)
     assert one.groups == (NAMES[3], NAMES[2])
 

@@ -93,7 +93,7 @@ def test_nested_states_sum_to_their_parent(problem, monkeypatch):
     assert truth[5] < found.x[5] < 1
     known = covariance(nested, found)
     assert known.su[5] == pytest.approx(known.su[6], rel=1e-6)
-    gains = evidence(nested, found, known)
+    gains = evidence(nested, found, known).gain
     assert gains[5] > gains[7] > 0  # without the parent its members go, too
 
 

@@ -6,13 +6,11 @@ import torch
 from scipy.integrate import quad
 from scipy.special import i0
 
-from multicopy_refinement.crystal import Cell, SpaceGroup
-from multicopy_refinement.crystal.hkl import unique_reflections
-from multicopy_refinement.reflections.data import DataLabels, ReflectionData
 from multicopy_refinement.targets import LeastSquares, MLAmplitude
 from multicopy_refinement.targets.least_squares import amplitude_variance
 from multicopy_refinement.targets.shells import make_shells
 from multicopy_refinement.targets.sigma_a import ErrorModel, estimate_errors
+from synthetic import synthetic
 
 
 def errors(alpha: float, variance: np.ndarray) -> ErrorModel:
@@ -68,26 +66,6 @@ def test_gradient_is_that_of_the_formula(centric):
     target = MLAmplitude(f_obs, torch.full((2,), centric), errors(0.9, np.full(2, 5.0)))
     f = torch.tensor([5.0, 6.0], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(target.log_likelihood, (f,))
-
-
-def synthetic(alpha: float, beta: float, *, free: float, seed: int = 0) -> tuple:
-    """Return data with complex Gaussian model errors, F_obs = |alpha F + error| + noise."""
-    cell, group = Cell(50, 60, 70, 90, 90, 90), SpaceGroup("P 21 21 21")
-    hkl = unique_reflections(cell, group, 2.2)
-    random = np.random.default_rng(seed)
-    n = len(hkl)
-    centric, epsilon = group.centric(hkl), group.epsilon(hkl)
-    f = np.abs(random.standard_normal(n) + 1j * random.standard_normal(n)) * 100
-    acentric_error = (random.standard_normal(n) + 1j * random.standard_normal(n)) / np.sqrt(2)
-    error = np.where(centric, random.standard_normal(n), acentric_error)
-    sigma = np.full(n, 2.0)
-    f_obs = np.abs(alpha * f + error * np.sqrt(beta * epsilon))
-    f_obs = np.abs(f_obs + sigma * random.standard_normal(n))
-    data = ReflectionData(
-        hkl, f_obs, sigma, random.uniform(size=n) < free, np.zeros(n, dtype=np.int64), cell, group,
-        DataLabels(("F", "SIGF"), True, None, None, ""), hkl[:0], np.zeros(0, dtype=np.int64),
-    )  # fmt: skip
-    return data, f
 
 
 def test_alpha_and_beta_are_recovered():

@@ -1,0 +1,221 @@
+"""Crystals whose truth is made by gemmi alone, with solvent where nothing is.
+
+Density by gemmi's calculator; each point holds solvent to 1 - the largest occupancy that covers it,
+from gemmi's masks of what is there above each level. Nothing of it is the program's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+K_SOL, B_SOL, NOISE = 0.35, 46.0, 0.03
+#: Components of a monomer library that ligands are made of: 4 to 14 atoms.
+LIGANDS = ("EDO", "ACT", "SO4", "GOL", "PO4", "CIT")
+#: Ligand atoms and those of the model are no closer than this, A.
+CLEAR = 2.9
+
+
+@dataclass(frozen=True)
+class Site:
+    """A water or a ligand with its true occupancy."""
+
+    chain: str
+    number: int
+    name: str
+    occupancy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Crystal:
+    """A structure with the truth, the one that refinement starts from, and which sites differ."""
+
+    truth: gemmi.Structure
+    start: gemmi.Structure
+    sites: tuple[Site, ...]
+
+
+def crystal(
+    path: Path, monomers: Path, *, seed: int, n_waters: int = 48, n_ligands: int = 16,
+    levels: tuple[float, ...] = (0.0, 0.3, 0.45, 0.6), shake: float = 0.0,
+) -> Crystal:  # fmt: skip
+    """Return a model of single conformers with waters and added ligands of known occupancy.
+
+    ``shake`` is the rms displacement of all atoms of the start, in A.
+    """
+    random = np.random.default_rng(seed)
+    truth = gemmi.read_structure(str(path))
+    truth.remove_alternative_conformations()
+    truth.remove_hydrogens()
+    truth.setup_entities()
+    for site in truth[0].all():
+        site.atom.occ = 1.0
+    sites = [*_waters(truth, random, n_waters, levels)]
+    sites += _add_ligands(truth, monomers, random, n_ligands, levels)
+    start = truth.clone()
+    known = {(s.chain, s.number): s.occupancy for s in sites}
+    for one, value in ((truth, None), (start, 0.5)):
+        for chain in one[0]:
+            for residue in chain:
+                key = (chain.name, residue.seqid.num)
+                if key in known and (residue.name == "HOH" or chain.name == "Z"):
+                    for atom in residue:
+                        atom.occ = known[key] if value is None else value
+    if shake:
+        for site in start[0].all():
+            moved = np.array(site.atom.pos.tolist()) + random.standard_normal(3) * shake / 3**0.5
+            site.atom.pos = gemmi.Position(*moved)
+    return Crystal(truth, start, tuple(sites))
+
+
+def _waters(
+    truth: gemmi.Structure, random: np.random.Generator, n: int, levels: tuple[float, ...]
+) -> list[Site]:
+    found = [
+        (c.name, r.seqid.num)
+        for c in truth[0] for r in c
+        if r.name == "HOH" and truth.cell.is_special_position(r[0].pos, 1.5) == 0
+    ]  # fmt: skip
+    chosen = random.permutation(len(found))[:n]
+    return [Site(*found[w], "HOH", levels[i % len(levels)]) for i, w in enumerate(chosen)]
+
+
+def _add_ligands(
+    truth: gemmi.Structure, monomers: Path, random: np.random.Generator, n: int,
+    levels: tuple[float, ...],
+) -> list[Site]:  # fmt: skip
+    """Put ligands beside the model, where there is solvent, in a chain of their own."""
+    chain, sites = gemmi.Chain("Z"), []
+    anchors = np.array([s.atom.pos.tolist() for s in truth[0].all()])
+    mean_b = float(np.mean([s.atom.b_iso for s in truth[0].all()]))
+    for i in range(n):
+        name = LIGANDS[i % len(LIGANDS)]
+        xyz, names, elements = _component(monomers, name)
+        for _ in range(4000):
+            place = anchors[random.integers(len(anchors))] + random.standard_normal(3) * 5.0
+            atoms = xyz @ _rotation(random).T + place
+            near = _nearest(truth, atoms)
+            if CLEAR < near < 3.6 and _nearest(None, atoms, chain, truth) > 4.0:
+                break
+        else:
+            continue
+        residue = gemmi.Residue()
+        residue.name, residue.seqid, residue.het_flag = name, gemmi.SeqId(i + 1, " "), "H"
+        for position, atom_name, element in zip(atoms, names, elements, strict=True):
+            atom = gemmi.Atom()
+            atom.name, atom.element = atom_name, gemmi.Element(element)
+            atom.pos, atom.b_iso = gemmi.Position(*position), 1.3 * mean_b
+            residue.add_atom(atom)
+        chain.add_residue(residue)
+        sites.append(Site("Z", i + 1, name, levels[i % len(levels)]))
+    truth[0].add_chain(chain)
+    return sites
+
+
+def _component(monomers: Path, name: str) -> tuple[np.ndarray, list[str], list[str]]:
+    block = gemmi.cif.read(str(monomers / name[0].lower() / f"{name}.cif"))[f"comp_{name}"]
+    table = block.find("_chem_comp_atom.", ["atom_id", "type_symbol", "x", "y", "z"])
+    rows = [row for row in table if row[1] != "H"]
+    xyz = np.array([[float(row[i]) for i in (2, 3, 4)] for row in rows])
+    names = [gemmi.cif.as_string(row[0]) for row in rows]
+    return xyz - xyz.mean(axis=0), names, [row[1] for row in rows]
+
+
+def _rotation(random: np.random.Generator) -> np.ndarray:
+    q, r = np.linalg.qr(random.standard_normal((3, 3)))
+    q *= np.sign(np.diag(r))
+    return q * np.sign(np.linalg.det(q))
+
+
+def _nearest(
+    model: gemmi.Structure | None, atoms: np.ndarray, chain: gemmi.Chain | None = None,
+    crystal: gemmi.Structure | None = None,
+) -> float:  # fmt: skip
+    """Return the distance to the nearest atom of a model or chain, with symmetry mates, in A."""
+    if model is None:
+        other = gemmi.Structure()
+        other.cell, other.spacegroup_hm = crystal.cell, crystal.spacegroup_hm
+        other.add_model(gemmi.Model(1) if not isinstance(gemmi.Model, str) else gemmi.Model("1"))
+        other[0].add_chain(chain)
+        other.setup_cell_images()
+        model = other
+    search = gemmi.NeighborSearch(model[0], model.cell, 8.0).populate()
+    best = 99.0
+    for position in atoms:
+        marks = search.find_atoms(gemmi.Position(*position), "\0", radius=5.0)
+        best = min([best, *(m.pos.dist(gemmi.Position(*position)) for m in marks)])
+    return best
+
+
+def solvent(structure: gemmi.Structure, spacing: float = 0.45) -> gemmi.FloatGrid:
+    """Return the part of solvent at every point: 1 - the largest occupancy that covers it."""
+    levels = sorted({round(site.atom.occ, 3) for site in structure[0].all()} - {0.0})
+    total, previous = 0.0, 0.0
+    for level in levels:
+        part = structure.clone()
+        for site in part[0].all():
+            site.atom.occ = float(site.atom.occ >= level - 1e-6)
+        masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Refmac)
+        grid = gemmi.FloatGrid()
+        grid.setup_from(part, spacing)
+        masker.put_mask_on_float_grid(grid, part[0])
+        total = total + np.array(grid.array) * (level - previous)
+        previous = level
+    group = gemmi.SpaceGroup(structure.spacegroup_hm)
+    return gemmi.FloatGrid(np.asarray(total, dtype=np.float32), structure.cell, group)
+
+
+def amplitudes(
+    structure: gemmi.Structure, d_min: float, *, k_sol: float = K_SOL, b_sol: float = B_SOL
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return Miller indices and |F| of a structure with its solvent."""
+    group = gemmi.SpaceGroup(structure.spacegroup_hm)
+    hkl = gemmi.make_miller_array(structure.cell, group, d_min, 1000.0)
+    s_squared = np.asarray(structure.cell.calculate_1_d2_array(hkl))
+    density = gemmi.DensityCalculatorX()
+    density.d_min, density.rate = d_min, 2.5
+    density.set_refmac_compatible_blur(structure[0])
+    density.grid.setup_from(structure)
+    density.put_model_density_on_grid(structure[0])
+    f = gemmi.transform_map_to_f_phi(density.grid, half_l=True).get_value_by_hkl(hkl)
+    f = f * np.exp(density.blur * s_squared / 4)
+    if k_sol:
+        mask = gemmi.transform_map_to_f_phi(solvent(structure), half_l=True).get_value_by_hkl(hkl)
+        f = f + k_sol * np.exp(-b_sol * s_squared / 4) * mask
+    return hkl, np.abs(f)
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """Amplitudes with errors and free flags."""
+
+    hkl: np.ndarray
+    f_obs: np.ndarray
+    sigma: np.ndarray
+    flags: np.ndarray
+
+
+def observe(
+    hkl: np.ndarray, f: np.ndarray, s_squared: np.ndarray, *, seed: int, noise: float = NOISE
+) -> Observed:
+    """Return amplitudes with a relative error that grows with resolution, 5% of them free."""
+    random = np.random.default_rng(seed + 1000)
+    typical = np.sqrt(np.mean(f**2))
+    sigma = noise * (0.5 * f + 0.5 * typical * np.exp(-3.0 * s_squared))
+    f_obs = np.abs(f + sigma * random.standard_normal(len(f)))
+    return Observed(np.asarray(hkl), f_obs, sigma, random.integers(0, 20, len(f)))
+
+
+def write_mtz(path: Path, structure: gemmi.Structure, data: Observed) -> None:
+    """Write amplitudes and free flags (0 is free)."""
+    mtz = gemmi.Mtz(with_base=True)
+    mtz.cell = structure.cell
+    mtz.spacegroup = gemmi.SpaceGroup(structure.spacegroup_hm)
+    mtz.add_dataset("truth")
+    for label, kind in (("F", "F"), ("SIGF", "Q"), ("FreeR_flag", "I")):
+        mtz.add_column(label, kind)
+    mtz.set_data(np.column_stack([data.hkl, data.f_obs, data.sigma, data.flags]).astype(np.float32))
+    mtz.write_to_file(str(path))

@@ -1,0 +1,140 @@
+"""Whether the data support a group: what is lost without it, and how often that is by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import gammaincc
+
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.posterior.blocks import Kind, Point
+from multicopy_refinement.posterior.experiment import Experiment
+from multicopy_refinement.posterior.posterior import Posterior
+from multicopy_refinement.refinement.decoys import FEWEST, Decoys, decoy_p
+from multicopy_refinement.solve.covariance import Covariance
+from multicopy_refinement.solve.evidence import evidence
+
+#: False discovery rate at which groups pass for supported.
+DISCOVERY_RATE = 0.05
+#: Decoys of a group unless a number is asked for, and the decoy atoms of a run that take a second.
+DECOYS, _DECOY_ATOMS = 500, 2_000_000
+#: The smallest probability that is told.
+_SMALLEST_P = 1e-300
+
+
+@dataclass(frozen=True, eq=False)
+class Support:
+    """What the data say of the presence of groups, or of sums of groups, ``[n]``.
+
+    Attributes
+    ----------
+    gain, gain_free
+        Log-likelihood of work and free set that is lost without them.
+    wald
+        (q/su)^2/2: the gain by the curvature at the maximum alone.
+    p_absent
+        Probability of such a gain were they absent.
+    supported
+        Whether that passes at a false discovery rate of 5% over the run.
+    n_decoys
+        How many decoys the probability was measured with, 0 where it is that of theory alone.
+    """
+
+    gain: FloatArray
+    gain_free: FloatArray
+    wald: FloatArray
+    p_absent: FloatArray
+    supported: BoolArray
+    n_decoys: IntArray
+
+    def split(self, n: int) -> tuple[Support, Support]:
+        """Return the support of the first n, and of the others."""
+        parts = [
+            Support(
+                self.gain[rows], self.gain_free[rows], self.wald[rows], self.p_absent[rows],
+                self.supported[rows], self.n_decoys[rows],
+            )
+            for rows in (slice(None, n), slice(n, None))
+        ]  # fmt: skip
+        return parts[0], parts[1]
+
+
+def boundary_p(gain: FloatArray, extra: int = 0) -> FloatArray:
+    """Return the probability of a gain in log-likelihood or a larger one, for an absent group.
+
+    On the boundary q >= 0 twice the gain is distributed as 1/2 chi2_k + 1/2 chi2_(k+1), with k
+    further unknowns of the group that mean nothing without it (Self & Liang 1987, J. Am. Stat.
+    Assoc. 82, 605).
+    """
+    x = np.maximum(gain, 0.0)
+
+    def tail(k: int) -> FloatArray:
+        return np.asarray(gammaincc(k / 2, x) if k else np.zeros_like(x))
+
+    p = 0.5 * tail(extra) + 0.5 * tail(extra + 1)
+    return np.where(x > 0, np.maximum(p, _SMALLEST_P), 1.0)
+
+
+def discoveries(p: FloatArray, rate: float = DISCOVERY_RATE) -> BoolArray:
+    """Return which of several tests pass at a false discovery rate; nan never does.
+
+    The largest k with p_(k) <= k rate/m and all below it (Benjamini & Hochberg 1995, J. R. Stat.
+    Soc. B57, 289).
+    """
+    known = np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    passes = p[order] <= rate * np.arange(1, len(order) + 1) / max(len(order), 1)
+    found = np.zeros(len(p), dtype=bool)
+    if passes.any():
+        found[order[: int(np.flatnonzero(passes)[-1]) + 1]] = True
+    return found
+
+
+def support_of(
+    candidates: Sequence[IntArray], groups: OccupancyGroups, refined: IntArray,
+    experiment: Experiment, posterior: Posterior, at: Point, found: Covariance,
+    n_decoys: int | None = None,
+) -> Support:  # fmt: skip
+    """Return the support of candidates: groups, or several that leave together.
+
+    Parameters
+    ----------
+    candidates
+        Places among the refined groups.
+    groups, refined
+        All groups, and those that are refined.
+    experiment, posterior, at, found
+        The crystal, at its maximum, and the covariance there.
+    n_decoys
+        Of each candidate; as many as take a second at most when left out.
+    """
+    lost = evidence(posterior, at, found, candidates)
+    combinations = np.zeros((len(candidates), len(refined)))
+    for i, members in enumerate(candidates):
+        combinations[i, members] = 1.0
+    occupancy = combinations @ at[Kind.OCCUPANCY]
+    su = np.array([found.su_of(row) for row in combinations])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wald = np.where(su > 0, 0.5 * (occupancy / su) ** 2, np.nan)
+    p = boundary_p(lost.gain, extra=1 if Kind.B_GROUP in at.space else 0)
+    atoms = [groups.members[int(refined[members[0]])] for members in candidates]
+    wanted = _affordable(atoms) if n_decoys is None else n_decoys
+    counts = np.zeros(len(candidates), dtype=np.int64)
+    if wanted >= FEWEST:
+        decoys = Decoys(experiment, posterior, at)
+        for i, members in enumerate(candidates):
+            own = float(found.information[members[0], members[0]])
+            scores = decoys.scores(atoms[i], own, wanted, number=i)
+            counts[i] = len(scores) if len(scores) >= FEWEST else 0
+            z = float(np.sqrt(2 * max(lost.gain[i], 0.0)))
+            p[i] = max(p[i], min(decoy_p(z, scores), 1.0))
+    p = np.where(np.isfinite(su), p, np.nan)
+    return Support(lost.gain, lost.gain_free, wald, p, discoveries(p), counts)
+
+
+def _affordable(atoms: Sequence[IntArray]) -> int:
+    total = sum(len(a) for a in atoms)
+    return min(DECOYS, _DECOY_ATOMS // max(total, 1))

@@ -1,0 +1,266 @@
+"""Reflections that cannot be what they are taken for, and resolution ranges such as ice rings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import chndtr, gammaincc, ndtr
+
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.reflections.data import ReflectionData
+from multicopy_refinement.targets.rice import rice_derivatives
+from multicopy_refinement.targets.shells import make_shells
+from multicopy_refinement.targets.sigma_a import ErrorModel
+
+#: A reflection is left out when an amplitude so far off has a smaller probability than this.
+IMPROBABLE = 1e-6
+#: Beyond this part of all reflections it is the model of errors that is wrong, not they.
+MOST_OUTLIERS = 0.05
+#: E^2 above this is no intensity of a crystal: exp(-60) acentric, 1e-14 centric.
+EXTREME_E_SQUARED = 60.0
+#: Reflections of a range whose errors are looked at by themselves, and the inflation of beta and
+#: the gain in log-likelihood from which on it counts.
+_PER_RANGE, _INFLATED, _GAIN = 100, 1.3, 4.0
+#: Part of a range that may be outliers.
+_FEW = 0.1
+#: What is named: ranges beyond this resolution in A that are inflated so much more than their
+#: neighbours. Below it solvent and what is disordered make the errors rise steeply in any crystal.
+_NAMED_FROM, _STANDS_OUT = 6.0, 5.0
+#: Resolution of the rings of hexagonal ice, A (Thorn et al. 2017, Acta Cryst. D73, 729).
+ICE = (3.895, 3.661, 3.438, 2.667, 2.249, 2.068, 1.947, 1.916, 1.882, 1.719)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """Resolution ranges in which the model is off by more than the smooth errors say.
+
+    Attributes
+    ----------
+    d_max, d_min
+        Of all ranges, in A.
+    inflation
+        Of beta in each; 1 where the curve will do.
+    of_variance
+        Of Sigma in each, in the mean: what inflation of beta means where errors of measurement are
+        larger.
+    of_reflection
+        Of beta of each reflection, ``[n]``.
+    """
+
+    d_max: FloatArray
+    d_min: FloatArray
+    inflation: FloatArray
+    of_variance: FloatArray
+    of_reflection: FloatArray
+
+    @property
+    def outstanding(self) -> list[tuple[float, float, float]]:
+        """Resolution limits and inflation of Sigma of what stands out: ice rings and the like."""
+        high = self.of_variance > _INFLATED
+        found, start = [], None
+        for i, above in enumerate([*high.tolist(), False]):
+            if above and start is None:
+                start = i
+            elif not above and start is not None:
+                level = float(self.of_variance[start:i].max())
+                if start > 0 and self.d_max[start] < _NAMED_FROM and level > _STANDS_OUT:
+                    found.append((float(self.d_max[start]), float(self.d_min[i - 1]), level))
+                start = None
+        return found
+
+    @classmethod
+    def none(cls, n: int) -> Ranges:
+        """Return no ranges."""
+        nothing = np.zeros(0)
+        return cls(nothing, nothing, nothing, nothing, np.ones(n))
+
+
+def extreme_intensities(data: ReflectionData) -> BoolArray:
+    """Return which reflections no crystal can have, by Wilson's statistics alone, ``[n]``.
+
+    E^2 is against the median of its shell, which outliers do not move.
+    """
+    everything = np.ones(len(data), dtype=bool)
+    shells = make_shells(data.s_squared, everything, per_shell=200)
+    intensity = data.f_obs**2 / data.epsilon
+    typical = _by_shell(_median, intensity, shells.number) / np.log(2.0)
+    level = shells.interpolate(np.log(np.maximum(typical, 1e-300)), data.s_squared)
+    return np.asarray(intensity > EXTREME_E_SQUARED * np.exp(level))
+
+
+def grossly_off(data: ReflectionData, f_model: FloatArray) -> BoolArray:
+    """Return which amplitudes are far from the model's, before any errors are known, ``[n]``.
+
+    Far is 8 robust standard deviations (1.4826 times the median absolute deviation) of the shell,
+    and 8 sigma.
+    """
+    shells = make_shells(data.s_squared, ~data.left_out, per_shell=200)
+    off = np.abs(data.f_obs - f_model)
+    usual = 1.4826 * _by_shell(_median, off, shells.number)[shells.number]
+    return np.asarray((off > 8 * usual) & (off > 8 * data.sigma))
+
+
+def _median(values: FloatArray) -> float:
+    return float(np.median(values))
+
+
+def _by_shell(
+    statistic: Callable[[FloatArray], float], values: FloatArray, number: IntArray
+) -> FloatArray:
+    order = np.argsort(number, kind="stable")
+    edges = np.searchsorted(number[order], np.arange(1, int(number.max(initial=0)) + 1))
+    return np.array([statistic(part) if len(part) else 1.0 for part in
+                     np.split(values[order], edges)])  # fmt: skip
+
+
+def improbable(
+    data: ReflectionData, f_model: FloatArray, errors: ErrorModel, level: float = IMPROBABLE
+) -> BoolArray:
+    """Return which amplitudes are less probable than a level, given the model, ``[n]``.
+
+    The probability of an amplitude as large or larger, or as small or smaller (Read 1999, Acta
+    Cryst. D55, 1759): with a = alpha F, 2 Fo^2/Sigma follows a non-central chi-square of two
+    degrees of freedom and centrality 2 a^2/Sigma (acentric); Fo is a folded Gaussian (centric).
+    """
+    scaled, spread = errors.alpha * f_model, np.sqrt(errors.variance)
+    high, low = (data.f_obs - scaled) / spread, (data.f_obs + scaled) / spread
+    # E(Fo) lies above a where a is small: beyond 3 standard deviations is worth a second look
+    width = np.where(data.centric, 1.0, np.sqrt(0.5))
+    found = np.abs(high) > 3.0 * width
+    rows = np.flatnonzero(found & data.centric)
+    upper = ndtr(-high[rows]) + ndtr(-low[rows])
+    lower = np.maximum(ndtr(high[rows]) - ndtr(-low[rows]), 0.0)
+    found[rows] = np.minimum(upper, lower) < level
+    rows = np.flatnonzero(found & ~data.centric)
+    found[rows] = _rice_tail(data.f_obs[rows] / spread[rows], scaled[rows] / spread[rows]) < level
+    return np.asarray(found)
+
+
+def _rice_tail(r: FloatArray, v: FloatArray) -> FloatArray:
+    """Return the smaller tail of 2 r exp(-r^2 - v^2) I0(2 r v) at r, ``[n]``."""
+    gaussian = ndtr(-np.abs(r - np.sqrt(v**2 + 0.25)) * np.sqrt(2.0))
+    # the sum for the non-central chi-square is for centralities that a double can hold
+    exact = v < 30.0
+    lower = np.where(exact, chndtr(2 * r**2, 2.0, 2 * np.minimum(v, 30.0) ** 2), np.nan)
+    upper = np.where(v > 1e-3, 1 - lower, gammaincc(1.0, r**2))
+    tail = np.where(r > v, upper, lower)
+    # 1 - cdf has no digits below 1e-12; far out the Gaussian of the same centre will do
+    return np.asarray(np.where(exact & (tail > 1e-12), tail, gaussian))
+
+
+def uneven_ranges(data: ReflectionData, f_model: FloatArray, errors: ErrorModel) -> Ranges:
+    """Return ranges of resolution in which errors are larger than the smooth curve has them.
+
+    In each range of 100 reflections, work and free, one factor of beta is fitted by likelihood;
+    those that count are larger than 1.3 and gain more than 4 in log-likelihood. Errors rise
+    steeply at low resolution, where the test set has too few reflections to follow them, and in
+    rings of ice. No range gets smaller errors than the test set says.
+    """
+    order = np.flatnonzero(~data.left_out)
+    order = order[np.argsort(data.s_squared[order], kind="stable")]
+    n_ranges = len(order) // _PER_RANGE
+    if n_ranges < 4 or errors.curve is None:
+        return Ranges.none(len(data))
+    number = np.minimum(np.arange(len(order)) // _PER_RANGE, n_ranges - 1)
+    plain = errors.curve.errors_with(1.0)
+    # a few that are far off are outliers, and would be hidden by the errors that they make
+    odd = improbable(data, f_model, plain)[order]
+    few = np.bincount(number, odd)[number] <= _FEW * np.bincount(number)[number]
+    kept = ~(odd & few)
+    rows = order[kept]
+    noise = np.where(data.centric, 1.0, 2.0) * data.sigma**2
+    part = data.epsilon * plain.beta, noise
+    log_factor, gain = _range_factors(
+        data.f_obs[rows],
+        (errors.alpha * f_model)[rows],
+        (part[0][rows], part[1][rows]),
+        data.centric[rows],
+        number[kept],
+    )
+    counts = (log_factor > np.log(_INFLATED)) & (gain > _GAIN)
+    inflation = np.exp(np.where(counts, log_factor, 0.0))
+    edges = np.searchsorted(number, np.arange(n_ranges + 1))
+    s = data.s_squared[order]
+    limits = s[edges[:-1]], s[edges[1:] - 1]
+    # those left out lie in the range of their neighbours
+    place = np.searchsorted(limits[0], data.s_squared, side="right") - 1
+    of_reflection = inflation[np.clip(place, 0, n_ranges - 1)]
+    sigma_ratio = (of_reflection * part[0] + part[1]) / (part[0] + part[1])
+    mean = np.bincount(number, sigma_ratio[order]) / np.bincount(number)
+    return Ranges(1 / np.sqrt(limits[0]), 1 / np.sqrt(limits[1]), inflation, mean, of_reflection)
+
+
+def _range_factors(
+    f_obs: FloatArray, scaled: FloatArray, part: tuple[FloatArray, FloatArray],
+    centric: BoolArray, number: IntArray,
+) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+    """Return the logarithm of the best factor of beta in each range, and its gain."""
+    n, (model_error, noise) = int(number.max()) + 1, part
+
+    def at(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        own = np.exp(x)[number] * model_error
+        d = rice_derivatives(f_obs, scaled, own + noise, centric)
+        curve = -(d.d_vv * own + d.d_v) * own
+        value, slope, curvature = (
+            np.bincount(number, v, minlength=n).astype(np.float64)
+            for v in (d.value, d.d_v * own, curve)
+        )
+        return value, slope, curvature
+
+    x = np.zeros(n)
+    start = value = at(x)[0]
+    for _ in range(12):
+        _, slope, curvature = at(x)
+        step = np.clip(slope / np.maximum(np.abs(curvature), 1.0), -1.0, 1.0)
+        trial = at(np.clip(x + step, -3.0, 8.0))[0]
+        better = trial > value
+        x, value = np.where(better, np.clip(x + step, -3.0, 8.0), x), np.maximum(trial, value)
+        if not better.any():
+            break
+    return x, value - start
+
+
+def screening_notices(
+    data: ReflectionData, f_model: FloatArray, ranges: Ranges
+) -> tuple[Notice, ...]:
+    """Return notices that name the reflections left out and the ranges of larger errors."""
+    notices = []
+    rows = np.flatnonzero(data.left_out)
+    if len(rows):
+        off = np.abs(data.f_obs - f_model)[rows]
+        rows = rows[np.argsort(-off, kind="stable")]
+        texts = [
+            f"({h} {k} {m}) F {data.f_obs[i]:.4g}, model {f_model[i]:.4g}"
+            for i, (h, k, m) in zip(rows.tolist(), data.hkl[rows].tolist(), strict=True)
+        ]
+        names = tuple(f"{h} {k} {m}" for h, k, m in data.hkl[rows].tolist())
+        noun = "reflection is" if len(rows) == 1 else "reflections are"
+        notices.append(
+            Notice(
+                "outliers",
+                f"{len(rows)} {noun} left out: amplitudes with a probability below "
+                f"{IMPROBABLE:g} given the model: {listed(texts)}",
+                names,
+            )
+        )
+    outstanding = ranges.outstanding
+    if outstanding:
+        texts = [_range_text(*one) for one in outstanding]
+        noun = "a resolution range" if len(texts) == 1 else f"{len(texts)} resolution ranges"
+        notices.append(
+            Notice(
+                "uneven_resolution",
+                f"in {noun} the model is off by more than beside it, and "
+                f"the reflections count less: {listed(texts)}",
+            )
+        )
+    return tuple(notices)
+
+
+def _range_text(d_max: float, d_min: float, inflation: float) -> str:
+    ice = any(d_min - 0.02 <= ring <= d_max + 0.02 for ring in ICE)
+    name = ", where ice has a ring" if ice else ""
+    return f"{d_max:.2f} to {d_min:.2f} A (variance {inflation:.3g} times as large{name})"
