@@ -98,6 +98,11 @@ class ReflectionData:
         """Observed reflections, then those without an amplitude, ``[n + n_unobserved, 3]``."""
         return np.concatenate([self.hkl, self.unobserved_hkl])
 
+    @property
+    def listed_d_min(self) -> float:
+        """High-resolution limit in A of all that is listed, with an amplitude or without."""
+        return float(1 / np.sqrt(self.cell.inverse_d_squared(self.listed_hkl).max()))
+
     def on_crystal(self, cell: Cell, spacegroup: SpaceGroup) -> ReflectionData:
         """Return the data with another cell and space group (those of the model)."""
         return replace(self, cell=cell, spacegroup=spacegroup)
