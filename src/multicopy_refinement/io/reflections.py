@@ -35,6 +35,8 @@ from multicopy_refinement.reflections.symmetry import group_to_merge_by
 
 #: Reflections without an observation are kept to this times the highest 1/d of those with one.
 FILLED_BEYOND = 1.05
+#: An intensity below this times its sigma is no observation (French & Wilson 1978).
+LOWEST_INTENSITY = -4.0
 
 
 @dataclass(frozen=True)
@@ -200,14 +202,23 @@ def _amplitudes(
     """Return amplitudes of intensities; what has none is dropped by name."""
     from multicopy_refinement.reflections.french_wilson import french_wilson
 
-    f_obs, sigma = french_wilson(observed, cell, group)
-    amplitudes = Observations(observed.hkl, f_obs, sigma, observed.flags)
-    good = ~amplitudes.missing & (f_obs > 0) & (sigma > 0)
-    if good.all():
-        return amplitudes, []
-    names = names_of(observed.hkl[~good])
-    text = f"{len(names)} intensities give no amplitude and are dropped: {listed(names)}"
-    return amplitudes.select(good), [Notice("no_amplitude", text, tuple(names))]
+    good = observed.value >= LOWEST_INTENSITY * observed.sigma
+    if not good.any():
+        raise ReflectionFileError(f"all intensities are below {LOWEST_INTENSITY:g} sigma")
+    usable = observed.select(good)
+    f_obs, sigma = french_wilson(usable, cell, group)
+    amplitudes = Observations(usable.hkl, f_obs, sigma, usable.flags)
+    finite = ~amplitudes.missing & (f_obs > 0) & (sigma > 0)
+    notices = []
+    for hkl, why in (
+        (observed.hkl[~good], f"lie below {LOWEST_INTENSITY:g} sigma, which no error explains,"),
+        (usable.hkl[~finite], "give no finite amplitude"),
+    ):
+        if len(hkl):
+            names = names_of(hkl)
+            text = f"{len(names)} intensities {why} and are dropped: {listed(names)}"
+            notices.append(Notice("no_amplitude", text, tuple(names)))
+    return amplitudes.select(finite), notices
 
 
 def _assemble(

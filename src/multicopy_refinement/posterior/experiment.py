@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.errors import InputError
+from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
@@ -65,7 +66,8 @@ class Experiment(nn.Module):
     Raises
     ------
     InputError
-        Cells that differ by more than 2%, space groups of another symmetry or centring.
+        A model of neutron or electron data; cells that differ by more than 2%, space groups of
+        another symmetry or centring.
     """
 
     scale: Scale
@@ -83,7 +85,7 @@ class Experiment(nn.Module):
         f_calc: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.notices = check_same_crystal(model, data)
+        self.notices = check_radiation(model.source) + check_same_crystal(model, data)
         self.model = model
         self.data = data.on_crystal(model.cell, model.spacegroup)
         self.target_kind = target

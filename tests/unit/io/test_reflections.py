@@ -62,6 +62,20 @@ def written(tmp_path):
         ("F(+):G SIGF(+):L F(-):G SIGF(-):L I:J SIGI:Q", "I SIGI"),
         ("I(+):K SIGI(+):M I(-):K SIGI(-):M", "I(+) SIGI(+) I(-) SIGI(-)"),
         ("FOM:W flag:I F:F SIGF:Q", "F SIGF"),
+        ("SIGF:Q F:F", "F SIGF"),
+        ("FP:F FOM:W FREE:I SIGFP:Q", "FP SIGFP"),
+        ("FOBS:F SIGMA:Q TEST:I", "FOBS SIGMA"),
+        ("F:F DANO:D SIGDANO:Q SIGF:Q", "F SIGF"),
+        ("F-obs:F SIGF-obs:Q", "F-obs SIGF-obs"),
+        ("F_a:F F_b:F SIGF_a:Q SIGF_b:Q", "F_a SIGF_a"),
+        ("F(-):G F(+):G SIGF(+):L SIGF(-):L", "F(-) SIGF(-) F(+) SIGF(+)"),
+        (
+            "Fa(+):G SIGFa(+):L Fb(+):G SIGFb(+):L Fa(-):G SIGFa(-):L Fb(-):G SIGFb(-):L",
+            "Fa(+) SIGFa(+) Fa(-) SIGFa(-)",
+        ),
+        ("F:F", "F"),
+        ("I:J FC:F PHIC:P", "I"),
+        ("FWT:F PHWT:P other:F PHI:P FP:F", "FP"),
     ],
 )
 def test_columns_are_chosen_by_type(columns, chosen):
@@ -75,7 +89,7 @@ def test_columns_are_chosen_by_type(columns, chosen):
 
 @pytest.mark.parametrize(
     "columns",
-    ["", "FC:F PHIC:P", "FWT:F PHWT:P FOM:W", "F:F", "flag:I", "FC:F SIGFC:Q", "SIGF:Q F:F"],
+    ["", "FC:F PHIC:P", "FWT:F PHWT:P FOM:W", "odd:F PHI:P", "flag:I", "FC:F SIGFC:Q", "SIGF:Q"],
 )
 def test_no_observations_are_refused_with_what_is_there(columns):
     table = INDICES + [tuple(c.split(":")) for c in columns.split()]
