@@ -18,6 +18,8 @@ from multicopy_refinement.notices import Notice
 
 #: Indices beyond this are no Miller indices.
 LARGEST_INDEX = 4000
+#: A number as large as this is no flag.
+LARGEST_FLAG = 1e6
 #: A data set's cell that differs from the file's by more than this is named.
 CELL_NOTICE = 0.001
 _INDEX_TYPE = "H"
@@ -77,7 +79,7 @@ class ReflectionTable:
 
 def _whole(values: FloatArray) -> bool:
     known = values[np.isfinite(values)]
-    return len(known) == 0 or bool((known == np.rint(known)).all())
+    return bool(((known == np.rint(known)) & (np.abs(known) < LARGEST_FLAG)).all())
 
 
 def _text(cell: Cell) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,11 @@ from multicopy_refinement.io.reflection_table import ReflectionTable, read_mtz
 from multicopy_refinement.io.text import read_bytes
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.reflections.data import DataLabels, ReflectionData
-from multicopy_refinement.reflections.free_flags import FreeChoice, choose_free_set
+from multicopy_refinement.reflections.free_flags import (
+    FreeChoice,
+    choose_free_set,
+    named_as_free_set,
+)
 from multicopy_refinement.reflections.made_sigmas import PART, made_sigmas
 from multicopy_refinement.reflections.observations import Observations, checked, names_of
 from multicopy_refinement.reflections.preparation import (
@@ -144,6 +148,10 @@ def _free_set(
     columns = {n: v for n, v in table.integers().items() if n not in chosen.labels}
     choice = choose_free_set(columns, asked.free_label, asked.free_value)
     if choice.label is None:
+        named = [n for n in table.values if named_as_free_set(n) and n not in columns]
+        if named:
+            why = f"{', '.join(named)} has values that are no flags"
+            choice = replace(choice, why=why)
         return choice, np.full(len(table.hkl), np.nan)
     return choice, columns[choice.label]
 
@@ -190,9 +198,8 @@ def _mates(
 def _sigma_made(chosen: ObservedColumns) -> Notice:
     return Notice(
         "sigma_made",
-        f"{chosen.labels[0]} has no sigma: {100 * PART:g}% of the mean amplitude of the resolution "
-        "shell is taken; the model's error, as the free set tells it, has to cover those of the "
-        "data",
+        f"{chosen.labels[0]} has no sigma: {100 * PART:g}% of each amplitude is taken, of weak "
+        "ones more; what the data err beyond that counts as error of the model",
     )
 
 

@@ -12,6 +12,11 @@ from multicopy_refinement.crystal.hkl import to_asymmetric_unit
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.reflections.observations import Observations, checked, names_of
 
+#: Equivalents with less scatter than this are told of; with less than the second they are copies.
+CLOSER_THAN_ERRORS, COPIES = 0.5, 1e-6
+#: Degrees of freedom from which on the scatter of equivalents is believed.
+ENOUGH_TO_TELL = 30
+
 
 def mean_of_pair(
     plus: FloatArray, sigma_plus: FloatArray, minus: FloatArray, sigma_minus: FloatArray
@@ -54,16 +59,19 @@ def unique_observations(
     keep, notices = rows_to_use(rows.hkl, cell, group, d_min=d_min)
     rows = rows.select(keep)
     rows = Observations(to_asymmetric_unit(rows.hkl, group), rows.value, rows.sigma, rows.flags)
-    merged = _merge_duplicates(rows)
+    merged, scatter = _merge_duplicates(rows)
     if len(merged.hkl) < len(rows.hkl):
         count = len(rows.hkl) - len(merged.hkl)
-        notices.append(
-            Notice(
-                "reflections_merged",
-                f"{count} rows are equivalents of others "
-                "(symmetry or Friedel mates); their weighted means are used",
-            )
+        text = (
+            f"{count} rows are equivalents of others (symmetry or Friedel mates); their weighted "
+            "means are used"
         )
+        if scatter < CLOSER_THAN_ERRORS:
+            text += (
+                f"; they agree better than their sigmas say (chi-square {scatter:.2f} a degree of "
+                "freedom), so that these are not divided in full"
+            )
+        notices.append(Notice("reflections_merged", text))
         conflicts = _conflicting(rows.flags, rows.hkl)
         if conflicts:
             notices.append(
@@ -82,22 +90,31 @@ def drop_unusable(rows: Observations, what: str) -> tuple[Observations, Observat
     return rows.select(~rows.missing), rows.select(rows.missing), notices
 
 
-def _merge_duplicates(rows: Observations) -> Observations:
-    """Return weighted means of rows with the same indices, in the order of first appearance."""
+def _merge_duplicates(rows: Observations) -> tuple[Observations, float]:
+    """Return weighted means of rows with the same indices, in the order of first appearance.
+
+    And how they scatter, chi^2 a degree of freedom, 1 at most. Errors that scatter say nothing of
+    are common to equivalents (all of them where rows are copies): those a mean does not lessen,
+    sigma^2 = (chi^2 + (1 - chi^2) n) / sum 1/sigma_i^2.
+    """
     key = ((rows.hkl[:, 0] + 4096) * 8192 + rows.hkl[:, 1] + 4096) * 8192 + rows.hkl[:, 2] + 4096
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     if len(first) == len(key):
-        return rows
+        return rows, 1.0
     usable = np.isfinite(rows.value) & np.isfinite(rows.sigma) & (rows.sigma > 0)
     weight = np.where(usable, 1.0 / np.where(usable, rows.sigma, 1.0) ** 2, 0.0)
     total = np.bincount(inverse, weight)
     mean = np.bincount(inverse, weight * np.where(usable, rows.value, 0.0))
     known = total > 0
     safe = np.where(known, total, 1.0)
+    count = np.bincount(inverse, usable)
+    square = weight * np.where(usable, rows.value - (mean / safe)[inverse], 0.0) ** 2
+    scatter = _scatter(float(square.sum()), float(np.maximum(count - 1, 0).sum()))
+    variance = (scatter + (1 - scatter) * count) / safe
     merged = Observations(
         rows.hkl[first],
         np.where(known, mean / safe, np.nan),
-        np.where(known, 1 / np.sqrt(safe), np.nan),
+        np.where(known, np.sqrt(variance), np.nan),
         _first_known(rows.flags, inverse),
     )
     single = np.bincount(inverse) == 1  # rows without a mate stay as they are
@@ -109,7 +126,17 @@ def _merge_duplicates(rows: Observations) -> Observations:
     order = np.argsort(first)
     return Observations(
         merged.hkl[order], merged.value[order], merged.sigma[order], merged.flags[order]
-    )
+    ), scatter
+
+
+def _scatter(square: float, freedom: float) -> float:
+    """Return chi^2 a degree of freedom, 1 at most and where there are too few to tell."""
+    if freedom == 0:
+        return 1.0
+    chi = square / freedom
+    if freedom < ENOUGH_TO_TELL and chi > COPIES:
+        return 1.0
+    return min(chi, 1.0)
 
 
 def _first_known(flags: FloatArray, number: IntArray) -> FloatArray:

@@ -84,7 +84,7 @@ def test_names_of_free_sets(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["N", "N(+)", "MULT", "NOBS", "FLAG", "SA_flag", "BATCH", "M_ISYM", "flags", "latest", "contest"],
+    ["N", "N(+)", "MULT", "NOBS", "FLAG", "SA_flag", "BATCH", "M_ISYM", "flags", "latest"],
 )  # fmt: skip
 @pytest.mark.parametrize("values", [two_values(0.05), MANY])
 def test_other_integers_are_no_free_set_unless_asked_for(name, values):

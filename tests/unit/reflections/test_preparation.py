@@ -99,6 +99,22 @@ def test_duplicates_become_their_weighted_mean():
     assert notices[0].message.startswith("1 rows")
 
 
+@pytest.mark.parametrize("common", [0.0, 0.6, 1.0])
+def test_what_equivalents_share_of_their_errors_is_not_lessened(common):
+    """Four equivalents: sigma of the mean is that of what they do not share, halved."""
+    random = np.random.default_rng(2)
+    hkl = unique_reflections(CELL, P212121, 3.0)
+    shared = np.sqrt(common) * random.standard_normal(len(hkl))
+    rotated = np.concatenate([hkl @ r for r in P212121.rotations])
+    value = 50 + np.tile(shared, 4) + np.sqrt(1 - common) * random.standard_normal(4 * len(hkl))
+    found, (notice,) = unique_observations(rows(rotated, value), CELL, P212121, d_min=None)
+    wanted = np.sqrt(common + (1 - common) / 4)
+    general = ~P212121.centric(found.hkl)  # of these, all four are different reflections
+    assert (found.value - 50)[general].std() == pytest.approx(wanted, rel=0.15)
+    np.testing.assert_allclose(found.sigma[general], wanted, rtol=0.1)
+    assert ("chi-square" in notice.message) == (common > 0.5)
+
+
 @pytest.mark.parametrize(("value", "sigma"), [(NAN, 1), (5, NAN), (5, 0)])
 def test_a_duplicate_that_was_not_observed_does_not_count(value, sigma):
     table = rows([(1, 2, 3), (1, 2, 3)], [value, 16], [sigma, 2])
