@@ -103,17 +103,16 @@ def _read(path: str | Path, asked: _Asked) -> ReflectionData:
     cell, group, more = _crystal(table, chosen, asked)
     notices += more
     choice, flags = _free_set(table, chosen, asked)
-    rows, group, more = _usable_rows(table, chosen, flags, cell, group, asked)
-    notices += more
+    rows, group, unused = _usable_rows(table, chosen, flags, cell, group, asked)
     merged, more = unique_observations(rows, cell, group, d_min=None)
-    notices += more
+    notices += unused + more
     observed, missing, _ = drop_unusable(merged, chosen.quantity)
     if len(observed.hkl) == 0:
         raise ReflectionFileError(
             f"no reflections left of {len(table.hkl)} rows"
             + (f" within {asked.d_min} A" if asked.d_min else "")
             + f" ({','.join(chosen.labels)})"
-            + "".join(f"; {notice.message}" for notice in more[:1])
+            + "".join(f"; {notice.message.split(':')[0]}" for notice in unused[-1:])
         )
     if chosen.quantity is Quantity.INTENSITY:
         observed, more = _amplitudes(observed, cell, group)
@@ -127,7 +126,10 @@ def _choose(
     """Return the columns of the observations, and notices of what was left aside and why."""
     notices = list(table.notices)
     unfit = unfit_columns(table.columns, table.values)
-    chosen, others = find_columns(table.columns, labels, unfit)
+    columns = table.columns
+    if labels is not None and len(labels) == 1:  # a sigma that is empty is none
+        columns = tuple(c for c in columns if c[0] in labels or not _empty(table.values[c[0]]))
+    chosen, others = find_columns(columns, labels, unfit)
     if others:
         names = "; ".join(",".join(o.labels) for o in others)
         text = f"{','.join(chosen.labels)} are used; also there: {names} (--labels to choose)"
@@ -140,6 +142,10 @@ def _choose(
         text = f"{label}, that was asked for, is hardly data: {unfit[label]}"
         notices.append(Notice("columns_unfit", text))
     return chosen, notices
+
+
+def _empty(values: FloatArray) -> bool:
+    return not np.isfinite(values).any()
 
 
 def _free_set(

@@ -213,6 +213,17 @@ def test_data_without_sigmas_are_read_and_that_is_said(label, kind, tmp_path):
     np.testing.assert_array_equal(asked.sigma, data.sigma)
 
 
+def test_a_sigma_column_that_is_empty(tmp_path):
+    columns = {"F": ("F", F), "SIGF": ("Q", np.nan * F), **FREE}
+    path = write_columns(tmp_path / "x.mtz", columns)
+    with pytest.raises(ReflectionFileError, match=rf"no refl.* \(F,SIGF\); {N} .* without a sigma"):
+        read_reflections(path)
+    assert len(read_reflections(path, labels=["F"])) == N
+    path = write_columns(path, {**columns, "SIGF": ("Q", SIGMA)})
+    with pytest.raises(ReflectionFileError, match="takes a value and its sigma"):
+        read_reflections(path, labels=["F"])
+
+
 def test_one_of_several_without_sigmas_has_to_be_named(tmp_path):
     path = write_columns(tmp_path / "x.mtz", {"one": ("F", F), "two": ("F", 2 * F)})
     with pytest.raises(ReflectionFileError, match="one, two; name one with --labels"):
