@@ -56,6 +56,7 @@ _CALCULATED = re.compile(r"^(FC|F_?CALC|F-?MODEL|FMODEL|2?FOFC|FWT|DELFWT|FOM|PH
 _SIGMA = re.compile(r"^(sigma|sig|esd|sd)|(sigma|sig|esd|sd)$", re.IGNORECASE)
 #: Whole numbers of which there are no more different ones than this, many times each, are counts.
 _FEW_VALUES, _TIMES_EACH = 100, 10
+NO_VALUES = "no values"
 #: More negative values than this part belong to differences, not to amplitudes.
 _NEGATIVE = 0.1
 
@@ -64,17 +65,21 @@ def unfit_columns(columns: Columns, values: Mapping[str, FloatArray]) -> dict[st
     """Return labels of columns whose values cannot be what their type says, and the reason."""
     reasons = {}
     for label, kind in columns:
+        reason = ""
         if kind in _QUANTITY:
             reason = _unfit(values[label], _QUANTITY[kind])
-            if reason:
-                reasons[label] = reason
+        elif kind in _SIGMA_TYPES and not (values[label] > 0).any():
+            known = bool(np.isfinite(values[label]).any())
+            reason = "no sigma is positive" if known else NO_VALUES
+        if reason:
+            reasons[label] = reason
     return reasons
 
 
 def _unfit(values: FloatArray, quantity: Quantity) -> str:
     known = values[np.isfinite(values)]
     if len(known) == 0:
-        return "no values"
+        return NO_VALUES
     different = np.unique(known)
     if len(different) == 1:
         return f"all values are {different[0]:g}" if len(known) > 1 else ""
@@ -108,6 +113,7 @@ def find_columns(
             labelled = [name for name, kind in fit if kind == types[quantity][0]]
             paired = [(n, s) for n in labelled if (s := _sigma_of(columns, n, types[quantity][1]))]
             found += _mates(quantity, paired) if types is _PAIR else _means(quantity, paired)
+    found.sort(key=lambda columns: any(label in unfit for label in columns.labels))
     if not found:
         found = _without_sigma(columns, [name for name, kind in fit if kind in "FJ"])
     if not found:

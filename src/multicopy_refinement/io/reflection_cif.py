@@ -58,6 +58,7 @@ _PROBES = (
 )  # fmt: skip
 
 
+_SHELX_TEXTS = ("_shelx_hkl_file", "_shelx_fcf_file", "_iucr_refine_reflections_details")
 _GROUP_NAMES = (
     "_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt",
     "_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt",
@@ -127,7 +128,7 @@ def read_cif(path: str | Path, content: bytes) -> ReflectionTable:
         raise ReflectionFileError(f"{path}: not a readable SF-mmCIF: {one_line(fault)}") from None
     blocks = [found for block in document for found in _lists(block)]
     if not blocks:
-        raise ReflectionFileError(f"{path}: no reflections in the file")
+        raise ReflectionFileError(f"{path}: {_nothing(document)}")
     ranked = sorted(blocks, key=lambda block: block.rank)
     chosen = ranked[0]
     if not chosen.observed:
@@ -153,6 +154,15 @@ def read_cif(path: str | Path, content: bytes) -> ReflectionTable:
         )
         notices.append(Notice("small_molecule_cif", text))
     return replace(table, notices=tuple(notices))
+
+
+def _nothing(document: gemmi.cif.Document) -> str:
+    """Return what a file without a list of reflections is."""
+    if any(len(block.find_values(tag)) for block in document for tag in _SHELX_TEXTS):
+        return "the reflections are a text for SHELX in this CIF; take the .fcf (LIST 4) of it"
+    if any(len(block.find_values("_atom_site.id")) for block in document):
+        return "no reflections in the file; it is a model"
+    return "no reflections in the file (no _refln list)"
 
 
 def _named(blocks: Sequence[_Block]) -> str:

@@ -118,7 +118,14 @@ def read_mtz(path: str | Path, content: bytes) -> ReflectionTable:
     own = {label: cells[number] for label, number in sets if number in cells}
     cell = Cell(*mtz.cell.parameters) if mtz.cell.is_crystal() else None
     group = SpaceGroup(mtz.spacegroup.xhm()) if mtz.spacegroup is not None else None
-    return ReflectionTable(columns, values, miller_indices(rows[:, :3]), cell, group, own)
+    notices: tuple[Notice, ...] = ()
+    if len(mtz.batches):
+        text = (
+            f"unmerged data of {len(mtz.batches)} batches are merged as they stand; they must have "
+            "been scaled"
+        )
+        notices = (Notice("unmerged", text),)
+    return ReflectionTable(columns, values, miller_indices(rows[:, :3]), cell, group, own, notices)
 
 
 def _labels(mtz: gemmi.Mtz) -> list[str]:

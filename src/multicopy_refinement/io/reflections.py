@@ -12,6 +12,7 @@ from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import ReflectionFileError
 from multicopy_refinement.io.columns import (
+    NO_VALUES,
     ObservedColumns,
     Quantity,
     find_columns,
@@ -134,7 +135,7 @@ def _choose(
         names = "; ".join(",".join(o.labels) for o in others)
         text = f"{','.join(chosen.labels)} are used; also there: {names} (--labels to choose)"
         notices.append(Notice("columns_chosen", text))
-    strange = {label: reason for label, reason in unfit.items() if reason != "no values"}
+    strange = {label: reason for label, reason in unfit.items() if reason != NO_VALUES}
     if labels is None and strange:
         reasons = "; ".join(f"{label}: {reason}" for label, reason in strange.items())
         notices.append(Notice("columns_unfit", f"columns that cannot be the data: {reasons}"))
@@ -169,7 +170,10 @@ def _usable_rows(
     """Return the rows that are reflections, and the group to merge them by."""
     rows, mates, more = _mates(table, chosen, flags, cell)
     notices = list(more)
-    group, more = group_to_merge_by(rows, cell, group, asked.spacegroup, chosen.quantity)
+    # a list without a space group has to show that it has the model's symmetry, if it can
+    listed_in = table.spacegroup or SpaceGroup("P 1")
+    merging, more = group_to_merge_by(rows, cell, listed_in, asked.spacegroup, chosen.quantity)
+    group = merging if table.spacegroup else group
     notices += more
     keep, more = rows_to_use(rows.hkl, cell, group, d_min=asked.d_min)
     notices += more

@@ -109,7 +109,9 @@ def _free_value(flags: FloatArray) -> tuple[int, str] | None:
     if len(values) < 2 or not np.array_equal(values, np.rint(values)):
         return None
     fractions = counts / counts.sum()
-    if len(values) == 2:
+    if values.tolist() == [-1, 0, 1]:
+        free, what = 0, "-1 of -1, 0 and 1, as SHELX has it"
+    elif len(values) == 2:
         free = int(np.argmin(fractions))
         what = "the rarer of two values"
     else:

@@ -59,12 +59,12 @@ def unique_observations(
     keep, notices = rows_to_use(rows.hkl, cell, group, d_min=d_min)
     rows = rows.select(keep)
     rows = Observations(to_asymmetric_unit(rows.hkl, group), rows.value, rows.sigma, rows.flags)
-    merged, scatter = _merge_duplicates(rows)
+    merged, scatter, factor = _merge_duplicates(rows)
     if len(merged.hkl) < len(rows.hkl):
         count = len(rows.hkl) - len(merged.hkl)
         text = (
             f"{count} rows are equivalents of others (symmetry or Friedel mates); their weighted "
-            "means are used"
+            f"means are used (sum |x - mean| / sum |mean| = {factor:.3f})"
         )
         if scatter < CLOSER_THAN_ERRORS:
             text += (
@@ -90,17 +90,17 @@ def drop_unusable(rows: Observations, what: str) -> tuple[Observations, Observat
     return rows.select(~rows.missing), rows.select(rows.missing), notices
 
 
-def _merge_duplicates(rows: Observations) -> tuple[Observations, float]:
+def _merge_duplicates(rows: Observations) -> tuple[Observations, float, float]:
     """Return weighted means of rows with the same indices, in the order of first appearance.
 
-    And how they scatter, chi^2 a degree of freedom, 1 at most. Errors that scatter say nothing of
-    are common to equivalents (all of them where rows are copies): those a mean does not lessen,
-    sigma^2 = (chi^2 + (1 - chi^2) n) / sum 1/sigma_i^2.
+    And how they scatter: chi^2 a degree of freedom, 1 at most, and sum |x - mean| / sum |mean|.
+    Errors that scatter says nothing of are common to equivalents (all of them where rows are
+    copies): those a mean does not lessen, sigma^2 = (chi^2 + (1 - chi^2) n) / sum 1/sigma_i^2.
     """
     key = ((rows.hkl[:, 0] + 4096) * 8192 + rows.hkl[:, 1] + 4096) * 8192 + rows.hkl[:, 2] + 4096
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     if len(first) == len(key):
-        return rows, 1.0
+        return rows, 1.0, 0.0
     usable = np.isfinite(rows.value) & np.isfinite(rows.sigma) & (rows.sigma > 0)
     weight = np.where(usable, 1.0 / np.where(usable, rows.sigma, 1.0) ** 2, 0.0)
     total = np.bincount(inverse, weight)
@@ -108,8 +108,11 @@ def _merge_duplicates(rows: Observations) -> tuple[Observations, float]:
     known = total > 0
     safe = np.where(known, total, 1.0)
     count = np.bincount(inverse, usable)
-    square = weight * np.where(usable, rows.value - (mean / safe)[inverse], 0.0) ** 2
-    scatter = _scatter(float(square.sum()), float(np.maximum(count - 1, 0).sum()))
+    away = np.where(usable, rows.value - (mean / safe)[inverse], 0.0)
+    scatter = _scatter(float((weight * away**2).sum()), float(np.maximum(count - 1, 0).sum()))
+    several = (count > 1)[inverse] & usable
+    size = float(np.abs((mean / safe)[inverse][several]).sum())
+    factor = float(np.abs(away[several]).sum()) / size if size > 0 else 0.0
     variance = (scatter + (1 - scatter) * count) / safe
     merged = Observations(
         rows.hkl[first],
@@ -124,9 +127,13 @@ def _merge_duplicates(rows: Observations) -> tuple[Observations, float]:
         sigma=np.where(single, rows.sigma[first], merged.sigma),
     )
     order = np.argsort(first)
-    return Observations(
-        merged.hkl[order], merged.value[order], merged.sigma[order], merged.flags[order]
-    ), scatter
+    return (
+        Observations(
+            merged.hkl[order], merged.value[order], merged.sigma[order], merged.flags[order]
+        ),
+        scatter,
+        factor,
+    )
 
 
 def _scatter(square: float, freedom: float) -> float:

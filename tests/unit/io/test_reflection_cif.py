@@ -99,6 +99,10 @@ def test_blocks_without_observations_are_refused_by_name(read):
         read(cif_text(MAP, name="maps"))
     with pytest.raises(ReflectionFileError, match="no reflections in the file"):
         read("data_x\n_refln.index_h 1\n")
+    with pytest.raises(ReflectionFileError, match=r"a text for SHELX.*\.fcf"):
+        read("data_x\n_reflns_number_total 2\n_shelx_hkl_file\n;\n 1 0 0 5.0 1.0\n;\n")
+    with pytest.raises(ReflectionFileError, match="it is a model"):
+        read("data_x\n_reflns.number_obs 2\n_atom_site.id 1\n")
 
 
 # ---------------------------------------------------------------------- rows

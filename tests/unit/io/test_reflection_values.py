@@ -63,6 +63,13 @@ def test_rounded_amplitudes_and_constant_sigmas_are_data(tmp_path):
     assert data.notices == ()
 
 
+@pytest.mark.parametrize("sigma", [0.0, -1.0, np.nan])
+def test_sigmas_that_are_none_do_not_hide_the_data(sigma, tmp_path):
+    columns = {"F": ("F", F), "SIGF": ("Q", sigma * ONES), "I": ("J", F**2), "SIGI": ("Q", F)}
+    data = read_reflections(write_columns(tmp_path / "x.mtz", columns))
+    assert data.labels.observations == ("I", "SIGI")
+
+
 def test_an_empty_column_does_not_hide_the_data(tmp_path):
     columns = {
         "F": ("F", np.nan * F),
@@ -160,6 +167,14 @@ def test_what_cannot_be_used_is_left_out_and_counted(value, sigma, code, layout,
         np.testing.assert_allclose(data.sigma[:3], SIGMA[:3], rtol=1e-5)
         copies = 1 if layout == "unmerged" else np.sqrt(2)
         np.testing.assert_allclose(data.sigma[3:], SIGMA[3:] / copies, rtol=1e-5)
+
+
+def test_unmerged_data_of_batches_are_said(tmp_path):
+    path = write_columns(tmp_path / "x.mtz", {**OBSERVED, "BATCH": ("B", ONES)})
+    mtz = gemmi.read_mtz_file(str(path))
+    mtz.batches.append(gemmi.Mtz.Batch())
+    mtz.write_to_file(str(path))
+    assert "1 batches" in notice(read_reflections(path), "unmerged").message
 
 
 def test_the_number_for_missing_values_of_a_file_is_no_value(tmp_path):

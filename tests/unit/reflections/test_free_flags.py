@@ -105,6 +105,8 @@ def test_a_small_part_of_many_reflections_can_be_a_free_set():
 def test_flags_of_shelx():
     flags = np.where(two_values(0.05) == 1, -1.0, 1.0)
     assert choose_free_set({"RFREE": flags}).value == -1
+    flags[500:600] = 0  # of neither set
+    assert choose_free_set({"RFREE": flags}).value == -1
 
 
 def test_another_free_set_is_named_where_it_marks_others():

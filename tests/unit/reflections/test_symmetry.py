@@ -8,7 +8,7 @@ from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import InputError, ReflectionFileError
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.posterior.experiment import check_same_crystal
-from reflection_files import write_columns
+from reflection_files import cif_text, write_columns
 
 P1 = SpaceGroup("P 1")
 CELLS = {
@@ -104,6 +104,24 @@ def test_lower_symmetry_without_equivalents_is_refused(tmp_path):
         )
         with pytest.raises(InputError, match="different symmetry"):
             check_same_crystal(Crystal(cell, group), data)
+
+
+@pytest.mark.parametrize("agree", [True, False])
+def test_a_list_without_a_space_group_must_not_contradict_the_model(agree, tmp_path):
+    group, _, hkl, value = crystal("P 21 21 21")
+    everything, f = sphere(group, hkl, value)
+    if not agree:
+        np.random.default_rng(0).shuffle(f)
+    text = cif_text({"F_meas_au": f, "F_meas_sigma_au": 0.02 * f}, hkl=everything)
+    (tmp_path / "x.cif").write_text(text.replace("_symmetry.space", "_nothing.space"))
+    if not agree:
+        with pytest.raises(ReflectionFileError, match="do not have the symmetry of the model"):
+            read_reflections(tmp_path / "x.cif", spacegroup=group)
+        return
+    data = read_reflections(tmp_path / "x.cif", spacegroup=group)
+    assert (data.spacegroup, len(data)) == (group, len(hkl))
+    codes = [n.code for n in data.notices]
+    assert codes[:2] == ["data_crystal", "merged_by_model"]
 
 
 @pytest.mark.parametrize(
