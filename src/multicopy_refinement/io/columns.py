@@ -51,11 +51,15 @@ _PAIR = {Quantity.AMPLITUDE: ("G", "L"), Quantity.INTENSITY: ("K", "M")}
 _QUANTITY = {"F": Quantity.AMPLITUDE, "G": Quantity.AMPLITUDE,
              "J": Quantity.INTENSITY, "K": Quantity.INTENSITY}  # fmt: skip
 _SIGMA_TYPES = frozenset("QLM")
+#: Types of a column that is a sigma when it is called one.
+_SIGMA_BY_NAME = _SIGMA_TYPES | frozenset("RFJ")
 _COMMON = ("FP", "F", "FOBS", "F-OBS", "FMEAN", "FO", "FTOXD3", "IMEAN", "I", "IOBS", "I-OBS")
 _CALCULATED = re.compile(r"^(FC|F_?CALC|F-?MODEL|FMODEL|2?FOFC|FWT|DELFWT|FOM|PHI)", re.IGNORECASE)
 _SIGMA = re.compile(r"^(sigma|sig|esd|sd)|(sigma|sig|esd|sd)$", re.IGNORECASE)
 #: Whole numbers of which there are no more different ones than this, many times each, are counts.
 _FEW_VALUES, _TIMES_EACH = 100, 10
+#: As few values of any kind are no measurements.
+_MARKS = 10
 NO_VALUES = "no values"
 #: More negative values than this part belong to differences, not to amplitudes.
 _NEGATIVE = 0.1
@@ -86,6 +90,8 @@ def _unfit(values: FloatArray, quantity: Quantity) -> str:
     few = len(different) <= min(_FEW_VALUES, len(known) / _TIMES_EACH)
     if few and (different == np.rint(different)).all():
         return f"counts or flags, {len(different)} different whole numbers"
+    if few and len(different) <= _MARKS:
+        return f"{len(different)} different values only"
     if quantity is Quantity.AMPLITUDE and (known < 0).mean() > _NEGATIVE:
         return f"{100 * (known < 0).mean():.0f}% of the values are negative"
     return ""
@@ -106,7 +112,12 @@ def find_columns(
     if labels is not None:
         return _as_asked(columns, labels), ()
     unfit = unfit or {}
-    fit = [(n, kind) for n, kind in columns if n not in unfit and not _CALCULATED.match(n)]
+    named = {_plain(name) for name, _ in columns}
+    fit = [
+        (name, kind)
+        for name, kind in columns
+        if not (name in unfit or _CALCULATED.match(name) or _is_sigma(name, named))
+    ]
     found: list[ObservedColumns] = []
     for types in (_MEAN, _PAIR):
         for quantity in Quantity:
@@ -160,7 +171,7 @@ def _of_other_sign(label: str) -> str | None:
 def _sigma_of(columns: Columns, value: str, kind: str) -> str | None:
     """Return the sigma of a value: called after it, or else behind it and of nobody else."""
     for name, its_kind in columns:
-        if its_kind in _SIGMA_TYPES and _called_after(name) == _plain(value):
+        if its_kind in _SIGMA_BY_NAME and name != value and _called_after(name) == _plain(value):
             return name
     place = [name for name, _ in columns].index(value)
     if place + 1 == len(columns) or columns[place + 1][1] != kind:
@@ -168,6 +179,11 @@ def _sigma_of(columns: Columns, value: str, kind: str) -> str | None:
     behind = columns[place + 1][0]
     others = {_plain(name) for name, its_kind in columns if its_kind not in _SIGMA_TYPES}
     return None if _called_after(behind) in others else behind
+
+
+def _is_sigma(name: str, named: set[str]) -> bool:
+    """Return whether a column is called the sigma of another one."""
+    return _called_after(name) != _plain(name) and _called_after(name) in named
 
 
 def _called_after(sigma: str) -> str:
@@ -217,7 +233,7 @@ def _as_asked(columns: Columns, labels: Sequence[str]) -> ObservedColumns:
             "--labels takes a value and its sigma (F,SIGF) or two such "
             f"pairs for Friedel mates, not {len(labels)} names"
         )
-    wanted = ("FJGK", "QLM") * 2
+    wanted = ("FJGK", "QLMRFJ") * 2
     for label, kinds in zip(labels, wanted, strict=False):
         if types[label] not in kinds:
             what = "amplitudes or intensities" if kinds == "FJGK" else "sigmas"

@@ -12,7 +12,7 @@ import numpy as np
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import ReflectionFileError
-from multicopy_refinement.io.reflection_table import ReflectionTable, miller_indices
+from multicopy_refinement.io.reflection_table import ReflectionTable, cell_of, miller_indices
 from multicopy_refinement.io.text import one_line, parse_number
 from multicopy_refinement.notices import Notice
 
@@ -275,8 +275,8 @@ def _cell(block: gemmi.cif.Block) -> Cell | None:
     for separator in "._":
         found = [parse_number(_value(block, f"_cell{separator}{name}")) for name in names]
         numbers = [number for number in found if number is not None]
-        if len(numbers) == len(names) and gemmi.UnitCell(*numbers).is_crystal():
-            return Cell(*numbers)
+        if len(numbers) == len(names):
+            return cell_of(gemmi.UnitCell(*numbers))
     return None
 
 

@@ -113,10 +113,10 @@ def read_mtz(path: str | Path, content: bytes) -> ReflectionTable:
     labels = _labels(mtz)
     columns = tuple(zip(labels, (column.type for column in mtz.columns), strict=True))
     values = {label: rows[:, i] for i, label in enumerate(labels)}
-    cells = {d.id: Cell(*d.cell.parameters) for d in mtz.datasets if d.cell.is_crystal()}
+    cells = {d.id: cell for d in mtz.datasets if (cell := cell_of(d.cell)) is not None}
     sets = zip(labels, (column.dataset_id for column in mtz.columns), strict=True)
     own = {label: cells[number] for label, number in sets if number in cells}
-    cell = Cell(*mtz.cell.parameters) if mtz.cell.is_crystal() else None
+    cell = cell_of(mtz.cell)
     group = SpaceGroup(mtz.spacegroup.xhm()) if mtz.spacegroup is not None else None
     notices: tuple[Notice, ...] = ()
     if len(mtz.batches):
@@ -137,6 +137,13 @@ def _labels(mtz: gemmi.Mtz) -> list[str]:
             label = f"{label}@{column.dataset_id}"
         labels.append(label if label not in labels else f"{label}@{place}")
     return labels
+
+
+def cell_of(cell: gemmi.UnitCell) -> Cell | None:
+    """Return a cell, or None for what stands where there is none."""
+    if not cell.is_crystal() or not np.isfinite(cell.parameters).all() or not cell.volume > 1:
+        return None
+    return Cell(*cell.parameters)
 
 
 def _parse(path: str | Path, content: bytes) -> gemmi.Mtz:

@@ -31,10 +31,11 @@ def notice(data, code):
     [
         (10 * ONES, "all values are 10"),
         (np.where(FLAGS == 3, np.nan, 7.5), "all values are 7.5"),
+        (COUNTS / 2 + 0.25, "9 different values only"),
         (COUNTS, "counts or flags, 9 different whole numbers"),
         (F - 55, "% of the values are negative"),
     ],
-    ids=["constant", "constant and missing", "counts", "differences"],
+    ids=["constant", "constant and missing", "marks", "counts", "differences"],
 )
 @pytest.mark.parametrize("label", ["F", "F_unique", "FP"])
 def test_columns_that_cannot_be_the_data(label, values, why, tmp_path):
@@ -199,6 +200,16 @@ def test_intensities_below_any_error_are_dropped_and_counted(tmp_path):
     columns = {"I": ("J", -5 * F), "SIGI": ("Q", F)}
     with pytest.raises(ReflectionFileError, match="all intensities"):
         read_reflections(write_columns(tmp_path / "x.mtz", columns))
+
+
+@pytest.mark.parametrize("length", [np.nan, 0.0, 1.0])
+def test_a_cell_that_is_none_is_not_taken(length, tmp_path):
+    none = Cell(length, length, length, 90, 90, 90)
+    path = write_columns(tmp_path / "x.mtz", cells=(CELL, none))
+    assert read_reflections(path).cell == CELL
+    path = write_columns(path, cells=(none, none))
+    with pytest.raises(ReflectionFileError, match="no unit cell"):
+        read_reflections(path)
 
 
 @pytest.mark.parametrize("index", [np.nan, 0.5, 1e6])

@@ -46,6 +46,8 @@ def written(tmp_path):
         ("I(+):K SIGI(+):M I(-):K SIGI(-):M", "I(+) SIGI(+) I(-) SIGI(-)"),
         ("FOM:W flag:I F:F SIGF:Q", "F SIGF"),
         ("SIGF:Q F:F", "F SIGF"),
+        ("F:F SIGF:R", "F SIGF"),
+        ("SIGF:F F:F", "F SIGF"),
         ("FP:F FOM:W FREE:I SIGFP:Q", "FP SIGFP"),
         ("FOBS:F SIGMA:Q TEST:I", "FOBS SIGMA"),
         ("F:F DANO:D SIGDANO:Q SIGF:Q", "F SIGF"),
