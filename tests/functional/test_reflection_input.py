@@ -6,6 +6,8 @@ import gemmi
 import numpy as np
 import pytest
 
+from multicopy_refinement import read_reflections
+
 
 @pytest.fixture
 def refined(command, demo, tmp_path):
@@ -145,6 +147,28 @@ def test_occupancies_without_sigmas_are_right_within_their_su(
     assert len(deviations) > 10
     assert np.max(np.abs(deviations)) < 4
     assert np.sqrt(np.mean(np.square(deviations))) < 1.8
+
+
+@pytest.mark.parametrize("free", [-1, 1])
+def test_flags_of_shelx_are_written_back(free, refined, edited_mtz, plain, tmp_path):
+    flags = np.where(plain["FreeR_flag"] == 0, free, -free)
+    flags = flags.astype(float)
+    flags[:3] = np.nan
+    record = refined(edited_mtz(columns={"FreeR_flag": None, "RFREE": ("I", flags)}))
+    assert record["inputs"]["free_value"] == free
+    again = read_reflections(tmp_path / "out" / "refined.mtz")
+    assert (again.labels.free_label, again.labels.free_value) == ("RFREE", free)
+    assert int(again.free.sum()) == record["data"]["n_free"]
+    assert (again.flags == again.labels.no_flag).sum() == 3
+
+
+def test_made_sigmas_are_not_passed_on(refined, edited_mtz, tmp_path):
+    record = refined(edited_mtz(columns={"SIGF": None}))
+    assert record["inputs"]["labels"] == ["F"]
+    mtz = gemmi.read_mtz_file(str(tmp_path / "out" / "refined.mtz"))
+    assert "SIGF" not in mtz.column_labels()
+    again = read_reflections(tmp_path / "out" / "refined.mtz")
+    assert again.labels.observations == ("F",)
 
 
 def test_a_wild_intensity_leaves_all_others_in_place(refined, edited_mtz, plain):

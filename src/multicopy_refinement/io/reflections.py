@@ -283,15 +283,18 @@ def _assemble(
             f"{', '.join(choice.others)} (--free-label to choose)"
         )
         notices.append(Notice("free_set_chosen", text))
-    labels = DataLabels(chosen.labels, amplitudes, choice.label, choice.value, choice.why)
+    there = np.concatenate([observed.flags, missing.flags])
+    lowest = there[np.isfinite(there)].min(initial=0)
+    none = min(-1, int(lowest) - 1)  # SHELX marks free reflections with -1
+    labels = DataLabels(chosen.labels, amplitudes, choice.label, choice.value, choice.why, none)
     return ReflectionData(
-        observed.hkl, observed.value, observed.sigma, free, _integer_flags(observed.flags), cell,
-        group, labels, missing.hkl, _integer_flags(missing.flags), tuple(notices),
+        observed.hkl, observed.value, observed.sigma, free, _integers(observed.flags, none), cell,
+        group, labels, missing.hkl, _integers(missing.flags, none), tuple(notices),
     )  # fmt: skip
 
 
-def _integer_flags(flags: FloatArray) -> IntArray:
-    return np.where(np.isfinite(flags), flags, -1).astype(np.int64)
+def _integers(flags: FloatArray, none: int) -> IntArray:
+    return np.where(np.isfinite(flags), flags, none).astype(np.int64)
 
 
 def _crystal(
