@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
+from scipy.ndimage import gaussian_filter
 from scipy.special import roots_legendre
 
-from multicopy_refinement._typing import BoolArray, FloatArray
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.reflections.observations import Observations
 
-#: Width of the kernel of the local mean, in steps of the indices (as reciprocalspaceship has it).
-_BANDWIDTH = 2.0
+#: Width b of the kernel of the local mean in steps of the indices (that of reciprocalspaceship),
+#: and where it ends in units of it.
+_BANDWIDTH, _REACH = 2.0, 5.0
 #: Reflections of a shell, whose mean stands in where a local one cannot be had.
 _PER_SHELL = 150
 #: An intensity that errs by more than this times the shell's mean says nothing of the local mean.
@@ -72,13 +72,20 @@ def _mean_intensity(
     """Return the mean of the neighbours of each reflection, always positive, ``[n]``."""
     shell = _shell_means(value, sigma, cell.inverse_d_squared(rows.hkl))
     known = np.where(sigma > _UNINFORMATIVE * shell, shell, value)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries below reciprocalspaceship, not of the data
-        from reciprocalspaceship.algorithms.scale_merged_intensities import (
-            mean_intensity_by_miller_index,
-        )
-    local = mean_intensity_by_miller_index(known, rows.hkl, _BANDWIDTH)
-    return np.asarray(np.maximum(local, _LOWEST * shell))
+    return np.asarray(np.maximum(_neighbours_mean(known, rows.hkl), _LOWEST * shell))
+
+
+def _neighbours_mean(value: FloatArray, hkl: IntArray) -> FloatArray:
+    """Return sum_j K_ij I_j / sum_j K_ij with K = exp(-|h_i - h_j|^2 / 2 b^2), ``[n]``."""
+    place = tuple((hkl - hkl.min(axis=0)).T)
+    shape = tuple(int(p.max()) + 1 for p in place)
+    sums = []
+    for each in (value, np.ones(len(value))):
+        grid = np.zeros(shape)
+        np.add.at(grid, place, each)
+        smooth = gaussian_filter(grid, _BANDWIDTH, mode="constant", truncate=_REACH)
+        sums.append(smooth[place])
+    return np.asarray(sums[0] / sums[1])
 
 
 def _shell_means(value: FloatArray, sigma: FloatArray, s_squared: FloatArray) -> FloatArray:

@@ -6,7 +6,11 @@ from scipy.integrate import quad
 
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.crystal.hkl import unique_reflections
-from multicopy_refinement.reflections.french_wilson import french_wilson, posterior_amplitudes
+from multicopy_refinement.reflections.french_wilson import (
+    _neighbours_mean,
+    french_wilson,
+    posterior_amplitudes,
+)
 from multicopy_refinement.reflections.observations import Observations
 
 CELL = Cell(28, 30, 32, 90, 90, 90)
@@ -67,6 +71,15 @@ def test_strong_intensities_are_kept_and_weak_ones_lifted():
     weak = value < 0
     assert weak.sum() > 2
     assert (f[weak] < 3).all()
+
+
+def test_mean_of_neighbours_is_the_sum_over_all():
+    hkl, _, value = measured(d_min=4.0)
+    apart = ((hkl[:, None] - hkl[None]) ** 2).sum(axis=2)
+    kernel = np.exp(-apart / (2 * 2.0**2))
+    np.testing.assert_allclose(
+        _neighbours_mean(value, hkl), kernel @ value / kernel.sum(axis=1), rtol=1e-4
+    )
 
 
 def test_one_wild_intensity_leaves_the_others_alone():
