@@ -18,6 +18,8 @@ AGREE_AMPLITUDES, AGREE_INTENSITIES = 0.10, 0.20
 ENOUGH_EQUIVALENTS, PART_WITH_EQUIVALENTS = 20, 0.1
 #: Reflections that a centring forbids may have this part of the mean of all others, no more.
 FORBIDDEN_AMPLITUDE, FORBIDDEN_INTENSITY = 0.3, 0.15
+#: What is forbidden and only noise has amplitudes of about 2 sigma, and intensities of 0.
+NOISE_AMPLITUDE, NOISE_INTENSITY = 3.0, 1.5
 _ABOVE = 3.0
 
 
@@ -113,8 +115,12 @@ def _check_centring(rows: Observations, group: SpaceGroup, what: str) -> None:
     forbidden = there & (group.centring_factor(rows.hkl) == 0)
     if int(forbidden.sum()) < ENOUGH_EQUIVALENTS:
         return
+    amplitude = what == "amplitude"
     part = float(rows.value[forbidden].mean() / max(rows.value[there & ~forbidden].mean(), 1e-300))
-    if part > (FORBIDDEN_AMPLITUDE if what == "amplitude" else FORBIDDEN_INTENSITY):
+    above = float(np.median(rows.value[forbidden] / rows.sigma[forbidden]))
+    if part > (FORBIDDEN_AMPLITUDE if amplitude else FORBIDDEN_INTENSITY) and above > (
+        NOISE_AMPLITUDE if amplitude else NOISE_INTENSITY
+    ):
         raise ReflectionFileError(
             f"{int(forbidden.sum())} reflections that the centring of {group.name} forbids have "
             f"{100 * part:.0f}% of the mean {what} of the others: the lattice is not centred so"

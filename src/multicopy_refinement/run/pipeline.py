@@ -40,7 +40,7 @@ from multicopy_refinement.run.job import RefineJob
 from multicopy_refinement.run.log import RunLog, run_log
 
 #: Libraries whose versions stand in the record.
-LIBRARIES = ("gemmi", "numpy", "reciprocalspaceship", "torch")
+LIBRARIES = ("gemmi", "numpy", "scipy", "torch")
 
 
 def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> RunRecord:

@@ -165,6 +165,20 @@ def test_strong_reflections_that_the_centring_forbids_are_refused(tmp_path):
     assert len(notice.atoms) == forbidden.sum()
 
 
+def test_forbidden_reflections_of_weak_data_are_noise(tmp_path):
+    """Amplitudes of no intensity are about as large as those of weak data, but not significant."""
+    cell, group = CELLS["I 2 2 2"], SpaceGroup("I 2 2 2")
+    hkl = unique_reflections(cell, SpaceGroup("P 2 2 2"), 4.0)
+    random = np.random.default_rng(0)
+    value = random.uniform(10, 30, len(hkl))
+    forbidden = hkl.sum(axis=1) % 2 == 1
+    value[forbidden] = random.uniform(4, 16, int(forbidden.sum()))
+    data = read_reflections(
+        written(tmp_path / "x.mtz", hkl, value, group, cell, np.full(len(hkl), 5.0))
+    )
+    assert len(data) == (~forbidden).sum()
+
+
 def test_absences_are_those_of_the_model(tmp_path):
     cell, group = CELLS["P 21 21 21"], SpaceGroup("P 21 21 21")
     plain = SpaceGroup("P 2 2 2")
