@@ -108,12 +108,15 @@ def test_other_radiation_is_refused(method, refused, command, demo, tmp_path):
     assert command("groups", model).status == 0  # groups have no form factors
 
 
-def test_joint_refinement_is_said(refined, demo, tmp_path):
+def test_joint_refinement_is_said(refined, command, demo, tmp_path):
     model = tmp_path / "joint.pdb"
     text = (demo / "start.pdb").read_text()
     model.write_text(f"EXPDTA    X-RAY DIFFRACTION; NEUTRON DIFFRACTION\n{text}")
     record = refined(demo / "2.5.mtz", model=model)
     assert "X-RAY DIFFRACTION; NEUTRON DIFFRACTION" in warnings(record)["joint_radiation"]
+    called = command("simulate", model, "--d-min", 4, "--out", tmp_path / "x.mtz")
+    assert called.status == 0
+    assert "several kinds" in " ".join(called.err.split())
 
 
 def test_the_cell_of_another_data_set_is_refused(refused, refined, demo, tmp_path):
