@@ -9,6 +9,7 @@ from rich.console import Console
 
 from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.errors import OutputError
+from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import SolventTruth
 from multicopy_refinement.simulate import simulate, write_simulated
@@ -24,7 +25,7 @@ def run_simulate(
     data = simulate(model, d_min, seed=seed, noise=noise, solvent=solvent)
     write_simulated(data, model, out)
     console = Console(stderr=True, emoji=False)
-    for notice in model.notices:
+    for notice in (*model.notices, *check_radiation(model.source)):
         print_warning(console, notice.message)
     console.print(
         f"{len(data.hkl)} reflections to {d_min} A, noise {noise:g}, seed {seed}: {out}",

@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import gemmi
 import numpy as np
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import ReflectionFileError
-from multicopy_refinement.io.columns import ObservedColumns, Quantity, find_columns
-from multicopy_refinement.io.text import one_line, read_bytes
-from multicopy_refinement.notices import Notice
+from multicopy_refinement.io.columns import (
+    NO_VALUES,
+    ObservedColumns,
+    Quantity,
+    find_columns,
+    unfit_columns,
+)
+from multicopy_refinement.io.reflection_cif import read_cif
+from multicopy_refinement.io.reflection_table import ReflectionTable, read_mtz
+from multicopy_refinement.io.text import read_bytes
+from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.reflections.data import DataLabels, ReflectionData
-from multicopy_refinement.reflections.free_flags import FreeChoice, choose_free_set
+from multicopy_refinement.reflections.free_flags import (
+    FreeChoice,
+    choose_free_set,
+    named_as_free_set,
+)
+from multicopy_refinement.reflections.made_sigmas import PART, made_sigmas
+from multicopy_refinement.reflections.observations import Observations, checked, names_of
 from multicopy_refinement.reflections.preparation import (
-    Observations,
     drop_unusable,
-    french_wilson,
     mean_of_pair,
+    rows_to_use,
     unique_observations,
 )
+from multicopy_refinement.reflections.symmetry import group_to_merge_by
 
 #: Reflections without an observation are kept to this times the highest 1/d of those with one.
 FILLED_BEYOND = 1.05
+#: An intensity below this times its sigma is no observation (French & Wilson 1978).
+LOWEST_INTENSITY = -4.0
 
 
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """Columns of a reflection file: labels, MTZ types and values (nan where missing)."""
+@dataclass(frozen=True)
+class _Asked:
+    """What the caller wants, and what is known of the model's crystal."""
 
-    columns: tuple[tuple[str, str], ...]
-    values: FloatArray
-    hkl: IntArray
+    labels: Sequence[str] | None
+    free_label: str | None
+    free_value: int | None
+    d_min: float | None
     cell: Cell | None
     spacegroup: SpaceGroup | None
-
-    def column(self, label: str) -> FloatArray:
-        return self.values[:, [name for name, _ in self.columns].index(label)].copy()
 
 
 def read_reflections(
@@ -59,23 +71,26 @@ def read_reflections(
     Parameters
     ----------
     path
-        MTZ or SF-mmCIF, told apart by content, gzipped or not.
+        MTZ, SF-mmCIF or small-molecule CIF, told apart by content, gzipped or not.
     labels
-        Value and sigma (or those of two Friedel mates); found by column type when left out.
+        Value and sigma (or those of two Friedel mates, or a value that has no sigma); found by
+        types, partners and values of the columns when left out.
     free_label, free_value
-        Column and value of the free set; found by what the columns hold when left out.
+        Column and value of the free set; found by name and values when left out.
     d_min
         High-resolution cut in A.
     cell, spacegroup
-        Taken where the file has none.
+        Of the model: taken where the file has none. Data that are listed in a lower symmetry than
+        this space group are merged by it, if their equivalents agree.
 
     Raises
     ------
     ReflectionFileError
         What makes the file unusable: one line that says what, where and what to do.
     """
+    asked = _Asked(labels, free_label, free_value, d_min, cell, spacegroup)
     try:
-        return _read(path, labels, (free_label, free_value), d_min, (cell, spacegroup))
+        return _read(path, asked)
     except ReflectionFileError as fault:
         text = str(fault)
         if text.startswith(str(path)):
@@ -83,41 +98,144 @@ def read_reflections(
         raise ReflectionFileError(f"{path}: {text}") from None
 
 
-def _read(
-    path: str | Path, labels: Sequence[str] | None, free: tuple[str | None, int | None],
-    d_min: float | None, fallback: tuple[Cell | None, SpaceGroup | None],
-) -> ReflectionData:  # fmt: skip
+def _read(path: str | Path, asked: _Asked) -> ReflectionData:
     table = _read_table(path)
-    cell, group, notices = _crystal(table, fallback)
-    chosen, others = find_columns(table.columns, labels)
-    if others:
-        names = "; ".join(",".join(o.labels) for o in others)
-        notices.append(
-            Notice(
-                "columns_chosen",
-                f"{','.join(chosen.labels)} are used; also there: {names} (--labels to choose)",
-            )
-        )
-    flag_columns = {name: table.column(name) for name, kind in table.columns if kind == "I"}
-    choice = choose_free_set(flag_columns, *free)
-    value, sigma = _observations(table, chosen)
-    flags = np.full(len(value), np.nan) if choice.label is None else flag_columns[choice.label]
-    rows, more = unique_observations(
-        Observations(table.hkl, value, sigma, flags), cell, group, d_min=d_min
-    )
+    chosen, notices = _choose(table, asked.labels)
+    cell, group, more = _crystal(table, chosen, asked)
     notices += more
-    observed, missing, more = drop_unusable(rows, chosen.quantity)
-    notices += more
+    choice, flags = _free_set(table, chosen, asked)
+    rows, group, unused = _usable_rows(table, chosen, flags, cell, group, asked)
+    merged, more = unique_observations(rows, cell, group, d_min=None)
+    notices += unused + more
+    observed, missing, _ = drop_unusable(merged, chosen.quantity)
     if len(observed.hkl) == 0:
         raise ReflectionFileError(
-            f"no reflections left of {len(value)} rows"
-            + (f" within {d_min} A" if d_min else "")
+            f"no reflections left of {len(table.hkl)} rows"
+            + (f" within {asked.d_min} A" if asked.d_min else "")
             + f" ({','.join(chosen.labels)})"
+            + "".join(f"; {notice.message.split(':')[0]}" for notice in unused[-1:])
         )
     if chosen.quantity is Quantity.INTENSITY:
-        f_obs, sigma = french_wilson(observed, cell, group)
-        observed = Observations(observed.hkl, f_obs, sigma, observed.flags)
+        observed, more = _amplitudes(observed, cell, group)
+        notices += more
     return _assemble(observed, missing, cell, group, chosen, choice, notices)
+
+
+def _choose(
+    table: ReflectionTable, labels: Sequence[str] | None
+) -> tuple[ObservedColumns, list[Notice]]:
+    """Return the columns of the observations, and notices of what was left aside and why."""
+    notices = list(table.notices)
+    unfit = unfit_columns(table.columns, table.values)
+    columns = table.columns
+    if labels is not None and len(labels) == 1:  # a sigma that is empty is none
+        columns = tuple(c for c in columns if c[0] in labels or not _empty(table.values[c[0]]))
+    chosen, others = find_columns(columns, labels, unfit)
+    if others:
+        names = "; ".join(",".join(o.labels) for o in others)
+        text = f"{','.join(chosen.labels)} are used; also there: {names} (--labels to choose)"
+        notices.append(Notice("columns_chosen", text))
+    strange = {label: reason for label, reason in unfit.items() if reason != NO_VALUES}
+    if labels is None and strange:
+        reasons = "; ".join(f"{label}: {reason}" for label, reason in strange.items())
+        notices.append(Notice("columns_unfit", f"columns that cannot be the data: {reasons}"))
+    for label in set(chosen.values) & set(unfit):
+        text = f"{label}, that was asked for, is hardly data: {unfit[label]}"
+        notices.append(Notice("columns_unfit", text))
+    return chosen, notices
+
+
+def _empty(values: FloatArray) -> bool:
+    return not np.isfinite(values).any()
+
+
+def _free_set(
+    table: ReflectionTable, chosen: ObservedColumns, asked: _Asked
+) -> tuple[FreeChoice, FloatArray]:
+    columns = {n: v for n, v in table.integers().items() if n not in chosen.labels}
+    choice = choose_free_set(columns, asked.free_label, asked.free_value)
+    if choice.label is None:
+        named = [n for n in table.values if named_as_free_set(n) and n not in columns]
+        if named:
+            why = f"{', '.join(named)} has values that are no flags"
+            choice = replace(choice, why=why)
+        return choice, np.full(len(table.hkl), np.nan)
+    return choice, columns[choice.label]
+
+
+def _usable_rows(
+    table: ReflectionTable, chosen: ObservedColumns, flags: FloatArray, cell: Cell,
+    group: SpaceGroup, asked: _Asked,
+) -> tuple[Observations, SpaceGroup, list[Notice]]:  # fmt: skip
+    """Return the rows that are reflections, and the group to merge them by."""
+    rows, mates, more = _mates(table, chosen, flags, cell)
+    notices = list(more)
+    # a list without a space group has to show that it has the model's symmetry, if it can
+    listed_in = table.spacegroup or SpaceGroup("P 1")
+    merging, more = group_to_merge_by(rows, cell, listed_in, asked.spacegroup, chosen.quantity)
+    group = merging if table.spacegroup else group
+    notices += more
+    keep, more = rows_to_use(rows.hkl, cell, group, d_min=asked.d_min)
+    notices += more
+    for mate in mates:
+        notices += checked(mate.select(keep), chosen.quantity)[1]
+    return rows.select(keep), group, notices
+
+
+def _mates(
+    table: ReflectionTable, chosen: ObservedColumns, flags: FloatArray, cell: Cell
+) -> tuple[Observations, list[Observations], list[Notice]]:
+    """Return usable rows, the mean of Friedel mates where they stand apart; and them as read."""
+    values = [table.values[label] for label in chosen.values]
+    if not chosen.has_sigma:
+        s_squared = cell.inverse_d_squared(table.hkl)
+        intensities = chosen.quantity is Quantity.INTENSITY
+        sigmas = [made_sigmas(v, s_squared, intensities=intensities) for v in values]
+    else:
+        sigmas = [table.values[label] for label in chosen.labels[1::2]]
+    mates = [
+        Observations(table.hkl, value, sigma, flags)
+        for value, sigma in zip(values, sigmas, strict=True)
+    ]
+    usable = [checked(mate, chosen.quantity)[0] for mate in mates]
+    if not chosen.friedel_pair:
+        return usable[0], mates, [] if chosen.has_sigma else [_sigma_made(chosen)]
+    plus, minus = usable
+    value, sigma = mean_of_pair(plus.value, plus.sigma, minus.value, minus.sigma)
+    return Observations(table.hkl, value, sigma, flags), mates, []
+
+
+def _sigma_made(chosen: ObservedColumns) -> Notice:
+    return Notice(
+        "sigma_made",
+        f"{chosen.labels[0]} has no sigma: {100 * PART:g}% of each amplitude is taken, of weak "
+        "ones more; what the data err beyond that counts as error of the model",
+    )
+
+
+def _amplitudes(
+    observed: Observations, cell: Cell, group: SpaceGroup
+) -> tuple[Observations, list[Notice]]:
+    """Return amplitudes of intensities; what has none is dropped by name."""
+    from multicopy_refinement.reflections.french_wilson import french_wilson
+
+    good = observed.value >= LOWEST_INTENSITY * observed.sigma
+    if not good.any():
+        raise ReflectionFileError(f"all intensities are below {LOWEST_INTENSITY:g} sigma")
+    usable = observed.select(good)
+    f_obs, sigma = french_wilson(usable, cell, group)
+    amplitudes = Observations(usable.hkl, f_obs, sigma, usable.flags)
+    finite = ~amplitudes.missing & (f_obs > 0) & (sigma > 0)
+    notices = []
+    for hkl, why in (
+        (observed.hkl[~good], f"lie below {LOWEST_INTENSITY:g} sigma, which no error explains,"),
+        (usable.hkl[~finite], "give no finite amplitude"),
+    ):
+        if len(hkl):
+            names = names_of(hkl)
+            text = f"{len(names)} intensities {why} and are dropped: {listed(names)}"
+            notices.append(Notice("no_amplitude", text, tuple(names)))
+    return amplitudes.select(finite), notices
 
 
 def _assemble(
@@ -159,84 +277,48 @@ def _assemble(
     if free.all():
         raise ReflectionFileError("no reflections left in the work set: all are free")
     amplitudes = chosen.quantity is Quantity.AMPLITUDE
-    labels = DataLabels(chosen.labels, amplitudes, choice.label, choice.value, choice.why)
+    if choice.others:
+        text = (
+            f"{choice.label} = {choice.value} is the free set; also there, and marking others: "
+            f"{', '.join(choice.others)} (--free-label to choose)"
+        )
+        notices.append(Notice("free_set_chosen", text))
+    there = np.concatenate([observed.flags, missing.flags])
+    lowest = there[np.isfinite(there)].min(initial=0)
+    none = min(-1, int(lowest) - 1)  # SHELX marks free reflections with -1
+    labels = DataLabels(chosen.labels, amplitudes, choice.label, choice.value, choice.why, none)
     return ReflectionData(
-        observed.hkl, observed.value, observed.sigma, free, _integer_flags(observed.flags), cell,
-        group, labels, missing.hkl, _integer_flags(missing.flags), tuple(notices),
+        observed.hkl, observed.value, observed.sigma, free, _integers(observed.flags, none), cell,
+        group, labels, missing.hkl, _integers(missing.flags, none), tuple(notices),
     )  # fmt: skip
 
 
-def _observations(table: _Table, chosen: ObservedColumns) -> tuple[FloatArray, FloatArray]:
-    columns = [table.column(label) for label in chosen.labels]
-    if chosen.friedel_pair:
-        return mean_of_pair(*columns)
-    return columns[0], columns[1]
-
-
-def _integer_flags(flags: FloatArray) -> IntArray:
-    return np.where(np.isfinite(flags), flags, -1).astype(np.int64)
+def _integers(flags: FloatArray, none: int) -> IntArray:
+    return np.where(np.isfinite(flags), flags, none).astype(np.int64)
 
 
 def _crystal(
-    table: _Table, fallback: tuple[Cell | None, SpaceGroup | None]
+    table: ReflectionTable, chosen: ObservedColumns, asked: _Asked
 ) -> tuple[Cell, SpaceGroup, list[Notice]]:
-    notices = []
-    cell, group = table.cell or fallback[0], table.spacegroup or fallback[1]
+    own, notices = table.cell_of(chosen.labels[0])
+    cell, group = own or asked.cell, table.spacegroup or asked.spacegroup
     if cell is None or group is None:
         lacking = "unit cell" if cell is None else "space group"
         raise ReflectionFileError(f"no {lacking} in the file")
-    if table.cell is None or table.spacegroup is None:
-        notices.append(
-            Notice(
-                "data_crystal",
-                "the reflection file has no "
-                f"{'unit cell' if table.cell is None else 'space group'}; the "
-                "model's is used",
-            )
-        )
+    if own is None or table.spacegroup is None:
+        what = "unit cell" if own is None else "space group"
+        text = f"the reflection file has no {what}; the model's is used"
+        notices.append(Notice("data_crystal", text))
     return cell, group, notices
 
 
-# ---------------------------------------------------------------------- formats
-
-
-def _read_table(path: str | Path) -> _Table:
+def _read_table(path: str | Path) -> ReflectionTable:
     content = read_bytes(path, ReflectionFileError)
     if not content.strip():
         raise ReflectionFileError(f"{path}: the file is empty")
     if content[:4] == b"MTZ ":
-        return _table(_parse_mtz(path, content))
-    if b"_refln" in content and b"data_" in content:
-        return _table(_parse_cif(path, content))
+        return read_mtz(path, content)
+    small = content.lower()
+    if b"refln" in small and b"data_" in small:
+        return read_cif(path, content)
     raise ReflectionFileError(f"{path}: neither an MTZ nor an SF-mmCIF file")
-
-
-def _parse_mtz(path: str | Path, content: bytes) -> gemmi.Mtz:
-    with tempfile.NamedTemporaryFile(suffix=".mtz") as plain:  # gemmi reads MTZ from files only
-        plain.write(content)
-        plain.flush()
-        try:
-            return gemmi.read_mtz_file(plain.name)
-        except (RuntimeError, ValueError) as fault:
-            reason = one_line(fault).replace(plain.name, "").rstrip(": ")
-            raise ReflectionFileError(f"{path}: damaged MTZ file: {reason}") from None
-
-
-def _parse_cif(path: str | Path, content: bytes) -> gemmi.Mtz:
-    try:
-        blocks = gemmi.as_refln_blocks(gemmi.cif.read_string(content))
-        merged = [block for block in blocks if block.default_loop is not None]
-        if not merged:
-            raise ReflectionFileError(f"{path}: no reflections in the file")
-        return gemmi.CifToMtz().convert_block_to_mtz(merged[0])
-    except (RuntimeError, ValueError) as fault:
-        raise ReflectionFileError(f"{path}: not a readable SF-mmCIF: {one_line(fault)}") from None
-
-
-def _table(mtz: gemmi.Mtz) -> _Table:
-    values = np.array(mtz, copy=True).astype(np.float64)
-    columns = tuple((column.label, column.type) for column in mtz.columns)
-    hkl = np.rint(values[:, :3]).astype(np.int64)
-    cell = Cell(*mtz.cell.parameters) if mtz.cell.is_crystal() else None
-    group = SpaceGroup(mtz.spacegroup.xhm()) if mtz.spacegroup is not None else None
-    return _Table(columns, values, hkl, cell, group)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.errors import InputError
+from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
@@ -17,6 +18,7 @@ from multicopy_refinement.occupancy.values import not_full
 from multicopy_refinement.posterior.blocks import Kind
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.reflections.symmetry import same_centring, same_point_group
 from multicopy_refinement.scaling import Scale, fit_scale
 from multicopy_refinement.scaling.displaced import (
     Displaced,
@@ -78,7 +80,8 @@ class Experiment(nn.Module):
     Raises
     ------
     InputError
-        Cells that differ by more than 2%, or space groups of another symmetry.
+        A model of neutron or electron data; cells that differ by more than 2%, space groups of
+        another symmetry or centring.
     """
 
     scale: Scale
@@ -97,7 +100,7 @@ class Experiment(nn.Module):
         occupancy: FloatArray | None = None,
     ) -> None:
         super().__init__()
-        self.notices = check_same_crystal(model, data)
+        self.notices = check_radiation(model.source) + check_same_crystal(model, data)
         self.model = model
         self.all_data = data.on_crystal(model.cell, model.spacegroup)
         self.data, self.ranges, self._screenings = self.all_data, Ranges.none(len(data)), 0
@@ -275,7 +278,7 @@ class Experiment(nn.Module):
             self._partial = np.flatnonzero(partial)
             self.solvent = displaced_solvent(
                 groups, self._partial, (occupancy > 0)[groups.index], xyz, self.data.cell,
-                self.data.spacegroup, self.data.d_min,
+                self.data.spacegroup, self.data.listed_d_min,
             )  # fmt: skip
         self._mask_occupancy = occupancy
         self.f_mask = self.f_mask_at(self.data.hkl)
@@ -348,10 +351,11 @@ def check_same_crystal(model: Model, data: ReflectionData) -> list[Notice]:
         )
     mine, theirs = model.spacegroup, data.spacegroup
     if mine.name != theirs.name:
-        if not np.array_equal(_sorted(mine.rotations), _sorted(theirs.rotations)):
-            raise InputError(
-                f"model and data have different symmetry: space group {mine.name} and {theirs.name}"
-            )
+        groups = f"space group {mine.name} and {theirs.name}"
+        if not same_point_group(mine, theirs):
+            raise InputError(f"model and data have different symmetry: {groups}")
+        if not same_centring(mine, theirs):
+            raise InputError(f"the lattices of model and data have different centring: {groups}")
         notices.append(
             Notice(
                 "spacegroup_differs",
@@ -360,10 +364,6 @@ def check_same_crystal(model: Model, data: ReflectionData) -> list[Notice]:
             )
         )
     return notices
-
-
-def _sorted(rotations: np.ndarray) -> np.ndarray:
-    return np.unique(rotations.reshape(-1, 9), axis=0)
 
 
 def _cell_text(crystal: Model | ReflectionData) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from multicopy_refinement._typing import ComplexArray
 from multicopy_refinement.clock import Clock
+from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Parameter, Solver, TargetKind, UncertaintyKind
 from multicopy_refinement.notices import Notice
@@ -82,6 +83,7 @@ def refine(
     Solution
         Not converging is a status of it, not an error.
     """
+    check_radiation(model.source)
     check_same_crystal(model, data)
     run = _Run(model, data, options or RefineOptions(), progress or (lambda _: None))
     return run.solution()

@@ -14,13 +14,17 @@ from multicopy_refinement.notices import Notice
 
 @dataclass(frozen=True)
 class DataLabels:
-    """Where the data came from: columns, and the value that marks the free set (or None)."""
+    """Where the data came from: columns, and the value that marks the free set (or None).
+
+    ``no_flag`` stands for a reflection without a flag: -1, or less where flags go as low.
+    """
 
     observations: tuple[str, ...]
     amplitudes: bool
     free_label: str | None
     free_value: int | None
     choice: str
+    no_flag: int = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +40,7 @@ class ReflectionData:
     free
         Bool ``[n]``, the test set.
     flags
-        Free flags as in the file, ``[n]``, -1 where there is none.
+        Free flags as in the file, ``[n]``, ``labels.no_flag`` where there is none.
     cell, spacegroup
         Of the data.
     labels
@@ -109,6 +113,11 @@ class ReflectionData:
     def listed_hkl(self) -> IntArray:
         """Observed reflections, then those without an amplitude, ``[n + n_unobserved, 3]``."""
         return np.concatenate([self.hkl, self.unobserved_hkl])
+
+    @property
+    def listed_d_min(self) -> float:
+        """High-resolution limit in A of all that is listed, with an amplitude or without."""
+        return float(1 / np.sqrt(self.cell.inverse_d_squared(self.listed_hkl).max()))
 
     def on_crystal(self, cell: Cell, spacegroup: SpaceGroup) -> ReflectionData:
         """Return the data with another cell and space group (those of the model)."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,20 +10,12 @@ from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.crystal.hkl import to_asymmetric_unit
 from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.reflections.observations import Observations, checked, names_of
 
-
-@dataclass(frozen=True, eq=False)
-class Observations:
-    """One value with its uncertainty for each row; nan where nothing was observed."""
-
-    hkl: IntArray
-    value: FloatArray
-    sigma: FloatArray
-    flags: FloatArray
-
-    def select(self, keep: BoolArray) -> Observations:
-        """Return the rows of a mask."""
-        return Observations(self.hkl[keep], self.value[keep], self.sigma[keep], self.flags[keep])
+#: Equivalents with less scatter than this are told of; with less than the second they are copies.
+CLOSER_THAN_ERRORS, COPIES = 0.5, 1e-6
+#: Degrees of freedom from which on the scatter of equivalents is believed.
+ENOUGH_TO_TELL = 30
 
 
 def mean_of_pair(
@@ -41,27 +32,46 @@ def mean_of_pair(
     return mean, sigma
 
 
+def rows_to_use(
+    hkl: IntArray, cell: Cell, group: SpaceGroup, *, d_min: float | None
+) -> tuple[BoolArray, list[Notice]]:
+    """Return which rows are reflections of the group, within the resolution asked for."""
+    origin, absent = ~np.any(hkl != 0, axis=1), group.absent(hkl)
+    notices = []
+    for mask, what in (
+        (origin, "the reflection (0 0 0)"),
+        (absent & ~origin, "systematically absent reflections"),
+    ):
+        if mask.any():
+            names = names_of(hkl[mask])
+            text = f"{what} dropped ({int(mask.sum())}): {listed(names)}"
+            notices.append(Notice("reflections_dropped", text, tuple(names)))
+    keep = ~(origin | absent)
+    if d_min is not None:
+        keep &= cell.inverse_d_squared(hkl) <= (1 / d_min**2) * (1 + 1e-9)
+    return keep, notices
+
+
 def unique_observations(
     rows: Observations, cell: Cell, group: SpaceGroup, *, d_min: float | None
 ) -> tuple[Observations, list[Notice]]:
     """Return one row for each unique reflection, within the resolution asked for."""
-    notices: list[Notice] = []
-    rows = _drop(rows, ~np.any(rows.hkl != 0, axis=1), "the reflection (0 0 0)", notices)
-    rows = _drop(rows, group.absent(rows.hkl), "systematically absent reflections", notices)
-    if d_min is not None:
-        within = cell.inverse_d_squared(rows.hkl) <= (1 / d_min**2) * (1 + 1e-9)
-        rows = rows.select(within)
+    keep, notices = rows_to_use(rows.hkl, cell, group, d_min=d_min)
+    rows = rows.select(keep)
     rows = Observations(to_asymmetric_unit(rows.hkl, group), rows.value, rows.sigma, rows.flags)
-    merged = _merge_duplicates(rows)
+    merged, scatter, factor = _merge_duplicates(rows)
     if len(merged.hkl) < len(rows.hkl):
         count = len(rows.hkl) - len(merged.hkl)
-        notices.append(
-            Notice(
-                "reflections_merged",
-                f"{count} rows are equivalents of others "
-                "(symmetry or Friedel mates); their weighted means are used",
-            )
+        text = (
+            f"{count} rows are equivalents of others (symmetry or Friedel mates); their weighted "
+            f"means are used (sum |x - mean| / sum |mean| = {factor:.3f})"
         )
+        if scatter < CLOSER_THAN_ERRORS:
+            text += (
+                f"; they agree better than their sigmas say (chi-square {scatter:.2f} a degree of "
+                "freedom), so that these are not divided in full"
+            )
+        notices.append(Notice("reflections_merged", text))
         conflicts = _conflicting(rows.flags, rows.hkl)
         if conflicts:
             notices.append(
@@ -76,81 +86,38 @@ def unique_observations(
 
 def drop_unusable(rows: Observations, what: str) -> tuple[Observations, Observations, list[Notice]]:
     """Return observed rows, rows without an observation, and what was dropped."""
-    notices: list[Notice] = []
-    missing = ~np.isfinite(rows.value) | ~np.isfinite(rows.sigma)
-    nothing = (rows.value == 0) & (rows.sigma == 0)  # how some programs write "not observed"
-    no_sigma = ~missing & ~nothing & (rows.sigma <= 0)
-    negative = ~missing & ~no_sigma & (rows.value < 0) & (what == "amplitude")
-    for mask, text, code in (
-        (
-            nothing,
-            "reflections with value and sigma of 0 are taken as not observed",
-            "reflections_zero",
-        ),
-        (no_sigma, "reflections have no positive sigma and are not used", "sigma_not_positive"),
-        (negative, "reflections have a negative amplitude and are not used", "amplitude_negative"),
-    ):
-        if mask.any():
-            names = _names(rows.hkl[mask])
-            notices.append(Notice(code, f"{int(mask.sum())} {text}: {listed(names)}", tuple(names)))
-    bad = missing | nothing | no_sigma | negative
-    return rows.select(~bad), rows.select(bad), notices
+    rows, notices = checked(rows, what)
+    return rows.select(~rows.missing), rows.select(rows.missing), notices
 
 
-def french_wilson(
-    rows: Observations, cell: Cell, group: SpaceGroup
-) -> tuple[FloatArray, FloatArray]:
-    """Return amplitudes and sigmas of intensities (French & Wilson 1978, Acta Cryst. A34, 517).
+def _merge_duplicates(rows: Observations) -> tuple[Observations, float, float]:
+    """Return weighted means of rows with the same indices, in the order of first appearance.
 
-    The Bayesian estimate is that of reciprocalspaceship, with an anisotropic prior mean.
+    And how they scatter: chi^2 a degree of freedom, 1 at most, and sum |x - mean| / sum |mean|.
+    Errors that scatter says nothing of are common to equivalents (all of them where rows are
+    copies): those a mean does not lessen, sigma^2 = (chi^2 + (1 - chi^2) n) / sum 1/sigma_i^2.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries below reciprocalspaceship, not of the data
-        import reciprocalspaceship as rs
-
-        frame = rs.DataSet(
-            {"H": rows.hkl[:, 0], "K": rows.hkl[:, 1], "L": rows.hkl[:, 2],
-             "I": rows.value, "SIGI": rows.sigma},
-            cell=cell.gemmi, spacegroup=group.gemmi,
-        )  # fmt: skip
-        frame = frame.astype({"H": "H", "K": "H", "L": "H", "I": "J", "SIGI": "Q"})
-        frame = frame.set_index(["H", "K", "L"])
-        scaled = rs.algorithms.scale_merged_intensities(
-            frame, "I", "SIGI", mean_intensity_method="anisotropic"
-        )
-    return (scaled["FW-F"].to_numpy(dtype=np.float64), scaled["FW-SIGF"].to_numpy(dtype=np.float64))
-
-
-def _drop(rows: Observations, mask: BoolArray, what: str, notices: list[Notice]) -> Observations:
-    if not mask.any():
-        return rows
-    names = _names(rows.hkl[mask])
-    notices.append(
-        Notice(
-            "reflections_dropped",
-            f"{what} dropped ({int(mask.sum())}): {listed(names)}",
-            tuple(names),
-        )
-    )
-    return rows.select(~mask)
-
-
-def _merge_duplicates(rows: Observations) -> Observations:
-    """Return weighted means of rows with the same indices, in the order of first appearance."""
     key = ((rows.hkl[:, 0] + 4096) * 8192 + rows.hkl[:, 1] + 4096) * 8192 + rows.hkl[:, 2] + 4096
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     if len(first) == len(key):
-        return rows
+        return rows, 1.0, 0.0
     usable = np.isfinite(rows.value) & np.isfinite(rows.sigma) & (rows.sigma > 0)
     weight = np.where(usable, 1.0 / np.where(usable, rows.sigma, 1.0) ** 2, 0.0)
     total = np.bincount(inverse, weight)
     mean = np.bincount(inverse, weight * np.where(usable, rows.value, 0.0))
     known = total > 0
     safe = np.where(known, total, 1.0)
+    count = np.bincount(inverse, usable)
+    away = np.where(usable, rows.value - (mean / safe)[inverse], 0.0)
+    scatter = _scatter(float((weight * away**2).sum()), float(np.maximum(count - 1, 0).sum()))
+    several = (count > 1)[inverse] & usable
+    size = float(np.abs((mean / safe)[inverse][several]).sum())
+    factor = float(np.abs(away[several]).sum()) / size if size > 0 else 0.0
+    variance = (scatter + (1 - scatter) * count) / safe
     merged = Observations(
         rows.hkl[first],
         np.where(known, mean / safe, np.nan),
-        np.where(known, 1 / np.sqrt(safe), np.nan),
+        np.where(known, np.sqrt(variance), np.nan),
         _first_known(rows.flags, inverse),
     )
     single = np.bincount(inverse) == 1  # rows without a mate stay as they are
@@ -160,9 +127,23 @@ def _merge_duplicates(rows: Observations) -> Observations:
         sigma=np.where(single, rows.sigma[first], merged.sigma),
     )
     order = np.argsort(first)
-    return Observations(
-        merged.hkl[order], merged.value[order], merged.sigma[order], merged.flags[order]
+    return (
+        Observations(
+            merged.hkl[order], merged.value[order], merged.sigma[order], merged.flags[order]
+        ),
+        scatter,
+        factor,
     )
+
+
+def _scatter(square: float, freedom: float) -> float:
+    """Return chi^2 a degree of freedom, 1 at most and where there are too few to tell."""
+    if freedom == 0:
+        return 1.0
+    chi = square / freedom
+    if freedom < ENOUGH_TO_TELL and chi > COPIES:
+        return 1.0
+    return min(chi, 1.0)
 
 
 def _first_known(flags: FloatArray, number: IntArray) -> FloatArray:
@@ -178,7 +159,3 @@ def _conflicting(flags: FloatArray, hkl: IntArray) -> int:
     known = np.isfinite(flags)
     pairs = np.unique(np.column_stack([hkl[known], flags[known].astype(np.int64)]), axis=0)
     return len(pairs) - len(np.unique(pairs[:, :3], axis=0))
-
-
-def _names(hkl: IntArray) -> list[str]:
-    return [f"({h} {k} {m})" for h, k, m in hkl.tolist()]

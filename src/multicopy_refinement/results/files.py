@@ -87,13 +87,17 @@ def write_map_file(solution: Solution, path: Path) -> None:
     data: ReflectionData = solution.experiment.data
     maps = map_coefficients(solution.experiment, solution.listed_f_calc)
     blank = np.full(len(data.unobserved_hkl), np.nan)
-    columns = [
-        MtzColumn(_label(data, 0, "F"), "F", np.concatenate([data.f_obs, blank])),
-        MtzColumn(_label(data, 1, "SIGF"), "Q", np.concatenate([data.sigma, blank])),
-    ]
+    columns = [MtzColumn(_label(data, 0, "F"), "F", np.concatenate([data.f_obs, blank]))]
+    if len(data.labels.observations) > 1:  # sigmas that were made up are not passed on
+        sigma = np.concatenate([data.sigma, blank])
+        columns.append(MtzColumn(_label(data, 1, "SIGF"), "Q", sigma))
     if data.labels.free_label is not None:
         flags = np.concatenate([data.flags, data.unobserved_flags]).astype(np.float64)
-        columns.append(MtzColumn(data.labels.free_label, "I", np.where(flags < 0, np.nan, flags)))
+        columns.append(
+            MtzColumn(
+                data.labels.free_label, "I", np.where(flags == data.labels.no_flag, np.nan, flags)
+            )
+        )
     for amplitude, phase, values in (
         ("FWT", "PHWT", maps.weighted),
         ("DELFWT", "PHDELWT", maps.difference),

@@ -13,6 +13,7 @@ import torch
 from multicopy_refinement import __version__
 from multicopy_refinement.clock import Clock
 from multicopy_refinement.errors import InputError
+from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.occupancy.grouping import GroupingOptions
@@ -39,7 +40,7 @@ from multicopy_refinement.run.job import RefineJob
 from multicopy_refinement.run.log import RunLog, run_log
 
 #: Libraries whose versions stand in the record.
-LIBRARIES = ("gemmi", "numpy", "reciprocalspaceship", "torch")
+LIBRARIES = ("gemmi", "numpy", "scipy", "torch")
 
 
 def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> RunRecord:
@@ -74,6 +75,7 @@ def _load(job: RefineJob) -> tuple[Model, ReflectionData]:
     model = Model(dtype_float=torch.float64).load(
         job.model, grouping=grouping, sharing_rules=job.rules
     )
+    check_radiation(model.source)
     data = read_reflections(
         job.data, labels=job.labels, free_label=job.free_label, free_value=job.free_value,
         d_min=job.d_min, cell=model.cell, spacegroup=model.spacegroup,

@@ -32,10 +32,12 @@ def mask_grid(
 ) -> FloatArray:  # fmt: skip
     """Return the mask on a grid, 1 where the solvent is and 0 elsewhere, ``[nu, nv, nw]``.
 
-    Solvent grows back by ``shrink`` in A; islands smaller than ``island`` in A^3 are none.
+    The grid holds all indices to ``d_min``, what lies right on that limit among them. Solvent
+    grows back by ``shrink`` in A; islands smaller than ``island`` in A^3 are none.
     """
     masker = solvent_masker(shrink, island)
-    grid = gemmi.FloatGrid(*grid_size(cell, group, min(COARSEST, MASK_SPACING * d_min * 2)))
+    spacing = min(COARSEST, MASK_SPACING * d_min * 2)
+    grid = gemmi.FloatGrid(*grid_size(cell, group, spacing, d_min=d_min))
     grid.spacegroup = group.gemmi
     grid.set_unit_cell(cell.gemmi)
     masker.put_mask_on_float_grid(grid, _gemmi_model(table, present, xyz))

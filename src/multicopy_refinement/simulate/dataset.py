@@ -12,6 +12,7 @@ from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.mtz import MtzColumn, write_mtz
+from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import SolventTruth
 from multicopy_refinement.scattering.atoms import atoms_of
@@ -73,6 +74,7 @@ def simulate(
         raise InputError(f"the resolution must be above 0 A, not {d_min}")
     if not noise >= 0:
         raise InputError(f"the noise must not be below 0, not {noise}")
+    check_radiation(model.source)
     hkl = unique_reflections(model.cell, model.spacegroup, d_min)
     if len(hkl) == 0:
         raise InputError(f"no reflections within {d_min} A")

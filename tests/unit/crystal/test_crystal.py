@@ -65,6 +65,19 @@ def test_grid_is_legal_and_fine_enough():
     assert all(edge / n <= 0.5 + 1e-9 for edge, n in zip((20, 20, 33), size, strict=True))
 
 
+@pytest.mark.parametrize("name", CRYSTALS)
+@pytest.mark.parametrize("order", [1, 5, 12])
+def test_grid_holds_an_axial_reflection_right_on_the_limit(name, order):
+    group, cell = SpaceGroup(name), Cell(*CRYSTALS[name])
+    for axis in range(3):
+        index = order * np.eye(3, dtype=int)[axis]
+        d_min = float(1 / np.sqrt(cell.inverse_d_squared(index[None])[0]))
+        size = grid_size(cell, group, d_min / 2, d_min=d_min)
+        reached = unique_reflections(cell, group, d_min)
+        assert size[axis] > 2 * order
+        assert (2 * np.abs(reached).max(axis=0, initial=0) < size).all()
+
+
 def test_largest_difference_of_cells():
     one = Cell(10, 20, 30, 90, 90, 90)
     assert one.largest_difference(Cell(10, 20, 30.6, 90, 90, 90)) == pytest.approx(0.02)

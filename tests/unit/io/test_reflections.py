@@ -6,20 +6,12 @@ import gemmi
 import numpy as np
 import pytest
 
-from multicopy_refinement.crystal import Cell, SpaceGroup
-from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import ReflectionFileError
 from multicopy_refinement.io.columns import Quantity, find_columns
 from multicopy_refinement.io.reflections import read_reflections
+from reflection_files import CELL, FLAGS, GROUP, HKL, OBSERVED, SIGMA, F, N, write_columns
 
-CELL, GROUP = Cell(28, 30, 32, 90, 90, 90), SpaceGroup("P 21 21 21")
-HKL = unique_reflections(CELL, GROUP, 4.0)
-N = len(HKL)
-F = np.random.default_rng(0).uniform(10, 100, N).round(2)
-SIGMA = (0.05 * F).round(2)
-FLAGS = np.arange(N) % 20
 INDICES = [("H", "H"), ("K", "H"), ("L", "H")]
-OBSERVED = {"F": ("F", F), "SIGF": ("Q", SIGMA), "FreeR_flag": ("I", FLAGS)}
 
 
 @pytest.fixture
@@ -27,16 +19,7 @@ def written(tmp_path):
     """A function that writes columns {label: (MTZ type, values)} and returns the path."""
 
     def write(columns=OBSERVED, hkl=HKL, name="data.mtz"):
-        mtz = gemmi.Mtz(with_base=True)
-        mtz.spacegroup = GROUP.gemmi
-        mtz.set_cell_for_all(CELL.gemmi)
-        mtz.add_dataset("test")
-        for label, (kind, _) in columns.items():
-            mtz.add_column(label, kind)
-        table = np.column_stack([hkl, *(values for _, values in columns.values())])
-        mtz.set_data(table.astype(np.float32))
-        mtz.write_to_file(str(tmp_path / name))
-        return tmp_path / name
+        return write_columns(tmp_path / name, columns, hkl)
 
     return write
 
@@ -62,6 +45,22 @@ def written(tmp_path):
         ("F(+):G SIGF(+):L F(-):G SIGF(-):L I:J SIGI:Q", "I SIGI"),
         ("I(+):K SIGI(+):M I(-):K SIGI(-):M", "I(+) SIGI(+) I(-) SIGI(-)"),
         ("FOM:W flag:I F:F SIGF:Q", "F SIGF"),
+        ("SIGF:Q F:F", "F SIGF"),
+        ("F:F SIGF:R", "F SIGF"),
+        ("SIGF:F F:F", "F SIGF"),
+        ("FP:F FOM:W FREE:I SIGFP:Q", "FP SIGFP"),
+        ("FOBS:F SIGMA:Q TEST:I", "FOBS SIGMA"),
+        ("F:F DANO:D SIGDANO:Q SIGF:Q", "F SIGF"),
+        ("F-obs:F SIGF-obs:Q", "F-obs SIGF-obs"),
+        ("F_a:F F_b:F SIGF_a:Q SIGF_b:Q", "F_a SIGF_a"),
+        ("F(-):G F(+):G SIGF(+):L SIGF(-):L", "F(-) SIGF(-) F(+) SIGF(+)"),
+        (
+            "Fa(+):G SIGFa(+):L Fb(+):G SIGFb(+):L Fa(-):G SIGFa(-):L Fb(-):G SIGFb(-):L",
+            "Fa(+) SIGFa(+) Fa(-) SIGFa(-)",
+        ),
+        ("F:F", "F"),
+        ("I:J FC:F PHIC:P", "I"),
+        ("FWT:F PHWT:P other:F PHI:P FP:F", "FP"),
     ],
 )
 def test_columns_are_chosen_by_type(columns, chosen):
@@ -75,7 +74,7 @@ def test_columns_are_chosen_by_type(columns, chosen):
 
 @pytest.mark.parametrize(
     "columns",
-    ["", "FC:F PHIC:P", "FWT:F PHWT:P FOM:W", "F:F", "flag:I", "FC:F SIGFC:Q", "SIGF:Q F:F"],
+    ["", "FC:F PHIC:P", "FWT:F PHWT:P FOM:W", "odd:F PHI:P", "flag:I", "FC:F SIGFC:Q", "SIGF:Q"],
 )
 def test_no_observations_are_refused_with_what_is_there(columns):
     table = INDICES + [tuple(c.split(":")) for c in columns.split()]
@@ -190,7 +189,7 @@ def test_equivalents_are_merged(written):
     data = read_reflections(written(columns, np.concatenate([HKL, mates])))
     np.testing.assert_array_equal(data.hkl, HKL)
     np.testing.assert_allclose(data.f_obs, F, rtol=1e-6)
-    np.testing.assert_allclose(data.sigma[:5], SIGMA[:5] / np.sqrt(2), rtol=1e-6)
+    np.testing.assert_allclose(data.sigma, SIGMA, rtol=1e-5)  # copies are one measurement
     assert [n.code for n in data.notices] == ["reflections_merged"]
 
 

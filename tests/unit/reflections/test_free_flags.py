@@ -1,4 +1,4 @@
-"""The free set is told by what the columns hold: the rarer of two values, or 0 of many."""
+"""The free set is told by name and values: the rarer of two values, or 0 of many."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ def two_values(part_of_ones, n=1000):
 
 @pytest.mark.parametrize(("part_of_ones", "free"), [(0.05, 1), (0.95, 0), (0.10, 1), (0.90, 0)])
 def test_the_rarer_of_two_values_is_free(part_of_ones, free):
-    choice = choose_free_set({"flags": two_values(part_of_ones)})
-    assert (choice.label, choice.value) == ("flags", free)
+    choice = choose_free_set({"FREE": two_values(part_of_ones)})
+    assert (choice.label, choice.value) == ("FREE", free)
     assert "rarer of two values" in choice.why
 
 
@@ -46,7 +46,7 @@ def test_zero_of_many_values_is_free():
     ids=["zeros", "ones", "half", "40%", "nan", "nothing", "no zero", "fractions"],
 )
 def test_columns_that_mark_no_free_set(flags):
-    choice = choose_free_set({"flags": flags})
+    choice = choose_free_set({"FREE": flags})
     assert (choice.label, choice.value) == (None, None)
     assert choice.why
 
@@ -57,7 +57,7 @@ def test_no_column_is_no_free_set():
 
 def test_reflections_without_a_flag_are_not_counted():
     flags = np.concatenate([np.full(3000, np.nan), two_values(0.95)])
-    choice = choose_free_set({"flags": flags})
+    choice = choose_free_set({"FREE": flags})
     assert choice.value == 0
     assert "5.0%" in choice.why
 
@@ -67,9 +67,52 @@ def test_a_column_named_for_it_comes_first():
     assert choose_free_set(columns).label == "FreeR_flag"
 
 
-def test_a_column_that_can_be_one_comes_before_a_name():
-    columns = {"FreeR_flag": np.zeros(1000), "other": two_values(0.05)}
-    assert choose_free_set(columns).label == "other"
+@pytest.mark.parametrize("first", [np.zeros(1000), two_values(0.5), two_values(0.002)])
+def test_a_column_whose_values_can_be_one_comes_first(first):
+    columns = {"FreeR_flag": first, "TEST": two_values(0.05)}
+    assert choose_free_set(columns).label == "TEST"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["FreeR_flag", "FREE", "RFREE", "R-free-flags", "R-free-flags-2", "FreeRflag", "FREERFLAG_1",
+     "free_r", "TEST", "test", "Test_set", "TESTFLAG", "test-array", "status", "R free"],
+)  # fmt: skip
+def test_names_of_free_sets(name):
+    assert choose_free_set({"N": two_values(0.05), name: two_values(0.05)}).label == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["N", "N(+)", "MULT", "NOBS", "FLAG", "SA_flag", "BATCH", "M_ISYM", "flags", "latest"],
+)  # fmt: skip
+@pytest.mark.parametrize("values", [two_values(0.05), MANY])
+def test_other_integers_are_no_free_set_unless_asked_for(name, values):
+    choice = choose_free_set({name: values})
+    assert (choice.label, choice.value) == (None, None)
+    assert name in choice.why
+    assert "--free-label" in choice.why
+    assert choose_free_set({name: values}, name).label == name
+    with pytest.raises(ReflectionFileError, match=r"--free-label: "):
+        choose_free_set({name: values}, value=0)
+
+
+def test_a_small_part_of_many_reflections_can_be_a_free_set():
+    assert choose_free_set({"FREE": two_values(0.005, 200_000)}).value == 1
+    assert choose_free_set({"FREE": two_values(0.005, 20_000)}).value is None
+
+
+def test_flags_of_shelx():
+    flags = np.where(two_values(0.05) == 1, -1.0, 1.0)
+    assert choose_free_set({"RFREE": flags}).value == -1
+    flags[500:600] = 0  # of neither set
+    assert choose_free_set({"RFREE": flags}).value == -1
+
+
+def test_another_free_set_is_named_where_it_marks_others():
+    one, other = two_values(0.05), two_values(0.05)[::-1]
+    assert choose_free_set({"FREE": one, "FREE2": 1 - one}).others == ()
+    assert choose_free_set({"FREE": one, "TEST": other}).others == ("TEST",)
 
 
 def test_what_is_asked_for_overrules():
@@ -78,7 +121,7 @@ def test_what_is_asked_for_overrules():
     assert choose_free_set(columns, "TEST", 0).value == 0
     assert choose_free_set(columns, value=7).label == "FreeR_flag"
     assert choose_free_set(columns, "FreeR_flag", 19).value == 19
-    assert choose_free_set({"flags": two_values(0.5)}, "flags", 1).value == 1
+    assert choose_free_set({"FREE": two_values(0.5)}, "FREE", 1).value == 1
 
 
 @pytest.mark.parametrize(
@@ -107,4 +150,4 @@ def test_the_choice_does_not_depend_on_values_or_order(part, values, seed):
     flags = np.full(500, float(work))
     flags[: max(1, round(500 * part))] = free
     np.random.default_rng(seed).shuffle(flags)
-    assert choose_free_set({"flags": flags}).value == free
+    assert choose_free_set({"FREE": flags}).value == free

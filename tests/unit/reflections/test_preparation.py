@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.crystal.hkl import to_asymmetric_unit, unique_reflections
+from multicopy_refinement.reflections.observations import Observations
 from multicopy_refinement.reflections.preparation import (
-    Observations,
     drop_unusable,
-    french_wilson,
     mean_of_pair,
     unique_observations,
 )
@@ -100,6 +99,22 @@ def test_duplicates_become_their_weighted_mean():
     assert notices[0].message.startswith("1 rows")
 
 
+@pytest.mark.parametrize("common", [0.0, 0.6, 1.0])
+def test_what_equivalents_share_of_their_errors_is_not_lessened(common):
+    """Four equivalents: sigma of the mean is that of what they do not share, halved."""
+    random = np.random.default_rng(2)
+    hkl = unique_reflections(CELL, P212121, 3.0)
+    shared = np.sqrt(common) * random.standard_normal(len(hkl))
+    rotated = np.concatenate([hkl @ r for r in P212121.rotations])
+    value = 50 + np.tile(shared, 4) + np.sqrt(1 - common) * random.standard_normal(4 * len(hkl))
+    found, (notice,) = unique_observations(rows(rotated, value), CELL, P212121, d_min=None)
+    wanted = np.sqrt(common + (1 - common) / 4)
+    general = ~P212121.centric(found.hkl)  # of these, all four are different reflections
+    assert (found.value - 50)[general].std() == pytest.approx(wanted, rel=0.15)
+    np.testing.assert_allclose(found.sigma[general], wanted, rtol=0.1)
+    assert ("chi-square" in notice.message) == (common > 0.5)
+
+
 @pytest.mark.parametrize(("value", "sigma"), [(NAN, 1), (5, NAN), (5, 0)])
 def test_a_duplicate_that_was_not_observed_does_not_count(value, sigma):
     table = rows([(1, 2, 3), (1, 2, 3)], [value, 16], [sigma, 2])
@@ -151,16 +166,18 @@ def test_resolution_limit_keeps_what_lies_on_it():
 
 def test_what_counts_as_observed():
     table = rows(
-        [(1, 1, i) for i in range(1, 8)],
-        [5, 0, NAN, 5, 5, -2, 0],
-        [1, 0, 1, NAN, 0, 1, 1],
+        [(1, 1, i) for i in range(1, 11)],
+        [5, 0, NAN, 5, 5, -2, 0, 5, np.inf, 5],
+        [1, 0, 1, NAN, 0, 1, 1, -1, 1, np.inf],
     )
     observed, missing, notices = drop_unusable(table, "amplitude")
     assert observed.hkl[:, 2].tolist() == [1, 7]
-    assert missing.hkl[:, 2].tolist() == [2, 3, 4, 5, 6]
+    assert missing.hkl[:, 2].tolist() == [2, 3, 4, 5, 6, 8, 9, 10]
     assert {n.code: n.atoms for n in notices} == {
         "reflections_zero": ("(1 1 2)",),
-        "sigma_not_positive": ("(1 1 5)",),
+        "sigma_missing": ("(1 1 4)",),
+        "sigma_not_positive": ("(1 1 5)", "(1 1 8)"),
+        "not_finite": ("(1 1 9)", "(1 1 10)"),
         "amplitude_negative": ("(1 1 6)",),
     }
 
@@ -169,24 +186,3 @@ def test_negative_intensities_are_observations():
     observed, _, notices = drop_unusable(rows([(1, 1, 1)], [-2]), "intensity")
     assert len(observed.hkl) == 1
     assert notices == []
-
-
-# ---------------------------------------------------------------------- intensities
-
-
-def test_french_wilson_keeps_strong_and_lifts_weak_intensities():
-    hkl = unique_reflections(CELL, P212121, 3.0)
-    random = np.random.default_rng(3)
-    wanted = 100 * random.exponential(size=len(hkl)) * P212121.epsilon(hkl)
-    sigma = np.full(len(hkl), 2.0)
-    measured = wanted + sigma * random.standard_normal(len(hkl))
-    f, sigma_f = french_wilson(rows(hkl, measured, sigma), CELL, P212121)
-    assert f.shape == sigma_f.shape == (len(hkl),)
-    assert (f > 0).all()
-    assert (sigma_f > 0).all()
-    strong = measured > 40 * sigma
-    np.testing.assert_allclose(f[strong], np.sqrt(measured[strong]), rtol=0.01)
-    np.testing.assert_allclose(sigma_f[strong], 1 / f[strong], rtol=0.05)  # sigma_I / 2F
-    weak = measured < 0
-    assert weak.sum() > 2
-    assert (f[weak] < 3).all()

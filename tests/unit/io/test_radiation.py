@@ -1,0 +1,74 @@
+"""What a coordinate file says of the radiation, and what is refused for it."""
+
+import pytest
+
+from helpers import pdb_text, residue_lines, write_text
+from multicopy_refinement.errors import ModelFileError
+from multicopy_refinement.io.radiation import check_radiation, experimental_methods
+from multicopy_refinement.io.structure import read_structure
+
+ATOMS = residue_lines("SER", 1, ["N", "CA", "C", "O"], (("A", 0.6), ("B", 0.4)))
+
+
+@pytest.fixture(params=["pdb", "cif"])
+def with_methods(request, tmp_path):
+    """A function that reads a file of some methods, as PDB or as mmCIF."""
+
+    def read(*methods):
+        path = write_text(tmp_path / "model.pdb", pdb_text(ATOMS))
+        if request.param == "pdb":
+            text = "; ".join(methods)
+            lines = [f"EXPDTA    {text[:60]}"] if text else []
+            lines += [f"EXPDTA   2{text[60:]}"] if text[60:] else []
+            path.write_text("\n".join([*lines, path.read_text()]))
+            return read_structure(path)
+        document = read_structure(path).structure().make_mmcif_document()
+        if methods:
+            loop = document[0].init_loop("_exptl.", ["method"])
+            for method in methods:
+                loop.add_row([f"'{method}'"])
+        document.write_file(str(tmp_path / "model.cif"))
+        return read_structure(tmp_path / "model.cif")
+
+    return read
+
+
+@pytest.mark.parametrize(
+    "methods",
+    [(), ("X-RAY DIFFRACTION",), ("SOLUTION NMR",), ("FIBER DIFFRACTION", "X-RAY DIFFRACTION")],
+)
+def test_methods_that_are_accepted(methods, with_methods):
+    source = with_methods(*methods)
+    assert experimental_methods(source) == methods
+    assert check_radiation(source) == []
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "NEUTRON DIFFRACTION",
+        "ELECTRON CRYSTALLOGRAPHY",
+        "ELECTRON MICROSCOPY",
+        "Neutron Diffraction",
+    ],
+)
+def test_other_radiation_is_refused_by_name(method, with_methods):
+    source = with_methods(method)
+    with pytest.raises(
+        ModelFileError, match=rf"model\.\w+: the method is {method.upper()}, "
+    ) as no:
+        check_radiation(source)
+    assert "\n" not in str(no.value)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_joint_refinement_is_said(order, with_methods):
+    methods = ("X-RAY DIFFRACTION", "NEUTRON DIFFRACTION")[::order]
+    (notice,) = check_radiation(with_methods(*methods))
+    assert notice.code == "joint_radiation"
+    assert "; ".join(methods) in notice.message
+
+
+def test_a_long_list_of_methods_goes_on_in_the_next_line(with_methods):
+    methods = ("X-RAY DIFFRACTION", "NEUTRON DIFFRACTION", "SOLUTION SCATTERING", "EPR")
+    assert experimental_methods(with_methods(*methods)) == methods
