@@ -36,6 +36,7 @@ from multicopy_refinement.targets.screening import (
     extreme_intensities,
     grossly_off,
     improbable,
+    large_sigmas,
     screening_notices,
     uneven_ranges,
 )
@@ -237,12 +238,26 @@ class Experiment(nn.Module):
             self._fit_scale(f.numpy(), self.errors.variance)
             self.renew_errors(self._scaled(f))
 
+    def chi_square(self, size: FloatArray) -> tuple[float, int]:
+        """Return the mean of slope^2/information over the free set, and its size.
+
+        It is 1 where the errors are right, and less where sigmas are too large: model errors
+        cannot be negative.
+        """
+        rows = self.data.free if self.data.free.any() else self.data.work
+        found = self.target.derivatives(size)
+        squares = (found.slope**2 / np.maximum(found.information, 1e-300))[rows]
+        return float(squares.mean()), int(rows.sum())
+
     @property
     def screening(self) -> tuple[Notice, ...]:
         """Notices of reflections left out, and of ranges with larger errors."""
         with torch.no_grad():
             size = self.forward().abs().numpy()
-        return screening_notices(self.data, size, self.ranges)
+        return (
+            *screening_notices(self.data, size, self.ranges),
+            *large_sigmas(*self.chi_square(size)),
+        )
 
     def renew_errors(self, f_model: Tensor) -> None:
         """Estimate the errors of the target anew."""

@@ -27,9 +27,9 @@ from multicopy_refinement.scattering.form_factors import form_factors
 #: No heavy atom of a decoy is nearer to the model than the first, and one is as near as the second.
 CLEAR, NEAR = 2.4, 4.2
 #: Points of a map to d_min, read by linear interpolation.
-_FINE = 4.5
+_FINE = 3.5
 #: B factors whose ratio is less than this share a map.
-_SAME_B = 1.25
+_SAME_B = 1.5
 #: Part of the decoys beyond which the tail is taken as exponential, and the least number of decoys
 #: that say anything.
 _TAIL, FEWEST = 0.1, 50
@@ -85,11 +85,30 @@ class Decoys:
         number
             Of the group, which decides the places.
         """
-        random = np.random.default_rng([self.seed, number])
-        places = self._placed(group, n, random)  # [n_decoys, n_atoms, 3], fractional
-        if len(places) == 0 or information <= 0:
+        if information <= 0:
             return np.zeros(0)
-        return np.asarray(self.gradient(group, places) / np.sqrt(information))
+        kind = self._kind(group)
+        if kind not in self._of_kind:
+            places = self._placed(group, n, np.random.default_rng([self.seed, number]))
+            self._of_kind[kind] = self.gradient(group, places) if len(places) else np.zeros(0)
+        return np.asarray(self._of_kind[kind] / np.sqrt(information))
+
+    def prepare(self) -> None:
+        """Make what all groups need, so that several threads can ask for scores."""
+        _ = self._open, self._coefficients, self._b_factors, self._maps, self._of_kind
+        if self.experiment.scale.k_sol > 0:
+            _ = self._solvent_density, self._solvent_maps
+
+    @cached_property
+    def _of_kind(self) -> dict[tuple[tuple[bytes, ...], int], FloatArray]:
+        """Gradients of decoys, which groups of the same elements and like B factors share."""
+        return {}
+
+    def _kind(self, group: IntArray) -> tuple[tuple[bytes, ...], int]:
+        """Return the elements of a group, and the number of the B factor that its maps have."""
+        b = max(float(self._b_factors[group].mean()), 1.0)
+        elements = self.experiment.model.table.element[group].tolist()
+        return tuple(sorted(elements)), round(np.log(b) / np.log(_SAME_B))
 
     def gradient(self, group: IntArray, places: FloatArray) -> FloatArray:
         """Return d log p/dq of a group of atoms at fractional places, ``[n, n_atoms, 3]``.
@@ -98,10 +117,9 @@ class Decoys:
         part of them that is their union.
         """
         table, total = self.experiment.model.table, np.zeros(len(places))
-        b = self._b_factors[group]
+        b_number = self._kind(group)[1]
         for i, atom in enumerate(group.tolist()):
-            kind = table.element[atom], int(np.rint(np.log(max(b[i], 1.0)) / np.log(_SAME_B)))
-            total += _read(self._atom_map(*kind), places[:, i])
+            total += _read(self._atom_map(table.element[atom], b_number), places[:, i])
         heavy = [i for i, a in enumerate(group.tolist()) if not table.hydrogen[a]]
         if self.experiment.scale.k_sol > 0 and heavy:
             radius = [exclusion_radius(table.element[group[i]].decode()) for i in heavy]

@@ -228,7 +228,7 @@ class _Run:
         fit = misfit(posterior, self.at, found)
         results = group_results(self.groups, self.refined, self.at, found, of_groups, bounded, fit)
         states = determined_states(self.groups, self.refined, self.at, found, together, of_states)
-        self.n_decoys = int(np.median(of_groups.n_decoys))
+        self.n_decoys = int(of_groups.n_decoys.max(initial=0))
         correlations = worst_correlations(found, self.refined, self.sums)
         return results, states, correlations
 

@@ -78,7 +78,7 @@ class RefineOptions(BaseModel):
     decoys: int | None = Field(
         default=None, ge=0,
         description="Decoys for each group: it at random places, to measure what is chance. "
-        "500 if left out, fewer where they take longer than a second.",
+        "300 if left out, fewer where they take longer than a second.",
     )  # fmt: skip
     uncertainty: UncertaintyKind = Field(
         default=UncertaintyKind.CONDITIONAL,

@@ -186,7 +186,7 @@ class Solution:
     conditional_on
         What the su take as known.
     n_decoys
-        Decoys that the support of each group was measured with, in the median; 0 without.
+        Decoys that the support of groups in doubt was measured with; 0 without.
     """
 
     groups: OccupancyGroups

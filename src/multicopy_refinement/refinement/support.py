@@ -10,6 +10,7 @@ from scipy.special import gammaincc
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.posterior import Posterior
@@ -20,7 +21,9 @@ from multicopy_refinement.solve.evidence import evidence
 #: False discovery rate at which groups pass for supported.
 DISCOVERY_RATE = 0.05
 #: Decoys of a group unless a number is asked for, and the decoy atoms of a run that take a second.
-DECOYS, _DECOY_ATOMS = 500, 2_000_000
+DECOYS, _DECOY_ATOMS = 300, 400_000
+#: A gain in log-likelihood that needs no decoys: no model error makes it.
+CLEAR_GAIN = 200.0
 #: The smallest probability that is told.
 _SMALLEST_P = 1e-300
 
@@ -121,16 +124,23 @@ def support_of(
         wald = np.where(su > 0, 0.5 * (occupancy / su) ** 2, np.nan)
     p = boundary_p(lost.gain, extra=1 if Kind.B_GROUP in at.space else 0)
     atoms = [groups.members[int(refined[members[0]])] for members in candidates]
-    wanted = _affordable(atoms) if n_decoys is None else n_decoys
     counts = np.zeros(len(candidates), dtype=np.int64)
-    if wanted >= FEWEST:
+    doubtful = np.flatnonzero(np.isfinite(su) & (lost.gain < CLEAR_GAIN)).tolist()
+    wanted = _affordable([atoms[i] for i in doubtful]) if n_decoys is None else n_decoys
+    if doubtful and wanted >= FEWEST:
         decoys = Decoys(experiment, posterior, at)
-        for i, members in enumerate(candidates):
-            own = float(found.information[members[0], members[0]])
-            scores = decoys.scores(atoms[i], own, wanted, number=i)
-            counts[i] = len(scores) if len(scores) >= FEWEST else 0
-            z = float(np.sqrt(2 * max(lost.gain[i], 0.0)))
-            p[i] = max(p[i], min(decoy_p(z, scores), 1.0))
+        decoys.prepare()
+
+        def work(start: int, end: int) -> None:
+            for i in doubtful[start:end]:
+                first = candidates[i][0]
+                own = float(found.information[first, first])
+                scores = decoys.scores(atoms[i], own, wanted, number=i)
+                counts[i] = len(scores) if len(scores) >= FEWEST else 0
+                z = float(np.sqrt(2 * max(lost.gain[i], 0.0)))
+                p[i] = max(p[i], min(decoy_p(z, scores), 1.0))
+
+        in_threads(work, len(doubtful))
     p = np.where(np.isfinite(su), p, np.nan)
     return Support(lost.gain, lost.gain_free, wald, p, discoveries(p), counts)
 

@@ -16,8 +16,9 @@ from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.solve.covariance import UNDETERMINED_SU, Covariance
 from multicopy_refinement.solve.quadratic import QuadraticProgramError, solve_step
 
-#: Occupancies that would follow by less than this stay.
-_SMALLEST_MOVE = 5e-4
+#: Occupancies that would follow by less than this part of their su stay: together with that of the
+#: group they cost 0.02 in log-likelihood.
+_SMALLEST_MOVE = 0.2
 #: Of groups that the data do not see no other occupancy can be told anything.
 _NO_VARIANCE = 1e-10
 
@@ -194,7 +195,8 @@ class _Nulls:
             return moved
         moved = matrix[:, members] @ (np.linalg.pinv(own, rcond=1e-6, hermitian=True) @ change)
         moved[members] = 0.0
-        moved[np.abs(moved) < _SMALLEST_MOVE] = 0.0
+        su = np.sqrt(np.maximum(np.diag(matrix), 0.0))
+        moved[np.abs(moved) < _SMALLEST_MOVE * su] = 0.0
         return np.asarray(moved)
 
 

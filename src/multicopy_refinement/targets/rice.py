@@ -73,7 +73,9 @@ def _parts(
     n = np.where(centric, 0.5, 1.0)
     x = 2 * n * scaled * f_obs / variance
     bessel = i0e(x)
-    return n, x, bessel, np.where(centric, np.tanh(x), i1e(x) / bessel)
+    r = i1e(x) / bessel
+    r[centric] = np.tanh(x[centric])
+    return n, x, bessel, r
 
 
 def _first(
@@ -81,7 +83,8 @@ def _first(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     n, x, bessel, r = parts
     difference = (f_obs - scaled) ** 2 / variance
-    peak = np.where(centric, np.log1p(np.exp(-2 * x)), np.log(bessel))
+    peak = np.log(bessel)
+    peak[centric] = np.log1p(np.exp(-2 * x[centric]))
     squares = (f_obs**2 + scaled**2) / variance
     return (
         -n * np.log(variance) - n * difference + peak,

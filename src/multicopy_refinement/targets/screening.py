@@ -11,7 +11,7 @@ from scipy.special import chndtr, gammaincc, ndtr
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.reflections.data import ReflectionData
-from multicopy_refinement.targets.rice import rice_derivatives
+from multicopy_refinement.targets.rice import rice_derivatives, rice_slopes
 from multicopy_refinement.targets.shells import make_shells
 from multicopy_refinement.targets.sigma_a import ErrorModel
 
@@ -197,29 +197,46 @@ def _range_factors(
     f_obs: FloatArray, scaled: FloatArray, part: tuple[FloatArray, FloatArray],
     centric: BoolArray, number: IntArray,
 ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
-    """Return the logarithm of the best factor of beta in each range, and its gain."""
-    n, (model_error, noise) = int(number.max()) + 1, part
+    """Return the logarithm of the best factor of beta in each range, and its gain.
 
-    def at(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        own = np.exp(x)[number] * model_error
+    Only ranges whose scores ask for more are fitted: half their square over the information is
+    what can be gained, about.
+    """
+    n, (model_error, noise) = int(number.max()) + 1, part
+    slopes = rice_slopes(f_obs, scaled, model_error + noise, centric)
+    score = slopes.d_v * model_error
+    total, squares = (np.bincount(number, v, minlength=n) for v in (score, score**2))
+    asked = (total > 0) & (total**2 > _GAIN * squares)
+    found, gain = np.zeros(n), np.zeros(n)
+    for i in np.flatnonzero(asked).tolist():
+        rows = number == i
+        found[i], gain[i] = _best_factor(
+            f_obs[rows], scaled[rows], (model_error[rows], noise[rows]), centric[rows]
+        )
+    return found, gain
+
+
+def _best_factor(
+    f_obs: FloatArray, scaled: FloatArray, part: tuple[FloatArray, FloatArray], centric: BoolArray
+) -> tuple[float, float]:
+    """Return the logarithm of the best factor of beta, at least 0, and its gain: Newton's steps."""
+    model_error, noise = part
+
+    def at(x: float) -> tuple[float, float, float]:
+        own = np.exp(x) * model_error
         d = rice_derivatives(f_obs, scaled, own + noise, centric)
         curve = -(d.d_vv * own + d.d_v) * own
-        value, slope, curvature = (
-            np.bincount(number, v, minlength=n).astype(np.float64)
-            for v in (d.value, d.d_v * own, curve)
-        )
-        return value, slope, curvature
+        return float(d.value.sum()), float((d.d_v * own).sum()), float(curve.sum())
 
-    x = np.zeros(n)
-    start = value = at(x)[0]
-    for _ in range(12):
-        _, slope, curvature = at(x)
-        step = np.clip(slope / np.maximum(np.abs(curvature), 1.0), -1.0, 1.0)
-        trial = at(np.clip(x + step, -3.0, 8.0))[0]
-        better = trial > value
-        x, value = np.where(better, np.clip(x + step, -3.0, 8.0), x), np.maximum(trial, value)
-        if not better.any():
+    x, (value, slope, curvature) = 0.0, at(0.0)
+    start = value
+    for _ in range(30):
+        step = float(np.clip(slope / max(abs(curvature), 1.0), -1.0, 1.0))
+        trial = min(max(x + step, 0.0), 10.0)
+        there = at(trial)
+        if there[0] <= value + 1e-6:
             break
+        x, (value, slope, curvature) = trial, there
     return x, value - start
 
 
@@ -258,6 +275,21 @@ def screening_notices(
             )
         )
     return tuple(notices)
+
+
+def large_sigmas(chi_square: float, n: int) -> tuple[Notice, ...]:
+    """Return a notice where the reflections agree with the model better than their sigmas allow."""
+    if chi_square > min(0.8, 1 - 4 * np.sqrt(2 / max(n, 1))):
+        return ()
+    factor = chi_square**-0.5
+    return (
+        Notice(
+            "sigmas_too_large",
+            f"the free set agrees with the model better than its sigmas allow (reduced chi-square "
+            f"{chi_square:.2f}): sigmas look too large by a factor of about {factor:.1f}, and so "
+            "are the standard uncertainties",
+        ),
+    )
 
 
 def _range_text(d_max: float, d_min: float, inflation: float) -> str:
