@@ -112,6 +112,31 @@ class DataTerm:
         slope = self.target.derivatives(size).slope * self.work
         return np.asarray(self.forward.overall(at) / np.maximum(size, 1e-300) * f * slope)
 
+    def su_of_factor(self, at: Point, occupancy: FloatArray) -> float:
+        """Return the su of a common factor of occupancies beside scale and solvent.
+
+        ``occupancy`` is 0 for groups that it leaves alone; the rest of F_calc, without solvent, is
+        what shows it.
+        """
+        f = self.forward.f_model(at)
+        size = np.abs(f)
+        along = self.forward.overall(at) / np.maximum(size, 1e-300) * f
+        root = np.sqrt(self.target.derivatives(size).information * self.work)
+        jacobians, everything = self.forward.jacobians(at), slice(0, len(f))
+        rest = self.forward.rest(at, occupancy)
+        shown = (along.conj() * rest).real * root
+        columns = np.concatenate(
+            [
+                jacobians[kind].columns(everything, along * root, np.float64)
+                for kind in (Kind.SCALE, Kind.SOLVENT)
+                if kind in jacobians
+            ]
+        )
+        length = np.maximum(np.linalg.norm(columns, axis=1, keepdims=True), 1e-300)
+        basis = np.linalg.qr((columns / length).T)[0]
+        left = shown - basis @ (basis.T @ shown)
+        return float(1 / np.sqrt(max(float(left @ left), 1e-300)))
+
     def reduced_chi_square(self, at: Point, n_parameters: int) -> float:
         """Return sum slope^2/information over the degrees of freedom of the work set."""
         found = self.target.derivatives(np.abs(self.forward.f_model(at)))

@@ -52,6 +52,11 @@ class Forward(Protocol):
         """What it depends on."""
         ...
 
+    @property
+    def fitted(self) -> Point:
+        """Scale and solvent as they were fitted."""
+        ...
+
     def f_model(self, at: Point) -> ComplexArray:
         """Return F_model, complex ``[n]``."""
         ...
@@ -66,6 +71,10 @@ class Forward(Protocol):
 
     def rescaling(self, at: Point) -> Rescaling:
         """Return what changes of scale and solvent make of an F_model near that of a point."""
+        ...
+
+    def rest(self, at: Point, occupancy: FloatArray) -> ComplexArray:
+        """Return F_calc without some occupancies, solvent and overall scale, complex ``[n]``."""
         ...
 
     def jacobians(self, at: Point) -> dict[Kind, Jacobian]:
@@ -237,6 +246,11 @@ class GroupForward:
         """Number of groups."""
         return self.columns.n_groups
 
+    @property
+    def fitted(self) -> Point:
+        """Scale and solvent as they were fitted."""
+        return self.scaled.point
+
     def overall(self, at: Point) -> FloatArray:
         """Return k(h), ``[n]``."""
         return self.scaled.overall(at)
@@ -287,6 +301,11 @@ class GroupForward:
             found = self.scaled.jacobians(at, self.fixed, mask)[Kind.SOLVENT]
             columns = self.overall(at) * found.matrix
         return Rescaling(others, self.scaled.quadratic, columns)
+
+    def rest(self, at: Point, occupancy: FloatArray) -> ComplexArray:
+        """Return F_calc without some occupancies, solvent and overall scale, complex ``[n]``."""
+        atoms = OccupancyJacobian(self.columns, self.s_squared, at.get(Kind.B_GROUP))
+        return np.asarray(self.fixed + atoms.times(at[Kind.OCCUPANCY] - occupancy))
 
     def jacobians(self, at: Point) -> dict[Kind, Jacobian]:
         """Return the Jacobian of each kind that the point's space has."""

@@ -37,7 +37,7 @@ class BShifts:
 
 def occupancy_posterior(
     experiment: Experiment, basis: GroupBasis, sums: SumConstraints | IntArray, *,
-    prior: OccupancyPrior | None = None, b_shifts: BShifts | None = None,
+    prior: OccupancyPrior | None = None, b_shifts: BShifts | None = None, with_scale: bool = False,
 ) -> Posterior:  # fmt: skip
     """Return the posterior under the present mask, scale and error model.
 
@@ -53,6 +53,8 @@ def occupancy_posterior(
         Restraints on occupancies.
     b_shifts
         Where they are unknowns, too.
+    with_scale
+        Whether scale and solvent move in a search; they count in every covariance in any case.
     """
     if not isinstance(sums, SumConstraints):
         sums = SumConstraints.complete_sets(sums)
@@ -71,4 +73,7 @@ def occupancy_posterior(
     if b_shifts is not None:
         blocks.append(Block(Kind.B_GROUP, b_shifts.lowest, np.full(n_groups, np.inf)))
         terms.append(BShiftPrior(b_shifts.prior_sigma))
-    return Posterior(Space(tuple(blocks)), tuple(terms), sums, scaled.point)
+    if not with_scale:
+        return Posterior(Space(tuple(blocks)), tuple(terms), sums, scaled.point)
+    space = Space((*blocks, *scaled.point.space.blocks))
+    return Posterior(space, tuple(terms), sums, Space(()).point({}))

@@ -12,7 +12,7 @@ from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.posterior.blocks import Block, Kind, Point, Space
 from multicopy_refinement.scaling import Scale
-from multicopy_refinement.scaling.scaler import quadratic_terms
+from multicopy_refinement.scaling.scaler import B_BOUNDS, K_BOUNDS, quadratic_terms
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,10 @@ class ScaledMask:
         values = {Kind.SCALE: np.array([np.log(self.scale.k), *(self.basis @ self.scale.b_cryst)])}
         if self.scale.k_sol > 0:
             values[Kind.SOLVENT] = np.array([self.scale.k_sol, self.scale.b_sol])
-        blocks = (Block.unbounded(kind, len(v), nuisance=True) for kind, v in values.items())
+        blocks = [Block.unbounded(Kind.SCALE, len(values[Kind.SCALE]), nuisance=True)]
+        if Kind.SOLVENT in values:
+            low, high = np.array([K_BOUNDS, B_BOUNDS]).T
+            blocks.append(Block(Kind.SOLVENT, low, high, nuisance=True))
         return Space(tuple(blocks)).point(values)
 
     def overall(self, at: Point) -> FloatArray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from multicopy_refinement._typing import ComplexArray
+from multicopy_refinement._typing import ComplexArray, FloatArray
 from multicopy_refinement.clock import Clock
 from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.model import Model
@@ -120,12 +120,7 @@ class _Run:
         self.experiment = self.before.experiment
         self._report("scale", 0)
         self.seconds = {"basis": basis_seconds, "scale": clock.lap()}
-        self.at = self._posterior().space.point(
-            {
-                Kind.OCCUPANCY: self.start[self.refined],
-                Kind.B_GROUP: np.zeros(len(self.refined)),
-            }
-        )
+        self.at = self._point(self.start[self.refined], np.zeros(len(self.refined)))
 
     def solution(self) -> Solution:
         """Refine and return what came of it."""
@@ -163,14 +158,14 @@ class _Run:
         status = self._iterate()
         final = self.experiment.statistics(self._f_model(self.at))
         # the start under the scale and the errors of the end: likelihoods that can be compared
+        posterior, start = self._posterior(), self._here(start)
         again = self.experiment.statistics(self._f_model(start))
-        posterior = self._posterior()
         before = again.log_likelihood + posterior.log_prior(start)
         after = final.log_likelihood + posterior.log_prior(self.at)
         if after >= before:
             return self.before.beside_the_end(again), final, status
         self._take(start)
-        same = self.experiment.statistics(self._f_model(start))
+        same = self.experiment.statistics(self._f_model(self.at))
         reason = "the start could not be improved; it is kept"
         initial = self.before.beside_the_end(same)
         return initial, same, Status(status.converged, reason, status.cycles)
@@ -183,7 +178,8 @@ class _Run:
             search = self._search(gain)
             moved = {
                 kind: float(np.abs(search.point[kind] - self.at[kind]).max())
-                for kind in self.at.space.kinds
+                for kind in (Kind.OCCUPANCY, Kind.B_GROUP)
+                if kind in self.at.space
             }
             change = moved[Kind.OCCUPANCY]
             self._take(search.point)
@@ -238,9 +234,23 @@ class _Run:
         """Return the posterior under the present solvent, scale and errors."""
         if self._made is None:
             self._made = occupancy_posterior(
-                self.experiment, self.basis, self.sums, prior=self.prior, b_shifts=self.b_shifts
-            )
+                self.experiment, self.basis, self.sums, prior=self.prior,
+                b_shifts=self.b_shifts,
+                with_scale=self.options.solver is not Solver.LBFGS,
+            )  # fmt: skip
         return self._made
+
+    def _point(self, occupancy: FloatArray, b_shift: FloatArray | None) -> Point:
+        """Return a point under the present scale and solvent."""
+        posterior = self._posterior()
+        values = {Kind.OCCUPANCY: occupancy, **posterior.data.forward.fitted.values}
+        if b_shift is not None:
+            values[Kind.B_GROUP] = b_shift
+        return posterior.space.point(values)
+
+    def _here(self, at: Point) -> Point:
+        """Return the occupancies and B shifts of a point under the present scale and solvent."""
+        return self._point(at[Kind.OCCUPANCY], at.get(Kind.B_GROUP))
 
     def _listed_f_calc(self, at: Point) -> ComplexArray:
         """Return F_calc at all reflections that the data list."""
@@ -255,8 +265,11 @@ class _Run:
         return torch.as_tensor(self._posterior().data.forward.f_model(at))
 
     def _take(self, at: Point) -> None:
-        """Make a point that of the run and of the model; renew mask, scale and errors."""
-        self.at = at
+        """Make a point that of the run and of the model; renew mask, scale and errors.
+
+        Scale and solvent move with the occupancies, so that these do not run after them, and are
+        then fitted by least squares: with alpha held the likelihood would let them drift.
+        """
         full = self.start.copy()
         full[self.refined] = at[Kind.OCCUPANCY]
         self.model.assign_group_occupancies(full)
@@ -264,6 +277,7 @@ class _Run:
             assign_b(self.model, self.displacements, self.refined, at[Kind.B_GROUP])
         self.experiment.renew(self._f_calc(at))
         self._made = None
+        self.at = self._here(at)
 
     def _conditional_on(self) -> tuple[str, ...]:
         held = ("coordinates", "B factors" if self.b_shifts is None else "B within groups")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multicopy_refinement._typing import ComplexArray, FloatArray
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.posterior.experiment import Statistics
@@ -124,6 +124,8 @@ class GroupResults:
         Probability of such a gain were the group absent.
     misfit
         The su by the scatter of the reflections over su; 1 where the model of errors is right.
+    share_factor
+        Whether the scale can undo a common factor of these occupancies, bool.
     flags
         `Flag` values of each group.
     """
@@ -138,13 +140,14 @@ class GroupResults:
     wald: FloatArray
     p_absent: FloatArray
     misfit: FloatArray
+    share_factor: BoolArray
     flags: tuple[tuple[Flag, ...], ...]
 
     @classmethod
     def nothing(cls, n: int) -> GroupResults:
         """Return the results of groups of which nothing is known."""
         blank = np.full(n, np.nan)
-        return cls(*(blank,) * 10, ((),) * n)
+        return cls(*(blank,) * 10, np.zeros(n, dtype=bool), ((),) * n)
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,12 +49,16 @@ def group_results(
             bounded=bool(bounded[i]), supported=bool(support.supported[i]),
         )  # fmt: skip
     b_su = None if beside is None else np.where(np.isfinite(su), beside.su, np.nan)
+    shares = np.zeros(len(groups), dtype=bool)
+    if found.common_factor is not None:
+        shares[refined] = found.common_factor > 0
     return GroupResults(
         su=spread(su), su_conditional=spread(found.su_conditional),
         delta_b=spread(at.get(Kind.B_GROUP)), delta_b_su=spread(b_su),
         b_correlation=spread(correlation), delta_log_likelihood=spread(support.gain),
         delta_log_likelihood_free=spread(support.gain_free), wald=spread(support.wald),
-        p_absent=spread(support.p_absent), misfit=spread(fit), flags=tuple(flags),
+        p_absent=spread(support.p_absent), misfit=spread(fit), share_factor=shares,
+        flags=tuple(flags),
     )  # fmt: skip
 
 
@@ -156,19 +160,35 @@ def _state_name(groups: OccupancyGroups, members: tuple[int, ...]) -> str:
 
 
 def undetermined_notice(groups: OccupancyGroups, results: GroupResults) -> tuple[Notice, ...]:
-    """Return a notice that names the groups whose occupancy the data do not determine."""
-    names = [groups.names[g] for g, flags in enumerate(results.flags) if Flag.UNDETERMINED in flags]
-    if not names:
-        return ()
-    atoms = np.isin(
-        groups.index, [g for g, f in enumerate(results.flags) if Flag.UNDETERMINED in f]
-    )
-    return (
-        Notice(
-            "undetermined",
-            f"the data do not determine the occupancy of {len(names)} "
-            f"groups; they keep what they had as far as set and likelihood allow: "
-            f"{listed(names, 12)}",
-            groups.table.labels(atoms),
-        ),
-    )
+    """Return notices that name the groups whose occupancy the data do not determine.
+
+    Those of which only a common factor is missing have an su conditional on it.
+    """
+    flagged = np.array([Flag.UNDETERMINED in flags for flags in results.flags], dtype=bool)
+    scaled = flagged & np.isfinite(results.su_conditional) & results.share_factor
+    notices = []
+    if scaled.any():
+        chosen = np.flatnonzero(scaled)
+        names = [groups.names[g] for g in chosen.tolist()]
+        notices.append(
+            Notice(
+                "common_factor",
+                f"the occupancies of {len(names)} groups are known up to a common factor: next to "
+                "nothing is held beside them, and the scale undoes it. Hold what is known to be "
+                f"full by a rule (fix = [...]): {listed(names, 12)}",
+                groups.table.labels(np.isin(groups.index, chosen)),
+            )
+        )
+    rest = np.flatnonzero(flagged & ~scaled)
+    if len(rest):
+        names = [groups.names[g] for g in rest.tolist()]
+        notices.append(
+            Notice(
+                "undetermined",
+                f"the data do not determine the occupancy of {len(names)} "
+                f"groups; they keep what they had as far as set and likelihood allow: "
+                f"{listed(names, 12)}",
+                groups.table.labels(np.isin(groups.index, rest)),
+            )
+        )
+    return tuple(notices)

@@ -14,7 +14,7 @@ _STARTS = ((0.35, 46.0), (0.25, 80.0), (0.5, 30.0), (0.0, 46.0))
 #: Reflections that the search for a start is made on.
 _SEARCH = 4000
 #: Bounds of k_sol and B_sol; below this part of solvent the term is left out.
-_K_BOUNDS, _B_BOUNDS = (0.0, 1.2), (5.0, 400.0)
+K_BOUNDS, B_BOUNDS = (0.0, 1.2), (5.0, 400.0)
 SMALLEST_SOLVENT = 0.02
 
 
@@ -160,7 +160,7 @@ def _fit(problem: _Problem, p: FloatArray) -> tuple[float, FloatArray]:
 
     low, high = np.full(len(p), -np.inf), np.full(len(p), np.inf)
     if problem.with_solvent:
-        low[-2:], high[-2:] = (_K_BOUNDS[0], _B_BOUNDS[0]), (_K_BOUNDS[1], _B_BOUNDS[1])
+        low[-2:], high[-2:] = (K_BOUNDS[0], B_BOUNDS[0]), (K_BOUNDS[1], B_BOUNDS[1])
         p = np.clip(p, low + 1e-6, high - 1e-6)
     found = least_squares(
         problem.residual,

@@ -11,6 +11,7 @@ from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.posterior import Posterior
+from multicopy_refinement.solve.common_factor import common_factor
 from multicopy_refinement.solve.gauss_newton import null_space
 
 #: A value between 0 and 1 of which nothing is known has this standard deviation.
@@ -56,8 +57,11 @@ class Covariance:
         sign reversed, ``[n_others, n_groups]``.
     sums
         Under which it is.
-    held
-        The covariance with all other unknowns held, ``[n_groups, n_groups]``.
+    su_conditional
+        The su of every occupancy were all other unknowns known; nan where it is not determined.
+    common_factor
+        The direction of occupancies that the scale can undo, which is unseen then; None where the
+        data tell them apart.
     data_alone
         The covariance without restraints on occupancies; None where there are none.
     """
@@ -68,7 +72,8 @@ class Covariance:
     others: dict[Kind, Beside]
     response: FloatArray
     sums: SumConstraints
-    held: FloatArray
+    su_conditional: FloatArray
+    common_factor: FloatArray | None = None
     data_alone: Covariance | None = None
 
     def su_of(self, combination: FloatArray) -> float:
@@ -89,12 +94,6 @@ class Covariance:
     def su(self) -> FloatArray:
         """Return the su of every occupancy, nan where it is not determined."""
         return np.array([self.su_of(row) for row in np.eye(len(self.matrix))])
-
-    @property
-    def su_conditional(self) -> FloatArray:
-        """Return the su of every occupancy were all other unknowns known, nan as for `su`."""
-        su = np.sqrt(np.maximum(np.diag(self.held), 0.0))
-        return np.where(np.isfinite(self.su), su, np.nan)
 
 
 def _su(matrix: FloatArray, combination: FloatArray) -> float:
@@ -129,23 +128,41 @@ def covariance(posterior: Posterior, at: Point) -> Covariance:
     """
     whole = posterior.with_nuisance(at)
     seen, said = posterior.informations(whole)
-    found = _marginal(posterior.sums, whole, seen + said)
+    factor = common_factor(posterior, at)
+    found = _marginal(posterior.sums, whole, seen + said, factor)
     if not said.any():
         return found
-    return replace(found, data_alone=_marginal(posterior.sums, whole, seen))
+    return replace(found, data_alone=_marginal(posterior.sums, whole, seen, factor))
 
 
-def _marginal(sums: SumConstraints, whole: Point, h: FloatArray) -> Covariance:
+def _marginal(
+    sums: SumConstraints, whole: Point, h: FloatArray, factor: FloatArray | None
+) -> Covariance:
     q = whole.space.indices([Kind.OCCUPANCY])
     p = np.setdiff1d(np.arange(whole.space.size), q)
     cross, rest = h[np.ix_(q, p)], h[np.ix_(p, p)]
     solved = _solve_positive(rest, cross.T)  # H_pp^-1 H_pq
     marginal = h[np.ix_(q, q)] - cross @ solved
-    free = null_space(sums.equalities[0], len(q))
-    matrix, unseen = _inverse_along(free, marginal)
-    held, _ = _inverse_along(free, h[np.ix_(q, q)])
+    rows = sums.equalities[0]
+    conditional = _conditional_su(sums, null_space(rows, len(q)), h[np.ix_(q, q)])
+    if factor is not None:
+        rows = np.vstack([rows, factor])
+    matrix, unseen = _inverse_along(null_space(rows, len(q)), marginal)
+    if factor is not None:
+        unseen = np.column_stack([unseen, factor])
     others = _beside(whole, p, solved, rest, matrix)
-    return Covariance(matrix, unseen, marginal, others, solved, sums, held)
+    return Covariance(
+        matrix, unseen, marginal, others, solved, sums, conditional, common_factor=factor
+    )
+
+
+def _conditional_su(sums: SumConstraints, free: FloatArray, h: FloatArray) -> FloatArray:
+    """Return the su of every occupancy with all but occupancies held, nan where undetermined."""
+    matrix, unseen = _inverse_along(free, h)
+    su = np.sqrt(np.maximum(np.diag(matrix), 0.0))
+    hidden = np.linalg.norm(unseen, axis=1) > _PART
+    flat = np.array([flat_sd(sums, row) for row in np.eye(len(h))])
+    return np.where(hidden | (su > flat), np.nan, su)
 
 
 def _inverse_along(free: FloatArray, h: FloatArray) -> tuple[FloatArray, FloatArray]:

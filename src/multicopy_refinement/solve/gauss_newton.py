@@ -12,6 +12,7 @@ from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.terms import Normal
+from multicopy_refinement.solve.common_factor import common_factor
 from multicopy_refinement.solve.quadratic import QuadraticProgramError, solve_step
 
 #: A combination of occupancies with a larger su than this is not moved: over the whole range from 0
@@ -21,8 +22,6 @@ HELD_SU = 2.0
 #: combination that may move is farther than 3e-4 from the maximum.
 SMALLEST_GAIN = 1e-8
 _FIRST_DAMPING, _MOST_DAMPING = 1e-3, 1e8
-#: No unknown moves by more in one step.
-_LONGEST_STEP = 1e3
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +85,7 @@ class _Scoring:
         self.posterior, self.smallest_gain = posterior, smallest_gain
         self.free = ~posterior.space.held
         self._held: FloatArray | None = None
+        self._sums = posterior.equalities[:, self.free]
 
     def normal(self, point: Point) -> Normal:
         """Return the normal equations of the free unknowns, without what the data do not determine.
@@ -97,6 +97,7 @@ class _Scoring:
         gradient, information = raw.gradient[self.free], raw.information[self._free_pairs]
         if self._held is None:
             self._held = self._held_directions(raw.information)
+            self._sums = self._with_factor(point)
         return Normal(raw.value, gradient - self._along_held(gradient), self._moving(information))
 
     @cached_property
@@ -111,6 +112,18 @@ class _Scoring:
         directions = np.zeros((self.posterior.space.size, found.shape[1]))
         directions[q] = found
         return directions[self.free]
+
+    def _with_factor(self, point: Point) -> FloatArray:
+        """Return the rows of the sums, and one that holds a common factor that nothing tells.
+
+        Moving along it would cost nothing, and the bounds of a few groups would shift all others.
+        """
+        factor = common_factor(self.posterior, point)
+        if factor is None:
+            return self._sums
+        row = np.zeros(self.posterior.space.size)
+        row[self.posterior.space.place(Kind.OCCUPANCY)] = factor
+        return np.vstack([self._sums, row[self.free]])
 
     def _along_held(self, values: FloatArray) -> FloatArray:
         """Return the part of vectors, ``[n_free, ...]``, that lies along the held directions."""
@@ -133,9 +146,8 @@ class _Scoring:
         low, high = self._bounds(point)
         # a cost of moving along held directions that yields only where bounds ask for it
         stiff = HELD_SU**-2 * self._along_held(np.eye(len(gradient)))
-        diagonal = np.diag(information + stiff)
-        floor = np.maximum(diagonal, 1e-6 * max(float(diagonal.max(initial=0.0)), 1e-300))
-        sums = self.posterior.equalities[:, self.free]
+        floor = self._floor(np.diag(information + stiff))
+        sums = self._sums
         limits = self.posterior.limits[:, self.free]
         room = self.posterior.room(point)
         while damping <= _MOST_DAMPING:
@@ -158,11 +170,20 @@ class _Scoring:
             damping = max(10 * damping, _FIRST_DAMPING)
         return None, damping
 
+    def _floor(self, diagonal: FloatArray) -> FloatArray:
+        """Return what damping goes by: the diagonal, with a floor in each block's own units."""
+        floor = np.zeros(self.posterior.space.size)
+        floor[self.free] = diagonal
+        for kind in self.posterior.space.kinds:
+            place = self.posterior.space.place(kind)
+            most = max(float(floor[place].max(initial=0.0)), 1e-300)
+            floor[place] = np.maximum(floor[place], 1e-6 * most)
+        return floor[self.free]
+
     def _bounds(self, point: Point) -> tuple[FloatArray, FloatArray]:
         """Return the lowest and highest step of every free unknown."""
         space, x = self.posterior.space, point.x
-        low = np.clip(space.lower - x, -_LONGEST_STEP, 0.0)
-        high = np.clip(space.upper - x, 0.0, _LONGEST_STEP)
+        low, high = np.minimum(space.lower - x, 0.0), np.maximum(space.upper - x, 0.0)
         return low[self.free], high[self.free]
 
     def _moved(self, point: Point, step: FloatArray) -> Point:

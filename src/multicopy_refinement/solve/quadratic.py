@@ -8,6 +8,8 @@ import piqp
 from multicopy_refinement._typing import FloatArray
 
 _PRECISION = 1e-10
+#: What the solver takes as no bound.
+_INFINITE = 1e30
 
 
 class QuadraticProgramError(ArithmeticError):
@@ -38,7 +40,8 @@ def solve_step(
     solver.setup(
         information * scale * scale[:, None], -gradient * scale,
         scaled_sums if len(sums) else None, np.zeros(len(sums)) if len(sums) else None,
-        *_upper(limits, scale), low / scale, high / scale,
+        *_upper(limits, scale), np.maximum(low / scale, -_INFINITE),
+        np.minimum(high / scale, _INFINITE),
     )  # fmt: skip
     status = solver.solve()
     step = np.asarray(solver.result.x) * scale
@@ -54,4 +57,4 @@ def _upper(
     if limits is None or len(limits[1]) == 0:
         return None, None, None
     matrix, room = limits
-    return matrix * scale, np.full(len(room), -1e30), np.maximum(room, 0.0)
+    return matrix * scale, np.full(len(room), -_INFINITE), np.maximum(room, 0.0)
