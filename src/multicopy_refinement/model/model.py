@@ -305,6 +305,9 @@ class Model(nn.Module):
         moved = np.abs(u_aniso - self.table.u_aniso).max(axis=1, initial=0.0) > 1e-6
         moved &= self.table.anisotropic
         b_iso = np.where(moved, EIGHT_PI_SQUARED * u_aniso[:, :3].mean(axis=1), b_iso)
+        # what had no B above zero, and has not moved since, is written as it was read
+        raised = ~(self.table.b_iso > 0) & ~moved & (np.abs(b_iso - SMALLEST_B) < 1e-6)
+        b_iso = np.where(raised, self.table.b_iso, b_iso)
         su = None if group_su is None else group_su[groups.index]
         return AtomValues(rounded[groups.index], xyz, b_iso, u_aniso, su)
 
@@ -319,5 +322,8 @@ def _positive_b(table: AtomTable) -> tuple[FloatArray, tuple[Notice, ...]]:
     if not used.any():  # the B of an anisotropic atom is not used
         return b_iso, ()
     labels = table.labels(used)
-    message = f"B factor of {len(labels)} atoms set to {SMALLEST_B} A^2: {listed(list(labels))}"
+    message = (
+        f"B factor of {len(labels)} atoms set to {SMALLEST_B} A^2 for F_calc, and written as it "
+        f"was: {listed(list(labels))}"
+    )
     return b_iso, (Notice("b_not_positive", message, labels),)

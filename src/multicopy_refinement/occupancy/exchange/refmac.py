@@ -15,6 +15,7 @@ from multicopy_refinement.occupancy.exchange.common import (
     listed_sets,
     lone_groups,
     places_of,
+    refuse_namesakes,
     restraint_in_words,
     set_in_words,
 )
@@ -201,12 +202,23 @@ def write(groups: OccupancyGroups, title: str = "") -> str:
     return "\n".join([lines[0], *lost, *lines[1:], *sums, "occupancy refine", ""])
 
 
+#: What begins quotes, a comment or another file in keywords.
+_MARKS = frozenset("'\"!#@")
+
+
 def _expressible(groups: OccupancyGroups, one: OccupancySet) -> bool:
     return one.parent is None and one.total == 1.0 and bool(groups.refined[list(one.groups)].all())
 
 
 def _words(piece: Piece, pieces: Pieces, groups: OccupancyGroups) -> list[str] | None:
     """Return the fields of a piece, one line an atom where not the whole part is meant."""
+    refuse_namesakes(groups.table, piece, "REFMAC", by_residue_name=False)
+    for name in (piece.chain, piece.altloc, *piece.names):
+        if name[:1] in _MARKS or name == "-" or (set(name) & set("#!")):
+            raise RuleError(
+                f"the name {name!r} cannot be written as a keyword of REFMAC, which reads it as "
+                "something else; rename it in the model, or write toml"
+            )
     residue = f"chain {piece.chain} resi {piece.seqid}"
     if piece.altloc:
         tail = f" alte {piece.altloc}"
