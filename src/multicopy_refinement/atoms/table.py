@@ -90,7 +90,7 @@ class AtomTable:
             found |= column != 0
         return found
 
-    @property
+    @cached_property
     def several_models(self) -> bool:
         """Whether the file has more than one MODEL."""
         return len(self) > 0 and bool((self.model != self.model[0]).any())
