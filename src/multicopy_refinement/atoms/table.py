@@ -55,6 +55,8 @@ class AtomTable:
         U11 U22 U33 U12 U13 U23 in A^2, ``[n, 6]``, zero for isotropic atoms.
     links
         Pairs of atoms that the file says are bonded (LINK, SSBOND, struct_conn).
+    program
+        What the file says it was refined with, blank where it does not.
     """
 
     hetatm: BoolArray
@@ -72,6 +74,7 @@ class AtomTable:
     b_iso: FloatArray
     u_aniso: FloatArray
     links: tuple[tuple[int, int], ...] = ()
+    program: str = ""
 
     def __len__(self) -> int:
         return len(self.name)

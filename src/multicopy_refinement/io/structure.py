@@ -24,6 +24,7 @@ from multicopy_refinement.io.pdb_lines import (
     renumbered,
     written_serials,
 )
+from multicopy_refinement.io.provenance import refined_with
 from multicopy_refinement.io.repeats import check_repeats
 from multicopy_refinement.io.symmetry import find_space_group
 from multicopy_refinement.io.text import one_line, parse_unique, read_bytes
@@ -133,7 +134,8 @@ def read_structure(path: str | Path) -> StructureFile:
     parsed = read(path, content)
     cell, group, fault = _crystal(path, parsed.structure, content)
     table, unlettered = without_blank_letters(_table(parsed))
-    table = replace(table, links=bonded_pairs(parsed.structure, table))
+    links = bonded_pairs(parsed.structure, table)
+    table = replace(table, links=links, program=refined_with(parsed.structure, content))
     occupancy, missing = _occupancies(path, parsed.occupancies, table)
     table = table.with_occupancy(occupancy)
     odd = _check_atoms(path, table, parsed.symbols)

@@ -11,6 +11,7 @@ from multicopy_refinement._typing import BoolArray, IntArray
 from multicopy_refinement.atoms.numbering import number_addresses, number_residues
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.errors import RuleError
+from multicopy_refinement.notices import listed
 from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet, Restraint
 
 
@@ -157,6 +158,18 @@ def restraint_in_words(groups: OccupancyGroups, restraint: Restraint) -> str:
         for g, w in zip(restraint.groups, restraint.weights, strict=True)
     ]
     return f"{' + '.join(terms)} = {restraint.target:g} with sigma {restraint.sigma:g}"
+
+
+def special_in_words(groups: OccupancyGroups, *, once: bool) -> list[str]:
+    """Return what a full site on a special position is for a program, where there are any.
+
+    ``once`` says that an atom there counts once for it, however many images it has.
+    """
+    if not groups.special:
+        return []
+    names = [f"{groups.names[g]} ({times})" for g, times in sorted(groups.special.items())]
+    full = "1.00: multiply what stands in our files by it" if once else "1/multiplicity, as here"
+    return [f"on special positions (multiplicity): {listed(names)}; a full site there is {full}"]
 
 
 def set_in_words(groups: OccupancyGroups, one: OccupancySet) -> str:

@@ -20,6 +20,7 @@ from multicopy_refinement.occupancy.exchange.common import (
     refuse_namesakes,
     restraint_in_words,
     set_in_words,
+    special_in_words,
 )
 from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet
 from multicopy_refinement.occupancy.rules import (
@@ -215,6 +216,7 @@ def write(groups: OccupancyGroups, title: str = "") -> str:
     """Return groups as keywords; comments name what they cannot express."""
     pieces = Pieces.of(groups.table)
     lines = [f"! occupancy groups{' of ' + title if title else ''}"]
+    lines += [f"! {text}" for text in special_in_words(groups, once=False)]
     lost: list[str] = []
     sums: list[str] = []
     ids: dict[int, int] = {}

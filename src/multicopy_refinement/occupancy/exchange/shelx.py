@@ -19,6 +19,7 @@ from multicopy_refinement.occupancy.exchange.common import (
     listed_sets,
     lone_groups,
     set_in_words,
+    special_in_words,
 )
 from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet
 from multicopy_refinement.occupancy.rules import (
@@ -260,6 +261,7 @@ def write(groups: OccupancyGroups, cell: Cell | None, title: str = "") -> str:
         raise RuleError("the SHELXL form needs a unit cell, and the model has none")
     codes = _Codes(groups)
     head = [f"REM occupancy groups{' of ' + title if title else ''}"]
+    head += [f"REM {text}" for text in special_in_words(groups, once=False)]
     head += [
         f"REM not expressed: {set_in_words(groups, one)}"
         for one in listed_sets(groups)

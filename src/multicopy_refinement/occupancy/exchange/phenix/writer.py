@@ -15,6 +15,7 @@ from multicopy_refinement.occupancy.exchange.common import (
     refuse_namesakes,
     restraint_in_words,
     set_in_words,
+    special_in_words,
 )
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.values import not_full
@@ -24,6 +25,7 @@ def write(groups: OccupancyGroups, title: str = "") -> str:
     """Return groups as parameters for phenix.refine; comments name what it cannot express."""
     pieces = Pieces.of(groups.table)
     lines = [f"# occupancy groups{' of ' + title if title else ''}", *_lost(groups)]
+    lines += [f"# {text}" for text in special_in_words(groups, once=True)]
     lines.append("refinement.refine.occupancies {")
     for one in listed_sets(groups):
         if is_plain(one) and groups.refined[list(one.groups)].all():
