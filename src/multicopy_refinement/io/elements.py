@@ -61,8 +61,8 @@ def settle_elements(path: str | Path, table: AtomTable, symbols: np.ndarray) -> 
     ModelFileError
         Atoms whose element cannot be told.
     """
-    guessed = np.asarray(symbols == b" " * symbols.dtype.itemsize) | (symbols == b"")
-    unknown = table.element == b"X"
+    guessed = _blank(symbols)
+    unknown = table.element.view(np.uint16) == ord("X")  # numbers are compared faster than strings
     if unknown.any():
         written = np.char.upper(np.char.strip(symbols))
         wrong = unknown & ~guessed & (written != b"X")
@@ -105,6 +105,14 @@ def settle_elements(path: str | Path, table: AtomTable, symbols: np.ndarray) -> 
             )
         )
     return notices
+
+
+def _blank(symbols: np.ndarray) -> BoolArray:
+    """Return which texts are blank."""
+    if symbols.dtype.itemsize != 2:
+        return np.asarray(np.char.strip(symbols) == b"")
+    code = symbols.view(np.uint16)
+    return np.asarray((code == 0x2020) | (code == 0) | (code == 0x20))
 
 
 def _doubtful(table: AtomTable) -> BoolArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,11 @@ class AtomLines:
     def anisotropic(self) -> bool:
         """Whether there are ANISOU records."""
         return len(self.anisou_start) > 0
+
+    @cached_property
+    def elements_and_charges(self) -> np.ndarray:
+        """Columns 77 to 80, ``S4 [n]``."""
+        return np.ascontiguousarray(self.columns(*_ELEMENT_CHARGE))
 
     def columns(self, first: int, last: int) -> np.ndarray:
         """Return columns first..last (0-based, half-open) as ``S`` strings."""
@@ -155,7 +161,7 @@ def _refuse_two_crystals(path: str | Path, lines: AtomLines) -> None:
 
 def _has_foreign_tail(path: str | Path, lines: AtomLines) -> bool:
     """Return whether columns 73 to 80 are something else than elements and charges."""
-    tail = np.ascontiguousarray(lines.columns(*_ELEMENT_CHARGE)).view(np.uint8).reshape(-1, 4)
+    tail = lines.elements_and_charges.view(np.uint8).reshape(-1, 4)
     digit = (tail >= ord("0")) & (tail <= ord("9"))
     if not digit.any():
         return False

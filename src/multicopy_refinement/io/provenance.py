@@ -7,13 +7,16 @@ import re
 import gemmi
 
 #: The line of REMARK 3 that names the program, and words that stand for none.
-_REMARK_3 = re.compile(rb"^REMARK   3   PROGRAM\s*:\s*(\S[^\r\n]*?)\s*$", re.MULTILINE)
+_REMARK_3 = re.compile(rb"REMARK   3   PROGRAM\s*:[ \t]*(\S[^\r\n]*?)[ \t]*\r?(?:\n|$)")
+#: How far the header of a file goes at most, in bytes.
+_HEADER = 1_000_000
 _NONE = frozenset({"", "NULL", "?", "."})
 
 
 def refined_with(structure: gemmi.Structure, content: bytes) -> str:
     """Return the name of the program that refined a model, blank where the file has none."""
-    named = _REMARK_3.search(content, 0, 200_000)
+    place = content.find(b"REMARK   3   PROGRAM", 0, _HEADER)
+    named = _REMARK_3.match(content, place) if place >= 0 else None
     if named is not None:
         name = named[1].decode("latin-1")
         return "" if name.upper() in _NONE else name

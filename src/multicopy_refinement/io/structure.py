@@ -18,6 +18,7 @@ from multicopy_refinement.errors import ModelFileError
 from multicopy_refinement.io.altlocs import without_blank_letters
 from multicopy_refinement.io.atom_sites import complete_sites
 from multicopy_refinement.io.elements import settle_elements
+from multicopy_refinement.io.frame import frame_notices, missing_copies
 from multicopy_refinement.io.links import bonded_pairs
 from multicopy_refinement.io.pdb_lines import (
     readable_pdb,
@@ -32,7 +33,7 @@ from multicopy_refinement.notices import Notice, listed
 
 _PDB_RECORD = re.compile(rb"^(ATOM  |HETATM|CRYST1|HEADER|REMARK|MODEL )", re.MULTILINE)
 _CIF_BLOCK = re.compile(rb"^\s*data_\S*", re.MULTILINE | re.IGNORECASE)
-_OCCUPANCY_COLUMNS, _ELEMENT_COLUMNS = (54, 60), (76, 78)
+_OCCUPANCY_COLUMNS = (54, 60)
 #: Names in gemmi's flat form are no longer.
 _FLAT_WIDTH = 7
 
@@ -133,13 +134,14 @@ def read_structure(path: str | Path) -> StructureFile:
     read = _read_pdb if form is StructureFormat.PDB else _read_mmcif
     parsed = read(path, content)
     cell, group, fault = _crystal(path, parsed.structure, content)
+    remarks = frame_notices(parsed.structure)
     table, unlettered = without_blank_letters(_table(parsed))
     links = bonded_pairs(parsed.structure, table)
     table = replace(table, links=links, program=refined_with(parsed.structure, content))
     occupancy, missing = _occupancies(path, parsed.occupancies, table)
     table = table.with_occupancy(occupancy)
     odd = _check_atoms(path, table, parsed.symbols)
-    notices = [*parsed.notices, *unlettered, *odd, *missing]
+    notices = [*parsed.notices, *unlettered, *odd, *missing, *remarks]
     return StructureFile(
         Path(path),
         form,
@@ -184,7 +186,7 @@ def _read_pdb(path: str | Path, content: bytes) -> _Parsed:
                 f"{path}: {len(lines.start)} atom lines, of which {len(order)} could be read"
             )
     texts = lines.columns(*_OCCUPANCY_COLUMNS)
-    symbols = lines.columns(*_ELEMENT_COLUMNS)
+    symbols = np.ascontiguousarray(lines.elements_and_charges.view("S2")[::2])
     return _Parsed(structure, flat, order, texts, lines.anisotropic, symbols, tuple(notices))
 
 
@@ -268,6 +270,9 @@ def _crystal(
     """Return cell and space group, or None and what is lacking: groups need neither."""
     if not structure.cell.is_crystal():
         return None, None, f"{path}: no unit cell; add a CRYST1 record or a _cell category"
+    copies = missing_copies(structure)
+    if copies:
+        return None, None, f"{path}: {copies}; write their atoms out first"
     group = find_space_group(structure, content)
     if group is None:
         name = structure.spacegroup_hm

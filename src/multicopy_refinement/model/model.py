@@ -85,10 +85,19 @@ class Model(nn.Module):
         verbose: int = 0,
     ) -> None:
         super().__init__()
-        self.dtype_float = dtype_float
-        self.device = torch.device(device)
+        self._dtype_float, self._device = dtype_float, torch.device(device)
         self.verbose = verbose
         self._source: StructureFile | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live, after ``to`` as well."""
+        return self.anisotropic.device if self._source is not None else self._device
+
+    @property
+    def dtype_float(self) -> torch.dtype:
+        """Type of the parameters, after ``to`` as well."""
+        return self.xyz.fixed_values.dtype if self._source is not None else self._dtype_float
 
     # ------------------------------------------------------------------ loading
 
@@ -123,14 +132,16 @@ class Model(nn.Module):
             A rule that selects nothing, contradicts another, or makes a set impossible.
         """
         source = read_structure(path)
-        self._source = source
+        result = group_atoms(source.table, grouping, rules=sharing_rules, crystal=source.crystal)
+        self._dtype_float, self._device = self.dtype_float, self.device
+        self._source = None  # until there are parameters
         self.table = source.table
         self.__dict__.pop("pdb", None)
-        result = group_atoms(source.table, grouping, rules=sharing_rules, crystal=source.crystal)
         self.occupancy_groups = result.groups
         b_iso, b_notices = _positive_b(self.table)
         self.notices = source.notices + result.notices + b_notices
         self._make_parameters(b_iso)
+        self._source = source
         self._log()
         return self
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers import atom_line, group_file, pdb_text, residue_lines, write_text
+from helpers import atom_line, group_file, residue_lines, write_text
 from multicopy_refinement.errors import ModelFileError
 from multicopy_refinement.io.structure import read_structure
 
@@ -214,4 +214,29 @@ def test_a_space_group_that_is_not_known(tmp_path):
     source = read(tmp_path, CRYST1[:55] + "C 4 21 2", *SERINE)
     assert source.crystal is None
     assert "space group 'C 4 21 2' is not known; write its usual setting" in source.crystal_fault
-    assert pdb_text(SERINE)
+
+
+# ---------------------------------------------------------------------- SCALE and MTRIX
+
+SCALE = """SCALE1      0.025000  0.000000  0.000000        {0}
+SCALE2      0.000000  0.025000  0.000000        0.00000
+SCALE3      0.000000  0.000000  0.025000        0.00000"""
+MTRIX = """MTRIX1   2 -1.000000  0.000000  0.000000       10.00000    {0}
+MTRIX2   2  0.000000 -1.000000  0.000000        0.00000    {0}
+MTRIX3   2  0.000000  0.000000  1.000000        0.00000    {0}"""
+
+
+def test_scale_that_contradicts_the_cell_is_named(tmp_path):
+    assert codes(read(tmp_path, CRYST1, SCALE.format("0.00000"), *SERINE)) == []
+    source = read(tmp_path, CRYST1, SCALE.format("0.50000"), *SERINE)
+    assert codes(source) == ["scale_disagrees"]
+    assert "moves atoms by up to 20.0 A" in source.notices[0].message
+    assert source.crystal is not None
+
+
+def test_copies_that_are_to_be_generated_are_asked_for(tmp_path):
+    assert codes(read(tmp_path, CRYST1, MTRIX.format(1), *SERINE)) == []
+    source = read(tmp_path, CRYST1, MTRIX.format(" "), *SERINE)
+    assert codes(source) == ["copies_not_generated"]
+    assert source.crystal is None  # groups need none
+    assert "asks for 1 copy of the atoms" in source.crystal_fault

@@ -85,6 +85,8 @@ def _multiplicities_of_groups(
 ) -> IntArray:
     """Return the highest multiplicity of the atoms of each group, hydrogens left out."""
     table = groups.table
+    if crystal[1].order == 1:
+        return np.ones(len(groups), dtype=np.int64)
     heavy = np.bincount(groups.index[~table.hydrogen], minlength=len(groups))
     atoms = np.flatnonzero(~table.hydrogen | (heavy == 0)[groups.index])
     times = np.ones(len(groups), dtype=np.int64)
