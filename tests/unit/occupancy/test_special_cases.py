@@ -404,3 +404,18 @@ def test_group_files_say_what_a_full_site_is_there(tmp_path):
     ):
         text = write_groups(model.occupancy_groups, form, cell=model.cell)
         assert f"{mark}{said}{full}" in text
+
+
+def test_an_atom_of_a_residue_on_an_axis_is_named(tmp_path):
+    sulfate = [
+        f"HETATM{i:5d}  {name:<3} SO4 A   1    {x:8.3f}   4.000{z:8.3f}  1.00 15.00"
+        f"           {name[0]}"
+        for i, (name, x, z) in enumerate([("O1", 1.2, 0.8), ("O2", -1.2, -0.8), ("S", 0.0, 0.0)])
+    ]
+    path = tmp_path / "so4.pdb"
+    path.write_text("\n".join([AXIS.splitlines()[0].format(head=""), *sulfate, "END", ""]))
+    (notice,) = Model().load(path).notices
+    assert notice.atoms == ("A/1/SO4/S",)
+    assert "fix" not in notice.message
+    groups = Model().load(path, sharing_rules=[{"refine": "A/1/SO4"}]).occupancy_groups
+    assert groups.occupancy.tolist() == [0.5]  # as long as its sulfur is one atom

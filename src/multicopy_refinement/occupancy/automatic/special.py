@@ -64,7 +64,7 @@ def limit_special_positions(
     understood so; a full occupancy there is held as written, with a notice.
     """
     groups = result.groups
-    times = _multiplicities_of_groups(groups, crystal)
+    times, atoms = _multiplicities_of_groups(groups, crystal)
     special = {g: int(times[g]) for g in np.flatnonzero(times > 1).tolist()}
     if not special:
         return result
@@ -75,45 +75,50 @@ def limit_special_positions(
         _limit(draft, group, most, highest, above)
     notices = list(result.notices)
     if above:
-        notices.append(_notice_above(draft, above, special))
+        notices.append(_notice_above(draft, above, special, atoms))
     finished = replace(draft.finished(), special=special)
     return GroupingResult(finished, tuple(notices))
 
 
 def _multiplicities_of_groups(
     groups: OccupancyGroups, crystal: tuple[Cell, SpaceGroup]
-) -> IntArray:
-    """Return the highest multiplicity of the atoms of each group, hydrogens left out."""
+) -> tuple[IntArray, IntArray]:
+    """Return the highest multiplicity in each group, hydrogens left out, and its atom."""
     table = groups.table
+    times, where = np.ones(len(groups), dtype=np.int64), groups.first_atom.copy()
     if crystal[1].order == 1:
-        return np.ones(len(groups), dtype=np.int64)
+        return times, where
     heavy = np.bincount(groups.index[~table.hydrogen], minlength=len(groups))
     atoms = np.flatnonzero(~table.hydrogen | (heavy == 0)[groups.index])
-    times = np.ones(len(groups), dtype=np.int64)
     found = multiplicities(table.xyz[atoms], *crystal)
-    np.maximum.at(times, groups.index[atoms[found > 1]], found[found > 1])
-    return times
+    for atom, most in zip(atoms[found > 1].tolist(), found[found > 1].tolist(), strict=True):
+        group = int(groups.index[atom])
+        if most > times[group]:
+            times[group], where[group] = most, atom
+    return times, where
 
 
-def _notice_above(draft: Draft, above: list[int], special: dict[int, int]) -> Notice:
+def _notice_above(
+    draft: Draft, above: list[int], special: dict[int, int], atoms: IntArray
+) -> Notice:
     """Name what has more than 1/multiplicity, and what the user can do about it."""
     groups = draft.start
     table = groups.table
-    labels = table.labels(groups.first_atom[above])
+    labels = table.labels([atoms[g] for g in above])
     texts = [
         f"{label} ({draft.groups[g].occupancy:.2f}, at most {1 / special[g]:.2f})"
         for g, label in zip(above, labels, strict=True)
     ]
-    held = [g for g in above if not draft.groups[g].refined]
-    rule = "partial ones start from it"
+    sites = [g for g in above if np.count_nonzero(~table.hydrogen[draft.members[g]]) < 2]
+    held = [g for g in sites if not draft.groups[g].refined]
+    advice = f". {_convention(draft, sites, special)}" if sites else ""
     if held:
         value = f"{1 / special[held[0]]:.4g}"
-        rule = f'a rule for a full site: fix = "{groups.names[held[0]]}", value = {value}'
+        advice += f'; a rule for a full site: fix = "{groups.names[held[0]]}", value = {value}'
     return Notice(
         "special_position",
         f"{len(labels)} atoms on special positions have more than 1/multiplicity, so that they "
-        f"overlap with their own images: {listed(texts)}. {_convention(draft, above, special)}; "
-        f"{rule}",
+        f"overlap with their own images: {listed(texts)}{advice}",
         labels,
     )
 
