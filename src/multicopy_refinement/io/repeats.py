@@ -16,6 +16,9 @@ from multicopy_refinement.notices import Notice, listed
 _ONE_PLACE = 0.1
 #: Copies that are nearer than this overlap: conformers without their letters, perhaps.
 _OVERLAP = 2.0
+#: Atoms after END are a copy of those before it where this part of them has the same names, and
+#: they are this near to each other, in A.
+_COPY, _COPY_REACH = 0.9, 3.0
 
 
 def check_repeats(path: str | Path, table: AtomTable) -> list[Notice]:
@@ -69,6 +72,31 @@ def check_repeats(path: str | Path, table: AtomTable) -> list[Notice]:
             )
         )
     return notices
+
+
+def refuse_copies_after_end(path: str | Path, table: AtomTable, before: int) -> None:
+    """Refuse copies of a molecule that a record END parts: they are MODELs, or all one model.
+
+    Raises
+    ------
+    ModelFileError
+        Atoms after END that are those before it, in other chains or not, and near them.
+    """
+    if not 0 < before < len(table) or table.several_models:
+        return
+    columns = (table.resseq, table.icode, table.resname, table.name, table.altloc)
+    keys = list(zip(*(column.tolist() for column in columns), strict=True))
+    place = {key: atom for atom, key in enumerate(keys[:before])}
+    pairs = [(place[key], before + i) for i, key in enumerate(keys[before:]) if key in place]
+    if len(pairs) < _COPY * min(before, len(table) - before):
+        return
+    one, other = np.array(pairs).T
+    if float(np.median(np.linalg.norm(table.xyz[one] - table.xyz[other], axis=1))) > _COPY_REACH:
+        return
+    raise ModelFileError(
+        f"{path}: {len(table) - before} atom lines after END are a copy of those before it; put "
+        "MODEL and ENDMDL around each copy, or take END out where they are one model"
+    )
 
 
 def _copies(table: AtomTable, atoms: IntArray, residue: IntArray) -> tuple[list[str], bool]:

@@ -26,7 +26,7 @@ from multicopy_refinement.io.pdb_lines import (
     written_serials,
 )
 from multicopy_refinement.io.provenance import refined_with
-from multicopy_refinement.io.repeats import check_repeats
+from multicopy_refinement.io.repeats import check_repeats, refuse_copies_after_end
 from multicopy_refinement.io.symmetry import find_space_group
 from multicopy_refinement.io.text import one_line, parse_unique, read_bytes
 from multicopy_refinement.notices import Notice, listed
@@ -109,7 +109,8 @@ class _Flat:
 class _Parsed:
     """A parsed file: its structure and flat form, its atoms' places, what is text, what was odd.
 
-    ``symbols`` are the elements as they are written, blank where they are not.
+    ``symbols`` are the elements as they are written, blank where they are not; ``before_end`` is
+    the number of atoms before a record END, where there are others after it.
     """
 
     structure: gemmi.Structure
@@ -119,6 +120,7 @@ class _Parsed:
     anisotropic: bool
     symbols: np.ndarray
     notices: tuple[Notice, ...]
+    before_end: int | None = None
 
 
 def read_structure(path: str | Path) -> StructureFile:
@@ -141,6 +143,8 @@ def read_structure(path: str | Path) -> StructureFile:
     occupancy, missing = _occupancies(path, parsed.occupancies, table)
     table = table.with_occupancy(occupancy)
     odd = _check_atoms(path, table, parsed.symbols)
+    if parsed.before_end is not None:
+        refuse_copies_after_end(path, table, parsed.before_end)
     notices = [*parsed.notices, *unlettered, *odd, *missing, *remarks]
     return StructureFile(
         Path(path),
@@ -186,8 +190,11 @@ def _read_pdb(path: str | Path, content: bytes) -> _Parsed:
                 f"{path}: {len(lines.start)} atom lines, of which {len(order)} could be read"
             )
     texts = lines.columns(*_OCCUPANCY_COLUMNS)
+    before = int(np.count_nonzero(lines.start < lines.stops.min(initial=len(content))))
     symbols = np.ascontiguousarray(lines.elements_and_charges.view("S2")[::2])
-    return _Parsed(structure, flat, order, texts, lines.anisotropic, symbols, tuple(notices))
+    return _Parsed(
+        structure, flat, order, texts, lines.anisotropic, symbols, tuple(notices), before
+    )
 
 
 def _same_order(serials: np.ndarray, written: np.ndarray) -> bool:

@@ -40,6 +40,19 @@ def test_end_within_a_model(tmp_path):
     assert source.table.model.tolist() == [1] * 4 + [2] * 4
 
 
+@pytest.mark.parametrize(("shift", "refused"), [(0.4, True), (12.0, False)])
+def test_copies_that_end_parts_are_models(shift, refused, tmp_path):
+    other = [line[:21] + "B" + line[22:38] + f"{float(line[38:46]) + shift:8.3f}" + line[46:]
+             for line in SERINE]  # fmt: skip
+    if refused:
+        with pytest.raises(
+            ModelFileError, match="4 atom lines after END are a copy of those before"
+        ):
+            read(tmp_path, CRYST1, *SERINE, "END", *other)
+    else:  # another chain elsewhere
+        assert len(read(tmp_path, CRYST1, *SERINE, "END", *other).table) == 8
+
+
 def test_end_at_the_end_is_nothing_odd(tmp_path):
     assert codes(read(tmp_path, CRYST1, *SERINE, "END", "", "END")) == []
 
