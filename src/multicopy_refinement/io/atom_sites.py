@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -25,6 +26,8 @@ _NUMBERS = (
     "Cartn_x", "Cartn_y", "Cartn_z", "occupancy", "B_iso_or_equiv", "pdbx_formal_charge",
     "label_seq_id", "auth_seq_id", "pdbx_PDB_model_num", "id",
 )  # fmt: skip
+#: Categories whose numbers count, and may be in quotes as well.
+_NUMERIC = ("_cell.", "_atom_site_anisotrop.", "_atom_sites.", "_struct_ncs_oper.")
 #: Conformers of one atom are no farther apart than this, in A.
 _SAME_ATOM = 3.0
 
@@ -89,6 +92,7 @@ def complete_sites(path: str | Path, block: gemmi.cif.Block) -> SiteRemarks:
     ModelFileError
         What is not there and cannot be told from anything else.
     """
+    _unquote_numbers(block)
     sites = _Sites(block)
     _require(path, sites)
     for tag in _NUMBERS:
@@ -104,6 +108,20 @@ def complete_sites(path: str | Path, block: gemmi.cif.Block) -> SiteRemarks:
     symbols = np.array([s.encode() for s in sites.texts("type_symbol")])
     _find_elements(path, sites)
     return SiteRemarks(tuple(numbered), symbols)
+
+
+def _unquote_numbers(block: gemmi.cif.Block) -> None:
+    """Take the quotes off numbers of the crystal and of displacements."""
+    items: list[Any] = list(block)
+    tags = [item.pair[0] for item in items if item.pair is not None]
+    tags += [tag for item in items if item.loop is not None for tag in item.loop.tags]
+    for tag in tags:
+        if not tag.startswith(_NUMERIC):
+            continue
+        column = block.find_values(tag)
+        for row, value in enumerate(list(column)):
+            if value[:1] in {"'", '"'} and parse_number(value[1:-1]) is not None:
+                column[row] = value[1:-1].strip()
 
 
 def _require(path: str | Path, sites: _Sites) -> None:

@@ -37,6 +37,8 @@ class AtomLines:
         Where the records END start.
     crystals
         Starts and ends of the records CRYST1, ``[n, 2]``.
+    models, model_ends
+        Where the records MODEL and ENDMDL start.
     """
 
     start: IntArray
@@ -47,6 +49,8 @@ class AtomLines:
     anisou_of: IntArray
     stops: IntArray
     crystals: IntArray
+    models: IntArray
+    model_ends: IntArray
 
     @property
     def anisotropic(self) -> bool:
@@ -84,6 +88,7 @@ def pdb_atom_lines(content: bytes) -> AtomLines:
         start[atoms], end[atoms], buffer, start[anisou], end[anisou],
         (np.cumsum(atoms) - 1)[anisou], start[stop],
         np.column_stack((start, end))[record == _RECORDS["CRYS"]],
+        start[record == _RECORDS["MODE"]], start[record == _RECORDS["ENDM"]],
     )  # fmt: skip
 
 
@@ -95,7 +100,7 @@ def _first_letters(buffer: np.ndarray, start: IntArray, end: IntArray) -> np.nda
 
 _RECORDS = {
     name: int(np.frombuffer(name.ljust(4).encode(), dtype=np.uint32)[0]) & 0xDFDFDFDF
-    for name in ("ATOM", "HETA", "ANIS", "END", "END ", "END\r", "CRYS")
+    for name in ("ATOM", "HETA", "ANIS", "END", "END ", "END\r", "CRYS", "MODE", "ENDM")
 }
 
 
@@ -115,6 +120,7 @@ def readable_pdb(path: str | Path, content: bytes) -> tuple[bytes, AtomLines, li
     """
     lines = pdb_atom_lines(content)
     _refuse_two_crystals(path, lines)
+    _refuse_atoms_between_models(path, lines)
     if len(lines.start) == 0:
         return content, lines, []
     notices: list[Notice] = []
@@ -156,6 +162,20 @@ def _refuse_two_crystals(path: str | Path, lines: AtomLines) -> None:
         one, other = (line.decode("latin-1")[_CRYSTAL].strip() for line in [*found.values()][:2])
         raise ModelFileError(
             f"{path}: CRYST1 stands there twice, as {one!r} and as {other!r}; leave one"
+        )
+
+
+def _refuse_atoms_between_models(path: str | Path, lines: AtomLines) -> None:
+    if len(lines.models) == 0:
+        return
+    begun = np.searchsorted(lines.models, lines.start)
+    ended = np.searchsorted(lines.model_ends, lines.start)
+    outside = np.flatnonzero(begun <= ended)
+    if len(outside):
+        text = lines.columns(12, 27)[outside[0]].decode("latin-1").strip()
+        raise ModelFileError(
+            f"{path}: {len(outside)} atom lines stand outside of MODEL and ENDMDL ({text!r} is the "
+            "first); put them into the models that they belong to"
         )
 
 

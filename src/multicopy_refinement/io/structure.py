@@ -250,9 +250,12 @@ def model_block(path: str | Path, content: bytes) -> gemmi.cif.Block:
         document = gemmi.cif.read_string(content)
     except (RuntimeError, ValueError) as fault:
         raise ModelFileError(f"{path}: not a readable mmCIF file: {one_line(fault)}") from None
-    for block in document:
-        if len(block.find_mmcif_category("_atom_site.")) > 0:
-            return block
+    blocks = [b for b in document if len(b.find_mmcif_category("_atom_site.")) > 0]
+    if len(blocks) > 1:
+        names = listed([block.name for block in blocks])
+        raise ModelFileError(f"{path}: atoms in {len(blocks)} blocks ({names}); leave one of them")
+    if blocks:
+        return blocks[0]
     small = any(len(b.find_values("_atom_site_fract_x")) > 0 for b in document)
     raise ModelFileError(
         f"{path}: a small-molecule CIF (fractional coordinates); convert it to mmCIF first"

@@ -69,6 +69,34 @@ def test_values_in_quotes(quote, tmp_path):
     assert codes(source) == []
 
 
+def test_numbers_of_the_crystal_in_quotes(tmp_path):
+    path = mmcif(tmp_path)
+    text = (
+        path.read_text()
+        + """loop_
+_atom_site_anisotrop.id
+_atom_site_anisotrop.U[1][1]
+_atom_site_anisotrop.U[2][2]
+_atom_site_anisotrop.U[3][3]
+_atom_site_anisotrop.U[1][2]
+_atom_site_anisotrop.U[1][3]
+_atom_site_anisotrop.U[2][3]
+1 '0.1' "0.2" '0.3' 0.01 0.02 '0.03'
+"""
+    )
+    path.write_text(text.replace("length_a 40", "length_a '41.5'"))
+    source = read_structure(path)
+    assert source.cell.a == 41.5
+    assert source.table.u_aniso[0].tolist() == [0.1, 0.2, 0.3, 0.01, 0.02, 0.03]
+
+
+def test_atoms_in_several_blocks_are_refused(tmp_path):
+    path = mmcif(tmp_path)
+    path.write_text(path.read_text() + path.read_text().replace("data_x", "data_y"))
+    with pytest.raises(ModelFileError, match=r"atoms in 2 blocks \(x, y\); leave one"):
+        read_structure(path)
+
+
 @pytest.mark.parametrize("blank", ["?", ".", "' '", "'.'", '"?"'])
 def test_a_blank_altloc(blank, tmp_path):
     def changed(tag, value):

@@ -40,6 +40,14 @@ def test_end_within_a_model(tmp_path):
     assert source.table.model.tolist() == [1] * 4 + [2] * 4
 
 
+@pytest.mark.parametrize("after", [True, False])
+def test_atoms_outside_of_models_are_refused(after, tmp_path):
+    models = ["MODEL        1", *SERINE, "ENDMDL", "MODEL        2", *SERINE, "ENDMDL"]
+    lines = [*models, "END", *GLYCEROL] if after else [*GLYCEROL, *models]
+    with pytest.raises(ModelFileError, match="3 atom lines stand outside of MODEL and ENDMDL"):
+        read(tmp_path, CRYST1, *lines)
+
+
 @pytest.mark.parametrize(("shift", "refused"), [(0.4, True), (12.0, False)])
 def test_copies_that_end_parts_are_models(shift, refused, tmp_path):
     other = [line[:21] + "B" + line[22:38] + f"{float(line[38:46]) + shift:8.3f}" + line[46:]
