@@ -67,9 +67,10 @@ class _Sites:
 
     def texts(self, tag: str) -> list[str]:
         """Return values without quotes; what is absent, unknown or blank is the empty text."""
-        return [
-            "" if gemmi.cif.is_null(v) else gemmi.cif.as_string(v).strip() for v in self.raw(tag)
-        ]
+        raw = self.raw(tag)
+        if not _has_quotes(raw):
+            return ["" if v in {"?", "."} else v for v in raw]
+        return ["" if v in {"?", "."} else gemmi.cif.as_string(v).strip() for v in raw]
 
     def put(self, tag: str, values: list[str]) -> None:
         """Replace a column or add it; the values are as CIF writes them."""
@@ -96,7 +97,7 @@ def complete_sites(path: str | Path, block: gemmi.cif.Block) -> SiteRemarks:
     sites = _Sites(block)
     _require(path, sites)
     for tag in _NUMBERS:
-        if tag in sites and any(value[:1] in {"'", '"'} for value in sites.raw(tag)):
+        if tag in sites and _has_quotes(sites.raw(tag)):
             sites.put(tag, [text or "?" for text in sites.texts(tag)])
     for one, other in _TWINS:
         _serve_each_other(sites, one, other)
@@ -105,7 +106,7 @@ def complete_sites(path: str | Path, block: gemmi.cif.Block) -> SiteRemarks:
     if "id" not in sites:
         sites.put("id", [str(row) for row in range(1, sites.n + 1)])
     numbered = _number_residues(path, sites)
-    symbols = np.array([s.encode() for s in sites.texts("type_symbol")])
+    symbols = np.array(sites.texts("type_symbol")).astype("S")
     _find_elements(path, sites)
     return SiteRemarks(tuple(numbered), symbols)
 
@@ -119,9 +120,16 @@ def _unquote_numbers(block: gemmi.cif.Block) -> None:
         if not tag.startswith(_NUMERIC):
             continue
         column = block.find_values(tag)
-        for row, value in enumerate(list(column)):
+        values = list(column)
+        for row, value in enumerate(values if _has_quotes(values) else ()):
             if value[:1] in {"'", '"'} and parse_number(value[1:-1]) is not None:
                 column[row] = value[1:-1].strip()
+
+
+def _has_quotes(values: list[str]) -> bool:
+    """Return whether any value has a quote in it; one search of all is quicker than many."""
+    text = "".join(values)
+    return "'" in text or '"' in text
 
 
 def _require(path: str | Path, sites: _Sites) -> None:
@@ -135,8 +143,8 @@ def _serve_each_other(sites: _Sites, one: str, other: str) -> None:
     """Fill a column of a pair where it is absent or blank with what the other has."""
     for tag, twin in ((one, other), (other, one)):
         mine = sites.raw(tag)
-        blank = [gemmi.cif.is_null(value) for value in mine]
-        if any(blank) and twin in sites:
+        if twin in sites and ("?" in mine or "." in mine):
+            blank = [value in {"?", "."} for value in mine]
             theirs = sites.raw(twin)
             sites.put(tag, [t if b else m for m, t, b in zip(mine, theirs, blank, strict=True)])
 
@@ -146,9 +154,10 @@ def _serve_each_other(sites: _Sites, one: str, other: str) -> None:
 
 def _number_residues(path: str | Path, sites: _Sites) -> list[Notice]:
     """Number the residues that have no number: label_seq_id is blank outside of polymers."""
-    numbers = sites.texts("auth_seq_id")
-    if all(numbers):
+    written = sites.raw("auth_seq_id")
+    if not ("?" in written or "." in written):
         return []
+    numbers = sites.texts("auth_seq_id")
     label = sites.texts("label_seq_id")
     numbers = [mine or theirs for mine, theirs in zip(numbers, label, strict=True)]
     bare = [row for row, number in enumerate(numbers) if not number]
