@@ -48,7 +48,9 @@ def write_pdb(source: StructureFile, values: AtomValues, path: str | Path) -> No
     OutputError
         What the format cannot hold.
     """
-    values = replace(values, b_iso=np.minimum(values.b_iso, LARGEST_B))
+    values = replace(
+        values, b_iso=np.where(beyond_columns(source, values), LARGEST_B, values.b_iso)
+    )
     if source.format is StructureFormat.PDB:
         content = _replaced_lines(source, values)
     else:
@@ -56,8 +58,6 @@ def write_pdb(source: StructureFile, values: AtomValues, path: str | Path) -> No
         if fault is not None:
             raise OutputError(f"{path}: not written, {fault}; write mmCIF (.cif)")
         structure = _updated_structure(source, values)
-        for atom in (site.atom for model in structure for site in model.all()):
-            atom.b_iso = min(atom.b_iso, LARGEST_B)
         structure.shorten_ccd_codes()
         content = structure.make_pdb_string().encode()
     with written_aside(path) as aside:
@@ -79,6 +79,17 @@ def write_mmcif(source: StructureFile, values: AtomValues, path: str | Path) -> 
         _update_sites(document[0], source, values, rows=source.order)
     with written_aside(path) as aside:
         document.write_file(str(aside))
+
+
+def beyond_columns(source: StructureFile, values: AtomValues) -> BoolArray:
+    """Return which atoms have a B that is to be written as PDB and is too large for its columns.
+
+    A line of a PDB input whose B has not changed stays as it is.
+    """
+    high = values.b_iso > LARGEST_B
+    if source.format is StructureFormat.PDB:
+        high &= _moved(source, values)[1]
+    return high
 
 
 def _quote_names(block: gemmi.cif.Block, source: StructureFile) -> None:

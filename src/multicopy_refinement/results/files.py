@@ -14,7 +14,7 @@ from multicopy_refinement.errors import OutputError
 from multicopy_refinement.io.mtz import MtzColumn, write_mtz
 from multicopy_refinement.io.pdb_limits import LARGEST_B, RESIDUE_NAME, pdb_fault
 from multicopy_refinement.io.structure import StructureFormat
-from multicopy_refinement.io.write_structure import write_mmcif, write_pdb
+from multicopy_refinement.io.write_structure import beyond_columns, write_mmcif, write_pdb
 from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.refinement import Solution
@@ -102,7 +102,7 @@ def pdb_notices(model: Model) -> tuple[Notice, ...]:
         names = sorted({name.decode() for name in table.resname[long].tolist()})
         message = f"names of residues are shortened in refined.pdb: {listed(names)}"
         notices.append(Notice("residue_names_shortened", message, table.labels(long)))
-    high = model.atom_values(decimals=2).b_iso > LARGEST_B
+    high = beyond_columns(source, model.atom_values(decimals=2))
     if high.any():
         labels = table.labels(high)
         message = f"B of {len(labels)} atoms is {LARGEST_B} in refined.pdb: {listed(list(labels))}"

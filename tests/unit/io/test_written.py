@@ -62,6 +62,17 @@ def test_b_beyond_its_columns(tmp_path):
     assert Model().load(tmp_path / "out.cif").table.b_iso[0] == 12345.0
 
 
+def test_a_large_b_that_stays_is_left_as_it_is_written(tmp_path):
+    line = atom_line("O", "HOH", 1, 0.5).replace(" 15.00 ", "1250.5 ")
+    model = load(tmp_path, line)
+    model.write(tmp_path / "out.pdb")
+    assert (tmp_path / "out.pdb").read_text().splitlines()[1] == line
+    model.write(tmp_path / "out.cif")
+    Model(dtype_float=torch.float64).load(tmp_path / "out.cif").write(tmp_path / "again.pdb")
+    atom = next(x for x in (tmp_path / "again.pdb").read_text().splitlines() if "HOH" in x)
+    assert atom[60:66] == "999.99"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 @pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
 def test_files_have_the_permissions_that_the_user_gives(mask, tmp_path):
