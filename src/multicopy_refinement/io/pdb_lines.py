@@ -16,7 +16,7 @@ from multicopy_refinement.notices import Notice
 #: Letters that tell the records apart that matter here.
 _RECORD_WIDTH = 4
 #: Columns (0-based, half-open) of element and charge, and all that old files use otherwise.
-_ELEMENT, _ELEMENT_CHARGE, _TAIL = (76, 78), (76, 80), (72, 80)
+_ELEMENT, _CHARGE, _TAIL = (76, 78), (78, 80), (72, 80)
 #: Cell and space group of a CRYST1 record.
 _CRYSTAL = slice(6, 66)
 
@@ -58,9 +58,9 @@ class AtomLines:
         return len(self.anisou_start) > 0
 
     @cached_property
-    def elements_and_charges(self) -> np.ndarray:
-        """Columns 77 to 80, ``S4 [n]``."""
-        return np.ascontiguousarray(self.columns(*_ELEMENT_CHARGE))
+    def elements(self) -> np.ndarray:
+        """Columns 77 and 78, ``S2 [n]``."""
+        return np.ascontiguousarray(self.columns(*_ELEMENT))
 
     def columns(self, first: int, last: int) -> np.ndarray:
         """Return columns first..last (0-based, half-open) as ``S`` strings."""
@@ -181,16 +181,17 @@ def _refuse_atoms_between_models(path: str | Path, lines: AtomLines) -> None:
 
 def _has_foreign_tail(path: str | Path, lines: AtomLines) -> bool:
     """Return whether columns 73 to 80 are something else than elements and charges."""
-    tail = lines.elements_and_charges.view(np.uint8).reshape(-1, 4)
-    digit = (tail >= ord("0")) & (tail <= ord("9"))
-    if not digit.any():
+    if not _digits(lines.elements).any() and int((lines.end - lines.start).max()) <= _CHARGE[0]:
         return False
-    blank = tail == ord(" ")
-    number = (digit | blank).all(axis=1) & digit.any(axis=1)  # a charge has a sign
-    numbered = digit[:, :2].any(axis=1) | (blank[:, :2].all(axis=1) & number)
+    charges = np.ascontiguousarray(lines.columns(*_CHARGE))
+    if not (_digits(lines.elements).any() or _digits(charges).any()):
+        return False
+    symbols = np.char.strip(lines.elements)
+    number = np.char.isdigit(np.char.strip(charges))  # a charge has a sign
+    numbered = _digits(lines.elements).any(axis=1) | ((symbols == b"") & number)
     if not numbered.any():
         return False
-    if not np.char.isalpha(np.char.strip(lines.columns(*_ELEMENT))).any():
+    if not np.char.isalpha(symbols).any():
         return True
     where = int(np.flatnonzero(numbered)[0])
     tail = lines.columns(*_TAIL)[where].decode("latin-1")
@@ -198,6 +199,11 @@ def _has_foreign_tail(path: str | Path, lines: AtomLines) -> bool:
         f"{path}: columns 77 to 80 hold elements in some lines of atoms and numbers in others "
         f"({tail!r} in that of atom {where + 1}); put the element there, or leave them blank"
     )
+
+
+def _digits(texts: np.ndarray) -> np.ndarray:
+    letters = texts.view(np.uint8).reshape(len(texts), -1)
+    return np.asarray((letters >= ord("0")) & (letters <= ord("9")))
 
 
 # ---------------------------------------------------------------------- numbering

@@ -191,7 +191,7 @@ def _read_pdb(path: str | Path, content: bytes) -> _Parsed:
             )
     texts = lines.columns(*_OCCUPANCY_COLUMNS)
     before = int(np.count_nonzero(lines.start < lines.stops.min(initial=len(content))))
-    symbols = np.ascontiguousarray(lines.elements_and_charges.view("S2")[::2])
+    symbols = lines.elements
     return _Parsed(
         structure, flat, order, texts, lines.anisotropic, symbols, tuple(notices), before
     )
