@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 import gemmi
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray, IntArray
+from multicopy_refinement._typing import BoolArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.errors import RuleError
 
@@ -70,44 +70,3 @@ def _structure(table: AtomTable) -> gemmi.Structure:
         structure.setup_entities()
         _STRUCTURES[table] = structure
     return _STRUCTURES[table]
-
-
-def residue_cid(table: AtomTable, atom: int, *, named: bool = False) -> str:
-    """Return the CID of an atom's residue, with its model where there are several.
-
-    ``named`` adds the residue's name, for numbers that stand for several residues.
-    """
-    model = str(table.model[atom]) if table.several_models else ""
-    icode = table.icode[atom].decode()
-    number = f"{table.resseq[atom]}.{icode}"
-    name = f"({table.resname[atom].decode()})" if named else ""
-    return f"/{model}/{table.chain[atom].decode()}/{number}{name}"
-
-
-def cids_of(table: AtomTable, atoms: IntArray, everyone: dict[tuple[int, bytes], int],
-            residue: IntArray) -> list[str]:  # fmt: skip
-    """Return CIDs that select exactly some atoms.
-
-    Parameters
-    ----------
-    everyone
-        Number of atoms of each (residue, altloc).
-    residue
-        Residue of each atom, ``[n_atoms]``.
-    """
-    parts: dict[tuple[int, bytes, bytes], list[int]] = {}
-    for atom in atoms.tolist():
-        key = (int(residue[atom]), table.altloc[atom], table.resname[atom])
-        parts.setdefault(key, []).append(atom)
-    found = []
-    for (number, altloc, resname), members in parts.items():
-        several = bool((table.resname[residue == number] != resname).any())
-        base = residue_cid(table, members[0], named=several)
-        letter = altloc.decode()
-        if len(members) == everyone[number, altloc]:
-            base = residue_cid(table, members[0])
-            found.append(f"{base}/:{letter}")
-        else:
-            names = ",".join(dict.fromkeys(table.name[a].decode() for a in members))
-            found.append(f"{base}/{names}:{letter}")
-    return found

@@ -23,6 +23,7 @@ FRAME_COLUMNS = (
     "x", "y", "z", "occupancy", "tempfactor", "charge",
     "u11", "u22", "u33", "u12", "u13", "u23",
 )  # fmt: skip
+_U_COLUMNS = FRAME_COLUMNS[-6:]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,8 @@ class AtomTable:
         U11 U22 U33 U12 U13 U23 in A^2, ``[n, 6]``, zero for isotropic atoms.
     links
         Pairs of atoms that the file says are bonded (LINK, SSBOND, struct_conn).
+    program
+        What the file says it was refined with, blank where it does not.
     """
 
     hetatm: BoolArray
@@ -72,6 +75,7 @@ class AtomTable:
     b_iso: FloatArray
     u_aniso: FloatArray
     links: tuple[tuple[int, int], ...] = ()
+    program: str = ""
 
     def __len__(self) -> int:
         return len(self.name)
@@ -90,7 +94,7 @@ class AtomTable:
             found |= column != 0
         return found
 
-    @property
+    @cached_property
     def several_models(self) -> bool:
         """Whether the file has more than one MODEL."""
         return len(self) > 0 and bool((self.model != self.model[0]).any())
@@ -119,7 +123,10 @@ class AtomTable:
         return tuple(self.label(int(i)) for i in np.arange(len(self))[atoms])
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the table as a data frame with the columns `FRAME_COLUMNS`."""
+        """Return the table as a data frame with the columns `FRAME_COLUMNS`.
+
+        ``model`` follows where the file has several MODELs.
+        """
         import pandas as pd
 
         text = {
@@ -133,8 +140,11 @@ class AtomTable:
         columns["charge"] = self.charge.astype(np.int64)
         columns["occupancy"], columns["tempfactor"] = self.occupancy, self.b_iso
         columns.update({axis: self.xyz[:, i] for i, axis in enumerate("xyz")})
-        columns.update({u: self.u_aniso[:, i] for i, u in enumerate(FRAME_COLUMNS[-6:])})
-        return pd.DataFrame({name: columns[name] for name in FRAME_COLUMNS})
+        columns.update({u: self.u_aniso[:, i] for i, u in enumerate(_U_COLUMNS)})
+        frame = pd.DataFrame({name: columns[name] for name in FRAME_COLUMNS})
+        if self.several_models:  # copies of a residue are told apart by it
+            frame["model"] = self.model.astype(np.int64)
+        return frame
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> AtomTable:
@@ -145,7 +155,8 @@ class AtomTable:
             if column not in frame:
                 return np.full(n, default, dtype=f"S{width}")
             values = [str(v).strip() for v in frame[column].fillna("")]
-            return np.array(values, dtype=f"S{width}") if n else np.empty(0, dtype=f"S{width}")
+            wide = max([width, *(len(v.encode()) for v in values)]) if width == 8 else width
+            return np.array([v.encode() for v in values], dtype=f"S{wide}")
 
         def number(column: str, default: float = 0.0) -> FloatArray:
             if column not in frame:
@@ -154,7 +165,7 @@ class AtomTable:
 
         return cls(
             hetatm=np.asarray(text("record", 6, "ATOM") == b"HETATM"),
-            model=np.ones(n, dtype=np.int32),
+            model=number("model", 1.0).astype(np.int32),
             chain=text("chainid", 8),
             resseq=number("resseq").astype(np.int32),
             icode=text("icode", 1),
@@ -166,7 +177,7 @@ class AtomTable:
             xyz=np.stack([number(axis) for axis in "xyz"], axis=1),
             occupancy=number("occupancy", 1.0),
             b_iso=number("tempfactor"),
-            u_aniso=np.stack([number(u) for u in FRAME_COLUMNS[-6:]], axis=1),
+            u_aniso=np.stack([number(u) for u in _U_COLUMNS], axis=1),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def run_groups(
     source = read_structure(model)
     options = GroupingOptions(grouping, contact_distance, link_close_waters)
     result = group_atoms(source.table, options, rules=rules, crystal=source.crystal)
+    result = replace(result, notices=source.notices + result.notices)
     if output_format is GroupsFormat.TABLE:
         _deliver_table(result, output)
         return

@@ -12,6 +12,10 @@ from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.notices import HARMFUL
 from multicopy_refinement.results.record import Group, RunRecord
 
+#: Files of a run, in the order in which they are named.
+_FILES = (
+    "refined.pdb", "refined.cif", "refined.mtz", "result.json", "run.log", "report.html",
+)  # fmt: skip
 #: Groups and warnings that are shown; all of them are in the record.
 MOST_GROUPS, MOST_WARNINGS, LONGEST_WARNING = 12, 8, 400
 
@@ -31,9 +35,9 @@ def print_summary(console: Console, record: RunRecord, out: Path) -> None:
         highlight=False,
     )
     _print_warnings(console, record)
+    made = [name for name in _FILES if (out / name).is_file()]
     console.print(
-        f"Results are in {escape(str(out))}: refined.pdb, refined.cif, refined.mtz, "
-        f"result.json, run.log{', report.html' if (out / 'report.html').is_file() else ''}",
+        f"Results are in {escape(str(out))}: {', '.join(made)}",
         highlight=False,
         soft_wrap=True,
     )

@@ -11,6 +11,13 @@ from pathlib import Path
 from multicopy_refinement.errors import OutputError
 
 
+def _umask() -> int:
+    """Return which permissions the user keeps from new files; it is read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it there when the block ends well."""
@@ -24,7 +31,7 @@ def written_aside(path: str | Path) -> Iterator[Path]:
     aside = Path(name)
     try:
         yield aside
-        aside.chmod(0o644)
+        aside.chmod(0o666 & ~_umask())
         aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)

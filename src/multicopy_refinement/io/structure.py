@@ -15,15 +15,27 @@ from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import ModelFileError
+from multicopy_refinement.io.altlocs import without_blank_letters
+from multicopy_refinement.io.atom_sites import complete_sites
+from multicopy_refinement.io.elements import settle_elements
+from multicopy_refinement.io.frame import frame_notices, missing_copies
 from multicopy_refinement.io.links import bonded_pairs
-from multicopy_refinement.io.text import fixed_columns, integers, one_line, parse_unique, read_bytes
+from multicopy_refinement.io.pdb_lines import (
+    readable_pdb,
+    renumbered,
+    written_serials,
+)
+from multicopy_refinement.io.provenance import refined_with
+from multicopy_refinement.io.repeats import check_repeats, refuse_copies_after_end
+from multicopy_refinement.io.symmetry import find_space_group
+from multicopy_refinement.io.text import one_line, parse_unique, read_bytes
 from multicopy_refinement.notices import Notice, listed
 
 _PDB_RECORD = re.compile(rb"^(ATOM  |HETATM|CRYST1|HEADER|REMARK|MODEL )", re.MULTILINE)
 _CIF_BLOCK = re.compile(rb"^\s*data_\S*", re.MULTILINE | re.IGNORECASE)
 _OCCUPANCY_COLUMNS = (54, 60)
-#: Letters that tell the records apart that matter here.
-_RECORD_WIDTH = 4
+#: Names in gemmi's flat form are no longer.
+_FLAT_WIDTH = 7
 
 
 class StructureFormat(StrEnum):
@@ -75,50 +87,40 @@ class StructureFile:
     def structure(self) -> gemmi.Structure:
         """Return the file as a gemmi structure, parsed anew (so that this class can be pickled)."""
         if self.format is StructureFormat.PDB:
-            return _parse_pdb(self.path, self.content)
-        return _parse_mmcif(self.path, model_block(self.path, self.content))
+            return _parse_pdb(self.path, readable_pdb(self.path, self.content)[0])
+        block = model_block(self.path, self.content)
+        complete_sites(self.path, block)
+        return _parse_mmcif(self.path, block)
 
 
 @dataclass(frozen=True, eq=False)
-class AtomLines:
-    """Where the lines of atoms of a PDB file start and end, in its content as ``uint8``.
+class _Flat:
+    """A structure atom by atom; ``chains`` are names that its chains stand for, if they do."""
 
-    Attributes
-    ----------
-    start, end
-        Of the lines of atoms, ``[n]``.
-    buffer
-        The content.
-    anisou_start, anisou_end, anisou_of
-        Of the lines of ANISOU, and the number of the atom line that each follows.
-    """
-
-    start: IntArray
-    end: IntArray
-    buffer: np.ndarray
-    anisou_start: IntArray
-    anisou_end: IntArray
-    anisou_of: IntArray
+    atoms: gemmi.FlatStructure
+    chains: list[str]
 
     @property
-    def anisotropic(self) -> bool:
-        """Whether there are ANISOU records."""
-        return len(self.anisou_start) > 0
-
-    def columns(self, first: int, last: int) -> np.ndarray:
-        """Return columns first..last (0-based, half-open) as ``S`` strings."""
-        return fixed_columns(self.buffer, self.start, self.end, first, last)
+    def serials(self) -> IntArray:
+        return np.asarray(self.atoms.serials, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class _Parsed:
-    """A parsed file: structure, its flat form, place of its atoms in the file, what is text."""
+    """A parsed file: its structure and flat form, its atoms' places, what is text, what was odd.
+
+    ``symbols`` are the elements as they are written, blank where they are not; ``before_end`` is
+    the number of atoms before a record END, where there are others after it.
+    """
 
     structure: gemmi.Structure
-    flat: gemmi.FlatStructure
+    flat: _Flat
     order: IntArray
     occupancies: np.ndarray
     anisotropic: bool
+    symbols: np.ndarray
+    notices: tuple[Notice, ...]
+    before_end: int | None = None
 
 
 def read_structure(path: str | Path) -> StructureFile:
@@ -133,15 +135,21 @@ def read_structure(path: str | Path) -> StructureFile:
     form = _recognise(path, content)
     read = _read_pdb if form is StructureFormat.PDB else _read_mmcif
     parsed = read(path, content)
-    cell, group, fault = _crystal(path, parsed.structure)
-    table = _table(parsed)
-    _check_atoms(path, table)
-    table = replace(table, links=bonded_pairs(parsed.structure, table))
-    occupancy, notices = _occupancies(path, parsed.occupancies, table)
+    cell, group, fault = _crystal(path, parsed.structure, content)
+    remarks = frame_notices(parsed.structure)
+    table, unlettered = without_blank_letters(_table(parsed))
+    links = bonded_pairs(parsed.structure, table)
+    table = replace(table, links=links, program=refined_with(parsed.structure, content))
+    occupancy, missing = _occupancies(path, parsed.occupancies, table)
+    table = table.with_occupancy(occupancy)
+    odd = _check_atoms(path, table, parsed.symbols)
+    if parsed.before_end is not None:
+        refuse_copies_after_end(path, table, parsed.before_end)
+    notices = [*parsed.notices, *unlettered, *odd, *missing, *remarks]
     return StructureFile(
         Path(path),
         form,
-        table.with_occupancy(occupancy),
+        table,
         cell,
         group,
         fault,
@@ -165,62 +173,28 @@ def _recognise(path: str | Path, content: bytes) -> StructureFormat:
 # ---------------------------------------------------------------------- PDB
 
 
-def pdb_atom_lines(content: bytes) -> AtomLines:
-    """Return the lines of atoms, up to the record END."""
-    buffer = np.frombuffer(content, dtype=np.uint8)
-    breaks = np.flatnonzero(buffer == 10)
-    if len(breaks) == 0 or breaks[-1] < len(buffer) - 1:
-        breaks = np.append(breaks, len(buffer))
-    start, end = np.empty_like(breaks), breaks
-    start[0], start[1:] = 0, breaks[:-1] + 1
-    if b"\r" in content[: int(end[0]) + 1]:  # a carriage return belongs to the line break
-        end = end - ((end > start) & (buffer[np.maximum(end - 1, 0)] == 13))
-    if int((end - start).min()) < _RECORD_WIDTH:
-        keep = end - start >= 3
-        start, end = start[keep], end[keep]
-    record = _first_letters(buffer, start, end)
-    stop = np.flatnonzero((record == _RECORDS["END "]) | (record == _RECORDS["END"]))
-    if len(stop):
-        start, end, record = start[: stop[0]], end[: stop[0]], record[: stop[0]]
-    atoms = (record == _RECORDS["ATOM"]) | (record == _RECORDS["HETA"])
-    anisou = record == _RECORDS["ANIS"]
-    return AtomLines(
-        start[atoms], end[atoms], buffer, start[anisou], end[anisou],
-        (np.cumsum(atoms) - 1)[anisou],
-    )  # fmt: skip
-
-
-def _first_letters(buffer: np.ndarray, start: IntArray, end: IntArray) -> np.ndarray:
-    """Return the first four letters of each line, in capitals, as one integer each."""
-    letters = fixed_columns(buffer, start, end, 0, 4).view(np.uint32)
-    return letters & 0xDFDFDFDF  # turns small letters into capitals, and blanks into 0
-
-
-_RECORDS = {
-    name: int(np.frombuffer(name.ljust(4).encode(), dtype=np.uint32)[0]) & 0xDFDFDFDF
-    for name in ("ATOM", "HETA", "ANIS", "END", "END ")
-}
-
-
 def _read_pdb(path: str | Path, content: bytes) -> _Parsed:
-    lines = pdb_atom_lines(content)
-    start, end = lines.start, lines.end
+    content, lines, notices = readable_pdb(path, content)
     structure = _parse_pdb(path, content)
-    flat = gemmi.FlatStructure(structure)
-    if len(start) == 0:
+    if len(lines.start) == 0:
         raise ModelFileError(f"{path}: no atoms in the file")
-    order = np.arange(len(start))
-    written = integers(lines.columns(6, 11))
+    order, flat = np.arange(len(lines.start)), _flat(path, structure)
+    written = written_serials(lines)
     if written is None or not _same_order(flat.serials, written):
         # gemmi gathers the atoms of a residue: number the lines to learn where each came from
-        serials = gemmi.FlatStructure(_parse_pdb(path, _renumbered(content, start, end))).serials
-        order = np.asarray(serials, dtype=np.int64)
-        if len(order) != len(start) or not np.array_equal(np.sort(order), np.arange(len(order))):
+        order = _flat(path, _parse_pdb(path, renumbered(content, lines))).serials
+        if len(order) != len(lines.start) or not np.array_equal(
+            np.sort(order), np.arange(len(order))
+        ):
             raise ModelFileError(
-                f"{path}: {len(start)} atom lines, of which {len(order)} could be read"
+                f"{path}: {len(lines.start)} atom lines, of which {len(order)} could be read"
             )
     texts = lines.columns(*_OCCUPANCY_COLUMNS)
-    return _Parsed(structure, flat, order, texts, lines.anisotropic)
+    before = int(np.count_nonzero(lines.start < lines.stops.min(initial=len(content))))
+    symbols = lines.elements
+    return _Parsed(
+        structure, flat, order, texts, lines.anisotropic, symbols, tuple(notices), before
+    )
 
 
 def _same_order(serials: np.ndarray, written: np.ndarray) -> bool:
@@ -243,63 +217,31 @@ def _parse_pdb(path: str | Path, content: bytes) -> gemmi.Structure:
         raise ModelFileError(f"{path}: not a readable PDB file: {one_line(fault)}") from None
 
 
-def _renumbered(content: bytes, start: IntArray, end: IntArray) -> bytes:
-    """Return the content with the atoms' serials replaced by their order, in hybrid-36."""
-    buffer = np.frombuffer(content, dtype=np.uint8).copy()
-    serial = np.array([_hybrid36(i) for i in range(len(start))], dtype="S5")
-    text = np.char.rjust(serial, 5).astype("S5").view(np.uint8).reshape(-1, 5)
-    long_enough = end - start >= 11
-    buffer[start[long_enough, None] + np.arange(6, 11)] = text[long_enough]
-    return buffer.tobytes()
-
-
-def _hybrid36(number: int) -> str:
-    if number < 100_000:
-        return str(number)
-    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    number += 10 * 36**4 - 100_000
-    text = ""
-    for _ in range(5):
-        number, rest = divmod(number, 36)
-        text = digits[rest] + text
-    return text
-
-
 # ---------------------------------------------------------------------- mmCIF
 
 
 def _read_mmcif(path: str | Path, content: bytes) -> _Parsed:
     block = model_block(path, content)
-    sites = block.find_mmcif_category("_atom_site.")
-    tags = list(sites.tags)
-    if "_atom_site.id" not in tags or "_atom_site.Cartn_x" not in tags:
-        raise ModelFileError(f"{path}: the file has no _atom_site.id or no _atom_site.Cartn_x")
+    remarks = complete_sites(path, block)
     structure = _parse_mmcif(path, block)
-    if "_atom_site.occupancy" in tags:
+    n = len(remarks.symbols)
+    if block.find_values("_atom_site.occupancy"):
         texts = np.array(list(block.find_values("_atom_site.occupancy")), dtype=object)
     else:
-        texts = np.full(len(sites), "?", dtype=object)
-    flat = gemmi.FlatStructure(structure)
-    order = np.arange(len(sites))
+        texts = np.full(n, "?", dtype=object)
+    order, flat = np.arange(n), _flat(path, structure)
     column = block.find_values("_atom_site.id")
     written = parse_unique(np.array(list(column), dtype=object))
     if not _same_order(flat.serials, written):
-        for row in range(len(sites)):
+        for row in range(n):
             column[row] = str(row)
-        order = np.asarray(gemmi.FlatStructure(_parse_mmcif(path, block)).serials, dtype=np.int64)
-        if not np.array_equal(np.sort(order), np.arange(len(sites))):
+        order = _flat(path, _parse_mmcif(path, block)).serials
+        if not np.array_equal(np.sort(order), np.arange(n)):
             raise ModelFileError(
-                f"{path}: {len(sites)} rows in _atom_site, of which {len(order)} could be read; "
-                f"missing: {_missing_tags(tags)}"
+                f"{path}: {n} rows in _atom_site, of which {len(order)} could be read"
             )
     anisotropic = len(block.find_mmcif_category("_atom_site_anisotrop.")) > 0
-    return _Parsed(structure, flat, order, texts, anisotropic)
-
-
-def _missing_tags(tags: list[str]) -> str:
-    """Return the columns that a reader of mmCIF needs and that are not there."""
-    needed = ("label_atom_id", "label_comp_id", "label_asym_id", "auth_seq_id", "Cartn_z")
-    return ", ".join(t for t in needed if f"_atom_site.{t}" not in tags) or "no column"
+    return _Parsed(structure, flat, order, texts, anisotropic, remarks.symbols, remarks.notices)
 
 
 def model_block(path: str | Path, content: bytes) -> gemmi.cif.Block:
@@ -308,9 +250,12 @@ def model_block(path: str | Path, content: bytes) -> gemmi.cif.Block:
         document = gemmi.cif.read_string(content)
     except (RuntimeError, ValueError) as fault:
         raise ModelFileError(f"{path}: not a readable mmCIF file: {one_line(fault)}") from None
-    for block in document:
-        if len(block.find_mmcif_category("_atom_site.")) > 0:
-            return block
+    blocks = [b for b in document if len(b.find_mmcif_category("_atom_site.")) > 0]
+    if len(blocks) > 1:
+        names = listed([block.name for block in blocks])
+        raise ModelFileError(f"{path}: atoms in {len(blocks)} blocks ({names}); leave one of them")
+    if blocks:
+        return blocks[0]
     small = any(len(b.find_values("_atom_site_fract_x")) > 0 for b in document)
     raise ModelFileError(
         f"{path}: a small-molecule CIF (fractional coordinates); convert it to mmCIF first"
@@ -330,21 +275,52 @@ def _parse_mmcif(path: str | Path, block: gemmi.cif.Block) -> gemmi.Structure:
 
 
 def _crystal(
-    path: str | Path, structure: gemmi.Structure
+    path: str | Path, structure: gemmi.Structure, content: bytes
 ) -> tuple[Cell | None, SpaceGroup | None, str]:
     """Return cell and space group, or None and what is lacking: groups need neither."""
     if not structure.cell.is_crystal():
         return None, None, f"{path}: no unit cell; add a CRYST1 record or a _cell category"
-    group: gemmi.SpaceGroup | None = structure.find_spacegroup()
+    copies = missing_copies(structure)
+    if copies:
+        return None, None, f"{path}: {copies}; write their atoms out first"
+    group = find_space_group(structure, content)
     if group is None:
         name = structure.spacegroup_hm
         known = f"space group {name!r} is not known" if name else "no space group"
-        return None, None, f"{path}: {known}; put one into CRYST1 or _symmetry"
+        what = (
+            "write its usual setting, and model and data in it"
+            if name
+            else "put one into CRYST1 or _symmetry"
+        )
+        return None, None, f"{path}: {known}; {what}"
     return Cell(*structure.cell.parameters), SpaceGroup(group.xhm()), ""
 
 
+def _flat(path: str | Path, structure: gemmi.Structure) -> _Flat:
+    """Return the flat form of a structure.
+
+    gemmi's holds names of seven characters: where a chain has more, all have numbers.
+    """
+    try:
+        return _Flat(gemmi.FlatStructure(structure), [])
+    except RuntimeError:
+        short = structure.clone()
+    chains = [chain for model in short for chain in model]
+    names = [chain.name for chain in chains]
+    for number, chain in enumerate(chains):
+        chain.name = str(number)
+        for residue in chain:
+            residue.subchain = ""
+    try:
+        return _Flat(gemmi.FlatStructure(short), names)
+    except RuntimeError:
+        raise ModelFileError(
+            f"{path}: names of residues and atoms have at most {_FLAT_WIDTH} characters"
+        ) from None
+
+
 def _table(parsed: _Parsed) -> AtomTable:
-    flat, order = parsed.flat, parsed.order
+    flat, names, order = parsed.flat.atoms, parsed.flat.chains, parsed.order
     to_file = np.empty(len(order), dtype=np.int64)
     to_file[order] = np.arange(len(order))
     same = bool((order == np.arange(len(order))).all())
@@ -356,10 +332,13 @@ def _table(parsed: _Parsed) -> AtomTable:
         return array.view(dtype).reshape(len(order)) if text else array
 
     icode = column(flat.icodes, "int8")
+    chain = column(flat.chain_ids, "S8")
+    if names:
+        chain = np.array([name.encode() for name in names])[chain.astype(np.int64)]
     return AtomTable(
         hetatm=column(flat.het_flags, "int8") == ord("H"),
         model=column(flat.model_num, "int32"),
-        chain=column(flat.chain_ids, "S8"),
+        chain=chain,
         resseq=column(flat.resnums, "int32"),
         icode=np.where(icode == ord(" "), 0, icode).astype(np.int8).view("S1"),
         resname=column(flat.residue_names, "S8"),
@@ -389,14 +368,11 @@ def _anisotropic(parsed: _Parsed) -> FloatArray:
     return u_aniso
 
 
-def _check_atoms(path: str | Path, table: AtomTable) -> None:
-    unknown = table.element == b"X"
-    if unknown.any():
-        names = listed(list(table.labels(unknown)))
-        raise ModelFileError(f"{path}: unknown element of {names}; check the element column")
+def _check_atoms(path: str | Path, table: AtomTable, symbols: np.ndarray) -> list[Notice]:
     if not np.isfinite(table.xyz).all():
         names = listed(list(table.labels(~np.isfinite(table.xyz).all(axis=1))))
         raise ModelFileError(f"{path}: coordinates of {names} are not numbers")
+    return settle_elements(path, table, symbols) + check_repeats(path, table)
 
 
 def _occupancies(

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray
+from multicopy_refinement.errors import OutputError
 from multicopy_refinement.io.files import written_aside
-from multicopy_refinement.io.structure import (
-    StructureFile,
-    StructureFormat,
-    model_block,
-    pdb_atom_lines,
-)
+from multicopy_refinement.io.pdb_limits import LARGEST_B, pdb_fault
+from multicopy_refinement.io.pdb_lines import pdb_atom_lines
+from multicopy_refinement.io.structure import StructureFile, StructureFormat, model_block
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +39,24 @@ class AtomValues:
 
 
 def write_pdb(source: StructureFile, values: AtomValues, path: str | Path) -> None:
-    """Write PDB: the lines of a PDB input with new numbers, or a conversion of an mmCIF input."""
+    """Write PDB: the lines of a PDB input with new numbers, or a conversion of an mmCIF input.
+
+    B factors that its columns cannot hold are written as 999.99.
+
+    Raises
+    ------
+    OutputError
+        What the format cannot hold.
+    """
+    values = replace(
+        values, b_iso=np.where(beyond_columns(source, values), LARGEST_B, values.b_iso)
+    )
     if source.format is StructureFormat.PDB:
         content = _replaced_lines(source, values)
     else:
+        fault = pdb_fault(source.table)
+        if fault is not None:
+            raise OutputError(f"{path}: not written, {fault}; write mmCIF (.cif)")
         structure = _updated_structure(source, values)
         structure.shorten_ccd_codes()
         content = structure.make_pdb_string().encode()
@@ -62,9 +75,54 @@ def write_mmcif(source: StructureFile, values: AtomValues, path: str | Path) -> 
         _update_sites(document[name], source, values, rows=np.arange(len(values.occupancy)))
     else:
         document = _updated_structure(source, values).make_mmcif_document()
+        _quote_names(document[0], source)
         _update_sites(document[0], source, values, rows=source.order)
     with written_aside(path) as aside:
         document.write_file(str(aside))
+
+
+def beyond_columns(source: StructureFile, values: AtomValues) -> BoolArray:
+    """Return which atoms have a B that is to be written as PDB and is too large for its columns.
+
+    A line of a PDB input whose B has not changed stays as it is.
+    """
+    high = values.b_iso > LARGEST_B
+    if source.format is StructureFormat.PDB:
+        high &= _moved(source, values)[1]
+    return high
+
+
+def _quote_names(block: gemmi.cif.Block, source: StructureFile) -> None:
+    """Put into quotes what a converted block holds as it is, and CIF would read as something else.
+
+    Punctuation marks are names of chains and altlocs in PDB files.
+    """
+    table, order = source.table, source.order
+    for tag, names in (("auth_asym_id", table.chain), ("label_alt_id", table.altloc)):
+        column = block.find_values(f"_atom_site.{tag}")
+        written = [gemmi.cif.quote(name.decode("latin-1")) for name in names.tolist()]
+        for row, atom in enumerate(order.tolist()):
+            if names[atom]:
+                column[row] = written[atom]
+            elif tag == "label_alt_id":
+                column[row] = "."
+    items: list[Any] = list(block)
+    tags = [item.pair[0] for item in items if item.pair is not None]
+    tags += [tag for item in items if item.loop is not None for tag in item.loop.tags]
+    for tag in tags:
+        column = block.find_values(tag)
+        for row, value in enumerate(list(column)):
+            if not _is_cif(value):
+                column[row] = gemmi.cif.quote(value)
+
+
+def _is_cif(value: str) -> bool:
+    """Return whether a value may stand in a CIF file as it is."""
+    if value[:1] in {"'", '"'}:
+        return len(value) > 1 and value[-1] == value[0]
+    if value[:1] == ";":
+        return "\n;" in value
+    return value in {".", "?"} or gemmi.cif.quote(value) == value
 
 
 def _moved(source: StructureFile, values: AtomValues) -> tuple[BoolArray, BoolArray, BoolArray]:

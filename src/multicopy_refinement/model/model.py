@@ -85,10 +85,19 @@ class Model(nn.Module):
         verbose: int = 0,
     ) -> None:
         super().__init__()
-        self.dtype_float = dtype_float
-        self.device = torch.device(device)
+        self._dtype_float, self._device = dtype_float, torch.device(device)
         self.verbose = verbose
         self._source: StructureFile | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live, after ``to`` as well."""
+        return self.anisotropic.device if self._source is not None else self._device
+
+    @property
+    def dtype_float(self) -> torch.dtype:
+        """Type of the parameters, after ``to`` as well."""
+        return self.xyz.fixed_values.dtype if self._source is not None else self._dtype_float
 
     # ------------------------------------------------------------------ loading
 
@@ -123,14 +132,16 @@ class Model(nn.Module):
             A rule that selects nothing, contradicts another, or makes a set impossible.
         """
         source = read_structure(path)
-        self._source = source
+        result = group_atoms(source.table, grouping, rules=sharing_rules, crystal=source.crystal)
+        self._dtype_float, self._device = self.dtype_float, self.device
+        self._source = None  # until there are parameters
         self.table = source.table
         self.__dict__.pop("pdb", None)
-        result = group_atoms(source.table, grouping, rules=sharing_rules, crystal=source.crystal)
         self.occupancy_groups = result.groups
         b_iso, b_notices = _positive_b(self.table)
         self.notices = source.notices + result.notices + b_notices
         self._make_parameters(b_iso)
+        self._source = source
         self._log()
         return self
 
@@ -305,6 +316,9 @@ class Model(nn.Module):
         moved = np.abs(u_aniso - self.table.u_aniso).max(axis=1, initial=0.0) > 1e-6
         moved &= self.table.anisotropic
         b_iso = np.where(moved, EIGHT_PI_SQUARED * u_aniso[:, :3].mean(axis=1), b_iso)
+        # what had no B above zero, and has not moved since, is written as it was read
+        raised = ~(self.table.b_iso > 0) & ~moved & (np.abs(b_iso - SMALLEST_B) < 1e-6)
+        b_iso = np.where(raised, self.table.b_iso, b_iso)
         su = None if group_su is None else group_su[groups.index]
         return AtomValues(rounded[groups.index], xyz, b_iso, u_aniso, su)
 
@@ -319,5 +333,8 @@ def _positive_b(table: AtomTable) -> tuple[FloatArray, tuple[Notice, ...]]:
     if not used.any():  # the B of an anisotropic atom is not used
         return b_iso, ()
     labels = table.labels(used)
-    message = f"B factor of {len(labels)} atoms set to {SMALLEST_B} A^2: {listed(list(labels))}"
+    message = (
+        f"B factor of {len(labels)} atoms set to {SMALLEST_B} A^2 for F_calc, and written as it "
+        f"was: {listed(list(labels))}"
+    )
     return b_iso, (Notice("b_not_positive", message, labels),)

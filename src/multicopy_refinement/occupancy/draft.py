@@ -12,6 +12,8 @@ from multicopy_refinement.atoms.numbering import number_in_order
 from multicopy_refinement.occupancy.groups import OccupancyGroups, Restraint, Why
 from multicopy_refinement.occupancy.sums import SumConstraints
 
+_NOBODY = np.empty(0, dtype=np.int64)
+
 
 @dataclass
 class DraftSet:
@@ -52,24 +54,32 @@ class DraftRestraint:
 class Draft:
     """Groups by number; numbers stay when others come and go.
 
+    A change costs what it touches, so that thousands of rules take a time in proportion.
+
     Attributes
     ----------
     start
         The groups that the draft began with.
     index
-        Group of each atom, ``[n_atoms]``; `settled` follows joined groups.
+        Group of each atom, ``[n_atoms]``.
+    members
+        Atoms of each group, by number, ascending; empty for those that are part of others.
     groups, sets
         By number.
     joined
         Which group each group has become part of: itself where it is its own.
+    absorbed
+        Pairs of a group and what it has become part of, in the order in which that happened.
     """
 
     start: OccupancyGroups
     index: IntArray
+    members: list[IntArray]
     groups: list[DraftGroup]
     sets: list[DraftSet]
     joined: list[int]
     restraints: list[DraftRestraint] = field(default_factory=list)
+    absorbed: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
     def of(cls, groups: OccupancyGroups) -> Draft:
@@ -101,13 +111,10 @@ class Draft:
             for r in groups.restraints
         ]
         joined = list(range(len(drafts)))
-        return cls(groups, groups.index.copy(), drafts, sets, joined, restraints)
+        index, members = groups.index.copy(), list(groups.members)
+        return cls(groups, index, members, drafts, sets, joined, restraints)
 
     # ------------------------------------------------------------------ looking
-
-    def settled(self) -> IntArray:
-        """Return the group of each atom, joined groups followed, ``[n_atoms]``."""
-        return np.asarray(np.array([self.find(g) for g in range(len(self.groups))])[self.index])
 
     def find(self, group: int) -> int:
         """Return what a group has become part of."""
@@ -118,11 +125,15 @@ class Draft:
 
     def touched(self, atoms: BoolArray) -> list[int]:
         """Return the groups of atoms, in the order of the file."""
-        return list(dict.fromkeys(self.settled()[atoms].tolist()))
+        return list(dict.fromkeys(self.index[atoms].tolist()))
 
     def atoms(self, group: int) -> IntArray:
-        """Return the atoms of a group."""
-        return np.flatnonzero(self.settled() == self.find(group))
+        """Return the atoms of a group, ascending."""
+        return self.members[self.find(group)]
+
+    def occupancies(self, atoms: IntArray) -> FloatArray:
+        """Return the occupancy that some atoms have as things stand."""
+        return np.array([self.groups[g].occupancy for g in self.index[atoms].tolist()])
 
     # ------------------------------------------------------------------ changing
 
@@ -132,10 +143,15 @@ class Draft:
         kept = self.groups[first]
         if others:
             everyone = [first, *others]
-            weight = self._weights()[everyone]
+            weight = np.array([self._weight(g) for g in everyone])
             kept.occupancy = self._mean([self.groups[g].occupancy for g in everyone], weight)
             for other in others:
-                self.joined[other] = first
+                self.index[self.members[other]] = first
+                self._absorb(other, first)
+            gathered = np.concatenate([self.members[g] for g in everyone])
+            self.members[first] = np.sort(gathered)
+            for other in others:
+                self.members[other] = _NOBODY
         kept.rule, kept.detail = rule, detail
         return first
 
@@ -144,22 +160,26 @@ class Draft:
 
         A group that is taken as a whole becomes part of it, and leaves its set.
         """
-        self.index = self.settled()
-        before = np.bincount(self.index, minlength=len(self.groups))
-        table = self.start.table
-        heavy = atoms & ~table.hydrogen
-        deciding = heavy if heavy.any() else atoms
-        values = np.array([g.occupancy for g in self.groups])[self.index]
-        used = round(float(values[deciding].mean()), 10)
+        mine = np.flatnonzero(atoms)
+        heavy = mine[~self.start.table.hydrogen[mine]]
+        used = round(float(self.occupancies(heavy if len(heavy) else mine).mean()), 10)
+        touched = dict.fromkeys(self.index[mine].tolist())
+        new = len(self.groups)
         self.groups.append(DraftGroup(used, True, rule, None, label))
-        self.joined.append(len(self.groups) - 1)
-        new = len(self.groups) - 1
-        self.index[atoms] = new
-        left = np.bincount(self.index, minlength=len(self.groups))
-        for old in np.flatnonzero((before > 0) & (left[:new] == 0)).tolist():
-            self.leave_set(old)
-            self.joined[old] = new  # names, restraints and nested sets follow the atoms
+        self.joined.append(new)
+        self.members.append(mine)
+        self.index[mine] = new
+        for old in touched:
+            kept = self.members[old]
+            self.members[old] = kept[self.index[kept] == old]
+            if len(self.members[old]) == 0:
+                self.leave_set(old)
+                self._absorb(old, new)  # names, restraints and nested sets follow the atoms
         return new
+
+    def _absorb(self, group: int, into: int) -> None:
+        self.joined[group] = into
+        self.absorbed.append((group, into))
 
     def add_set(self, one: DraftSet) -> int:
         """Tie groups by a sum."""
@@ -175,11 +195,11 @@ class Draft:
             self.sets[number].members.remove(group)
             self.groups[group].set_number = None
 
-    def _weights(self) -> FloatArray:
-        """Return the heavy atoms of each group, all atoms where it has none; joined ones apart."""
-        hydrogen, n = self.start.table.hydrogen, len(self.groups)
-        heavy = np.bincount(self.index[~hydrogen], minlength=n)
-        return np.where(heavy > 0, heavy, np.bincount(self.index, minlength=n)).astype(float)
+    def _weight(self, group: int) -> float:
+        """Return the number of heavy atoms of a group, of all atoms where it has none."""
+        atoms = self.members[group]
+        heavy = int(np.count_nonzero(~self.start.table.hydrogen[atoms]))
+        return float(heavy or len(atoms))
 
     @staticmethod
     def _mean(values: list[float], weight: FloatArray) -> float:
@@ -191,10 +211,9 @@ class Draft:
 
     def finished(self) -> OccupancyGroups:
         """Return the groups, numbered as they appear in the file; empty groups and sets go."""
-        settled = self.settled()
-        order = number_in_order(settled)
+        order = number_in_order(self.index)
         old = np.empty(int(order.max(initial=-1)) + 1, dtype=np.int64)
-        old[order] = settled
+        old[order] = self.index
         place = {g: i for i, g in enumerate(old.tolist())}
         kept = [self.groups[g] for g in old.tolist()]
         set_index = np.full(len(kept), -1)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
@@ -81,10 +83,18 @@ def automatic_groups(table: AtomTable, options: GroupingOptions | Grouping) -> G
         options = GroupingOptions(Grouping(options))
     if options.grouping is Grouping.COPIES:
         return group_by_copy(table)
-    result = residue_parts(table)
+    result = _without_unknown(residue_parts(table))
     if options.grouping is Grouping.CONNECTED:
         result = connect(result, options.contact_distance)
     return mind_close_waters(result, link=options.link_close_waters)
+
+
+def _without_unknown(result: GroupingResult) -> GroupingResult:
+    """Hold lone groups of atoms of no known element: they do not scatter."""
+    groups = result.groups
+    known = np.bincount(groups.index, groups.table.element != b"X", minlength=len(groups)) > 0
+    refined = groups.refined & (known | (groups.set_index >= 0))
+    return replace(result, groups=replace(groups, refined=refined))
 
 
 def rule_set(rules: Rules, table: AtomTable) -> RuleSet:

@@ -106,6 +106,8 @@ class OccupancyGroups:
         What a group's reason says beyond its rule.
     set_details
         Why a set is one, where it is not the altlocs of a residue.
+    special
+        Multiplicity of groups with atoms on special positions.
     """
 
     table: AtomTable
@@ -119,6 +121,7 @@ class OccupancyGroups:
     set_labels: Mapping[int, str] = field(default_factory=dict)
     details: Mapping[int, str] = field(default_factory=dict)
     set_details: Mapping[int, str] = field(default_factory=dict)
+    special: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def set_index(self) -> IntArray:

@@ -12,12 +12,17 @@ import numpy as np
 
 from multicopy_refinement.errors import OutputError
 from multicopy_refinement.io.mtz import MtzColumn, write_mtz
-from multicopy_refinement.io.write_structure import write_mmcif, write_pdb
+from multicopy_refinement.io.pdb_limits import LARGEST_B, RESIDUE_NAME, pdb_fault
+from multicopy_refinement.io.structure import StructureFormat
+from multicopy_refinement.io.write_structure import beyond_columns, write_mmcif, write_pdb
 from multicopy_refinement.model import Model
+from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.results.maps import map_coefficients
 
+#: The code of the notice that there is no ``refined.pdb``.
+NO_PDB = "pdb_cannot_hold"
 #: Names of the files that a run leaves.
 RESULTS = ("refined.pdb", "refined.cif", "refined.mtz", "result.json", "run.log", "report.html")
 
@@ -74,12 +79,35 @@ def placed_together(directory: Path, *, replaces: tuple[str, ...] = ()) -> Itera
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_model_and_maps(model: Model, solution: Solution, directory: Path) -> None:
-    """Write ``refined.pdb``, ``refined.cif`` and ``refined.mtz``."""
+def write_model_and_maps(model: Model, solution: Solution, directory: Path) -> tuple[Notice, ...]:
+    """Write ``refined.pdb``, ``refined.cif`` and ``refined.mtz``, and return what was left out."""
     su = solution.su
-    write_pdb(model.source, model.atom_values(decimals=2), directory / "refined.pdb")
+    notices = pdb_notices(model)
+    if not any(notice.code == NO_PDB for notice in notices):
+        write_pdb(model.source, model.atom_values(decimals=2), directory / "refined.pdb")
     write_mmcif(model.source, model.atom_values(decimals=4, group_su=su), directory / "refined.cif")
     write_map_file(solution, directory / "refined.mtz")
+    return notices
+
+
+def pdb_notices(model: Model) -> tuple[Notice, ...]:
+    """Return what the PDB format cannot hold of a model."""
+    source, table = model.source, model.table
+    fault = pdb_fault(table) if source.format is StructureFormat.MMCIF else None
+    if fault is not None:
+        return (Notice(NO_PDB, f"refined.pdb is left out: {fault}; refined.cif has it all"),)
+    notices = []
+    long = np.char.str_len(table.resname) > RESIDUE_NAME
+    if source.format is StructureFormat.MMCIF and long.any():
+        names = sorted({name.decode() for name in table.resname[long].tolist()})
+        message = f"names of residues are shortened in refined.pdb: {listed(names)}"
+        notices.append(Notice("residue_names_shortened", message, table.labels(long)))
+    high = beyond_columns(source, model.atom_values(decimals=2))
+    if high.any():
+        labels = table.labels(high)
+        message = f"B of {len(labels)} atoms is {LARGEST_B} in refined.pdb: {listed(list(labels))}"
+        notices.append(Notice("b_beyond_columns", f"{message}; refined.cif has it", labels))
+    return tuple(notices)
 
 
 def write_map_file(solution: Solution, path: Path) -> None:

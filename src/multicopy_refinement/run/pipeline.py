@@ -58,11 +58,11 @@ def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> Ru
             log.info(f"multicopy_refinement {__version__}: {job.model} {job.data}")
             solution = refine(model, data, job, progress=_logged(log, progress))
             clock.lap()  # the solution has its own times
-            write_model_and_maps(model, solution, folder)
+            written = write_model_and_maps(model, solution, folder)
             writing = clock.lap()
             record = make_record(
                 solution, data, _inputs(job, data),
-                model.notices + data.notices + solution.notices,
+                model.notices + data.notices + solution.notices + written,
                 _seconds(solution, loading, writing, clock.total), _provenance(job, data),
             )  # fmt: skip
             (folder / "result.json").write_text(record.to_json())

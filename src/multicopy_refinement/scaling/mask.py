@@ -73,6 +73,7 @@ def _gemmi_model(table: AtomTable, present: BoolArray, xyz: FloatArray) -> gemmi
     model, chain, residue = gemmi.Model(1), gemmi.Chain("A"), gemmi.Residue()
     atom = gemmi.Atom()
     atom.occ = 1.0
+    present = present & (table.element != b"X")  # an unknown element is left out
     rows = zip(table.element[present].tolist(), xyz[present].tolist(), strict=True)
     for symbol, position in rows:
         atom.element = gemmi.Element(symbol.decode())

@@ -32,6 +32,8 @@ class GridPoints:
         """Return the points within the radius of each group's atoms and images, flat, unique."""
         atoms = np.concatenate([np.zeros(0, dtype=np.int64), *members]).astype(np.int64)
         group = np.repeat(np.arange(len(members)), [len(m) for m in members])
+        known = self.radius[atoms] > 0
+        atoms, group = atoms[known], group[known]
         if len(atoms) == 0:
             return [np.zeros(0, dtype=np.int64) for _ in members]
         offsets = self.offsets(float(self.radius[atoms].max()) + 0.5 * self._diagonal)
@@ -97,8 +99,10 @@ def among(n: int, parts: Sequence[IntArray]) -> IntArray:
 def exclusion_radius(symbol: str) -> float:
     """Return the radius within which an atom and the probe keep solvent out, in A.
 
-    It is read off the mask of gemmi around one atom, along a line.
+    It is read off the mask of gemmi around one atom, along a line; an unknown element has none.
     """
+    if symbol == "X":
+        return 0.0
     structure, length, n = gemmi.Model(1), 12.0, 6000
     chain, residue, atom = gemmi.Chain("A"), gemmi.Residue(), gemmi.Atom()
     atom.element, atom.occ, atom.pos = gemmi.Element(symbol), 1.0, gemmi.Position(6.0, 6.0, 6.0)

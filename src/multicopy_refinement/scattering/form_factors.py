@@ -91,7 +91,7 @@ def _fits() -> _Fits:
 
 
 def form_factors(elements: NDArray[np.bytes_]) -> FormFactors:
-    """Return the form factors of neutral atoms by chemical symbol, ``S2 [n_atoms]``.
+    """Return the form factors of neutral atoms by chemical symbol, ``S2 [n_atoms]``; 0 for X.
 
     >>> round(float(form_factors(np.array([b"C"])).a.sum()), 2)
     6.0
@@ -99,6 +99,8 @@ def form_factors(elements: NDArray[np.bytes_]) -> FormFactors:
     symbols, row = np.unique(elements, return_inverse=True)
     a, b = np.zeros((len(symbols), 5)), np.zeros((len(symbols), 5))
     for i, symbol in enumerate(symbols.tolist()):
+        if symbol == b"X":  # nobody knows what it is: it does not scatter
+            continue
         found = gemmi.Element(symbol.decode()).it92
         if found is None:
             raise InputError(f"no form factor for element {symbol.decode()!r}")

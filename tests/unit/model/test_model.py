@@ -471,6 +471,33 @@ def test_real_files_are_written_with_only_occupancies_changed(name, shared_data,
     assert len(before) == len(after)
 
 
+# ---------------------------------------------------------------------- after ``to``
+
+
+def test_device_and_type_follow_the_parameters(pdb_path):
+    model = Model(dtype_float=torch.float64)
+    assert (model.device, model.dtype_float) == (torch.device("cpu"), torch.float64)
+    model.load(pdb_path).to(torch.float32)
+    assert model.dtype_float == torch.float32
+    assert model.load(pdb_path).xyz().dtype == torch.float32
+    assert model.to("meta").device == torch.device("meta")
+
+
+# ---------------------------------------------------------------------- several MODELs
+
+
+def test_copies_are_told_apart_in_the_data_frame(tmp_path):
+    one = residue_lines("SER", 1, ["CB", "OG"], [("A", 0.6), ("B", 0.4)])
+    other = residue_lines("SER", 1, ["CB", "OG"], [("A", 0.2), ("B", 0.8)])
+    models = [["MODEL        1", *one, "ENDMDL"], ["MODEL        2", *other, "ENDMDL"]]
+    model = Model().load(write_text(tmp_path / "m.pdb", pdb_text(*models)))
+    assert model.pdb["model"].tolist() == [1] * 4 + [2] * 4
+    assert model.table.from_frame(model.pdb).model.tolist() == [1] * 4 + [2] * 4
+    tensor = OccupancyTensor.from_residue_groups(model.occupancy().detach(), model.pdb)
+    assert tensor.collapsed_shape == (4,)
+    assert tensor().tolist() == pytest.approx([0.6, 0.6, 0.4, 0.4, 0.2, 0.2, 0.8, 0.8])
+
+
 # ---------------------------------------------------------------------- speed
 
 N_ATOMS = 100_000

@@ -10,6 +10,7 @@ from helpers import write_text
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.model import Model
 from multicopy_refinement.occupancy.automatic.special import multiplicities
+from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
 from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions
 from multicopy_refinement.scattering import structure_factors
 
@@ -320,3 +321,101 @@ END
     (one,) = groups.sets
     assert (one.total, one.complete) == (0.5, True)
     assert groups.occupancy.tolist() == pytest.approx([0.3, 0.2])
+
+
+AXIS = """{head}CRYST1   22.000   12.000   14.000  90.00 104.00  90.00 C 1 2 1
+HETATM    1  O   HOH W   1    {x:8.3f}   4.000   0.000  {q:4.2f} 15.00           O
+{hydrogens}HETATM    4  O   HOH W   2       0.000   8.000   0.000  {other:4.2f} 15.00           O
+ATOM      5  C   UNK A   3       5.000   3.000   4.000  1.00 15.00           C
+END
+"""
+HYDROGENS = """HETATM    2  H1  HOH W   1       0.600   4.600   0.000  {q:4.2f} 15.00           H
+HETATM    3  H2  HOH W   1      -0.600   4.600   0.000  {q:4.2f} 15.00           H
+"""
+
+
+def on_axis(tmp_path, q, *, other=0.5, x=0.0, head="", hydrogens=False):
+    with_them = HYDROGENS.format(q=q) if hydrogens else ""
+    text = AXIS.format(head=head, x=x, q=q, other=other, hydrogens=with_them)
+    return Model().load(write_text(tmp_path / "axis.pdb", text))
+
+
+def special_notice(model):
+    found = [n for n in model.notices if n.code == "special_position"]
+    return found[0].message if found else ""
+
+
+@pytest.mark.parametrize("hydrogens", [False, True])
+def test_a_water_is_one_site_with_hydrogens_or_without(hydrogens, tmp_path):
+    full = on_axis(tmp_path, 1.0, hydrogens=hydrogens)
+    assert "W/1/HOH/O (1.00, at most 0.50)" in special_notice(full)
+    partial = on_axis(tmp_path, 0.8, hydrogens=hydrogens)
+    groups = partial.occupancy_groups
+    assert groups.occupancy[0] == 0.5
+    assert groups.sets[0].total == 0.5
+    assert "W/1/HOH/O (0.80, at most 0.50)" in special_notice(partial)
+
+
+@pytest.mark.parametrize(("x", "named"), [(0.2, True), (0.245, True), (0.3, False), (1.0, False)])
+def test_how_near_its_image_an_atom_is_on_a_special_position(x, named, tmp_path):
+    assert bool(special_notice(on_axis(tmp_path, 1.0, x=x))) == named
+
+
+@pytest.mark.parametrize(
+    ("head", "other", "says"),
+    [
+        (
+            "REMARK   3   PROGRAM     : PHENIX (1.20.1_4487)\n",
+            0.5,
+            "of PHENIX (1.20.1_4487): a full",
+        ),
+        (
+            "REMARK   3   PROGRAM     : REFMAC 5.8\n",
+            1.0,
+            "of REFMAC 5.8, for which a full site is 1/",
+        ),
+        ("REMARK   3   PROGRAM     : NULL\n", 1.0, "All of them are at 1.00, as phenix writes"),
+        ("", 1.0, "All of them are at 1.00, as phenix writes them"),
+        ("", 0.5, "Others of the file are at 1/multiplicity (W/2/HOH), as it is meant here"),
+        ("", 0.3, "phenix writes a full site there as 1.00, others, and this program, as 1/mult"),
+    ],
+)
+def test_what_a_full_site_is_in_the_file(head, other, says, tmp_path):
+    message = special_notice(on_axis(tmp_path, 1.0, other=other, head=head))
+    assert says in message
+    assert message.endswith('a rule for a full site: fix = "W/1/HOH", value = 0.5')
+
+
+def test_the_rule_of_the_notice_is_what_it_wants(tmp_path):
+    path = tmp_path / "axis.pdb"
+    on_axis(tmp_path, 1.0)
+    model = Model().load(path, sharing_rules=[{"fix": "W/1/HOH", "value": 0.5}])
+    assert special_notice(model) == ""
+    assert model.occupancy_groups.occupancy[0] == 0.5
+
+
+def test_group_files_say_what_a_full_site_is_there(tmp_path):
+    model = on_axis(tmp_path, 0.5)
+    said = "on special positions (multiplicity): W/1/HOH (2), W/2/HOH (2); a full site there is "
+    for form, mark, full in (
+        (ExchangeFormat.PHENIX, "# ", "1.00: multiply what stands in our files by it"),
+        (ExchangeFormat.REFMAC, "! ", "1/multiplicity, as here"),
+        (ExchangeFormat.SHELX, "REM ", "1/multiplicity, as here"),
+    ):
+        text = write_groups(model.occupancy_groups, form, cell=model.cell)
+        assert f"{mark}{said}{full}" in text
+
+
+def test_an_atom_of_a_residue_on_an_axis_is_named(tmp_path):
+    sulfate = [
+        f"HETATM{i:5d}  {name:<3} SO4 A   1    {x:8.3f}   4.000{z:8.3f}  1.00 15.00"
+        f"           {name[0]}"
+        for i, (name, x, z) in enumerate([("O1", 1.2, 0.8), ("O2", -1.2, -0.8), ("S", 0.0, 0.0)])
+    ]
+    path = tmp_path / "so4.pdb"
+    path.write_text("\n".join([AXIS.splitlines()[0].format(head=""), *sulfate, "END", ""]))
+    (notice,) = Model().load(path).notices
+    assert notice.atoms == ("A/1/SO4/S",)
+    assert "fix" not in notice.message
+    groups = Model().load(path, sharing_rules=[{"refine": "A/1/SO4"}]).occupancy_groups
+    assert groups.occupancy.tolist() == [0.5]  # as long as its sulfur is one atom

@@ -10,6 +10,7 @@ from multicopy_refinement.atoms.hydrogen_pairs import HydrogenPairs, find_hydrog
 from multicopy_refinement.atoms.numbering import number_in_order, number_residues
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.occupancy.automatic.uneven import rule_apart
 from multicopy_refinement.occupancy.groups import OccupancyGroups, Why, group_means
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.occupancy.values import (
@@ -58,7 +59,7 @@ def residue_parts(table: AtomTable) -> GroupingResult:
     group, rule = _split_blank_parts(table, units, part, deciding, uneven & blank)
     rule[: len(blank)][~blank] = Why.ALTLOC
     rule[: len(blank)][paired] = Why.HYDROGEN_PAIR
-    notices += _notice_uneven(table, occupancy, part, deciding, first[uneven & ~blank])
+    notices += _notice_uneven(table, occupancy, residue, part, deciding, first[uneven & ~blank])
     used = group_means(occupancy, group, deciding, len(rule))
     set_index, residue_of_set = _altloc_sets(residue[first], blank | paired, len(rule))
     n_sets = len(residue_of_set)
@@ -177,13 +178,14 @@ def _partial_sets(
 
 
 def _notice_uneven(
-    table: AtomTable, occupancy: FloatArray, part: IntArray, deciding: BoolArray,
-    first_atoms: IntArray,
+    table: AtomTable, occupancy: FloatArray, residue: IntArray, part: IntArray,
+    deciding: BoolArray, first_atoms: IntArray,
 ) -> list[Notice]:  # fmt: skip
     """Name the altloc parts whose atoms differ in occupancy: they share their mean."""
     notices = []
     for first in first_atoms.tolist():
-        atoms = np.flatnonzero((part == part[first]) & deciding)
+        whole = np.flatnonzero(part == part[first])
+        atoms = whole[deciding[whole]]
         values = occupancy[atoms]
         labels = table.labels(atoms)
         notices.append(
@@ -191,7 +193,8 @@ def _notice_uneven(
                 "uneven_part",
                 f"{table.residue_label(first)}:{table.altloc[first].decode()}: "
                 f"occupancies from {values.min():.2f} to {values.max():.2f} in one conformer; its "
-                f"atoms share their mean {values.mean():.3f}",
+                f"atoms share their mean {values.mean():.3f}; to keep them apart, a rule: "
+                f"{rule_apart(table, residue, occupancy, whole)}",
                 labels,
             )
         )

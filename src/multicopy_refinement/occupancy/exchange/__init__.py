@@ -58,6 +58,8 @@ def recognise(text: str, source: str) -> ExchangeFormat:
         return ExchangeFormat.PHENIX
     if any(h[:4] in {"fvar", "sfac"} for h in heads):
         return ExchangeFormat.SHELX
+    if any(h.startswith("@") for h in heads):  # keywords may be taken in from other files
+        return ExchangeFormat.REFMAC
     raise RuleError(
         f"{source}: no rules for groups in it; it must be our TOML ([[rule]] tables), phenix "
         "parameters (constrained_group), REFMAC keywords (occupancy group) or SHELXL (FVAR)"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -15,8 +17,10 @@ from multicopy_refinement.occupancy.exchange.common import (
     listed_sets,
     lone_groups,
     places_of,
+    refuse_namesakes,
     restraint_in_words,
     set_in_words,
+    special_in_words,
 )
 from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet
 from multicopy_refinement.occupancy.rules import (
@@ -26,6 +30,11 @@ from multicopy_refinement.occupancy.rules import (
     RuleSet,
     SumRule,
 )
+
+#: A line of keywords, and where it stands.
+_Placed = tuple[str, str]
+#: As the last word of a line: it goes on in the next one.
+_CONTINUED = frozenset({"-", "&", "\\"})
 
 # ---------------------------------------------------------------------- reading
 
@@ -40,9 +49,8 @@ def read(text: str, table: AtomTable, source: str) -> RuleSet:
     first_line: dict[str, str] = {}
     sums: list[tuple[str, bool, list[str]]] = []
     refine = False
-    for number, line in enumerate(text.splitlines(), start=1):
-        words = re.sub(r"[!#].*", "", line).split()
-        where = f"{source}, line {number}"
+    for where, line in _keyword_lines(text, source):
+        words = line.split()
         if len(words) < 2 or not words[0].lower().startswith("occu"):
             continue
         kind = words[1].lower()
@@ -62,6 +70,44 @@ def read(text: str, table: AtomTable, source: str) -> RuleSet:
         remark = f"{source}: there is no 'occupancy refine', so no occupancy is refined"
         return RuleSet((), False, (remark,))
     return RuleSet(tuple(_rules(selected, first_line, sums, table)), False)
+
+
+def _keyword_lines(text: str, source: str, within: tuple[str, ...] = ()) -> Iterator[_Placed]:
+    """Yield lines of keywords and where they begin: comments gone, continued lines as one.
+
+    A line whose last word is a hyphen goes on in the next; ``@file`` takes in another file, which
+    is looked for beside the one that names it; END ends all.
+    """
+    pending, where = "", ""
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = re.sub(r"[!#].*", "", raw).strip()
+        where = where if pending else f"{source}, line {number}"
+        if line.startswith("@") and not pending:
+            yield from _included(line[1:].strip(), source, where, (*within, source))
+            continue
+        words = line.split()
+        if words and words[-1] in _CONTINUED:
+            pending = f"{pending} {' '.join(words[:-1])}".strip() or " "
+            continue
+        whole = f"{pending} {line}".strip()
+        pending = ""
+        if whole.lower() == "end":
+            return
+        if whole:
+            yield where, whole
+    if pending.strip():
+        raise RuleError(f"{where}: {pending.strip()!r} goes on in a next line, and there is none")
+
+
+def _included(name: str, source: str, where: str, within: tuple[str, ...]) -> Iterator[_Placed]:
+    path = Path(source).parent / name.strip("'\"")
+    if str(path) in within:
+        raise RuleError(f"{where}: {name!r} takes in itself")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise RuleError(f"{where}: {name!r} cannot be read as a file of keywords") from None
+    yield from _keyword_lines(text, str(path), within)
 
 
 def _rules(
@@ -170,6 +216,7 @@ def write(groups: OccupancyGroups, title: str = "") -> str:
     """Return groups as keywords; comments name what they cannot express."""
     pieces = Pieces.of(groups.table)
     lines = [f"! occupancy groups{' of ' + title if title else ''}"]
+    lines += [f"! {text}" for text in special_in_words(groups, once=False)]
     lost: list[str] = []
     sums: list[str] = []
     ids: dict[int, int] = {}
@@ -201,12 +248,23 @@ def write(groups: OccupancyGroups, title: str = "") -> str:
     return "\n".join([lines[0], *lost, *lines[1:], *sums, "occupancy refine", ""])
 
 
+#: What begins quotes, a comment or another file in keywords.
+_MARKS = frozenset("'\"!#@")
+
+
 def _expressible(groups: OccupancyGroups, one: OccupancySet) -> bool:
     return one.parent is None and one.total == 1.0 and bool(groups.refined[list(one.groups)].all())
 
 
 def _words(piece: Piece, pieces: Pieces, groups: OccupancyGroups) -> list[str] | None:
     """Return the fields of a piece, one line an atom where not the whole part is meant."""
+    refuse_namesakes(groups.table, piece, "REFMAC", by_residue_name=False)
+    for name in (piece.chain, piece.altloc, *piece.names):
+        if name[:1] in _MARKS or name in _CONTINUED or (set(name) & set("#!")):
+            raise RuleError(
+                f"the name {name!r} cannot be written as a keyword of REFMAC, which reads it as "
+                "something else; rename it in the model, or write toml"
+            )
     residue = f"chain {piece.chain} resi {piece.seqid}"
     if piece.altloc:
         tail = f" alte {piece.altloc}"

@@ -19,6 +19,7 @@ from multicopy_refinement.occupancy.exchange.common import (
     listed_sets,
     lone_groups,
     set_in_words,
+    special_in_words,
 )
 from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet
 from multicopy_refinement.occupancy.rules import (
@@ -48,8 +49,9 @@ _INSTRUCTIONS = (
 
 @dataclass
 class _Instructions:
-    """What a file of instructions says of occupancies."""
+    """What a file of instructions says of occupancies; ``names`` are those of the atoms."""
 
+    names: np.ndarray
     variables: list[float] = field(default_factory=list)
     groups: dict[tuple[int, bool, float], list[int]] = field(default_factory=dict)
     fixed: dict[float, list[int]] = field(default_factory=dict)
@@ -65,7 +67,8 @@ def read(text: str, table: AtomTable, source: str) -> RuleSet:
 
     Atoms are found by name and residue (RESI, with the chain if it is given), and by altloc where a
     name is there several times: PART 1 is the first altloc of the model, PART 2 the second. v and
-    1 - v of a variable sum to 1; SUMP is a restraint, as in SHELXL.
+    1 - v of a variable sum to 1; SUMP is a restraint, as in SHELXL. A factor on PART or AFIX takes
+    the place of those on the atoms' lines.
     """
     found = _instructions(text, table, source)
     rules: list[PlacedRule] = []
@@ -98,7 +101,8 @@ def read(text: str, table: AtomTable, source: str) -> RuleSet:
         else:
             (lone,) = sides.values()
             rules += [PlacedRule(RefineRule(refine=(places,)), where) for places in lone]
-    rules += _sum_rules(found, by_variable, source)
+    multipliers = {number: next(iter(parts[number])) for number in parts}
+    rules += _sum_rules(found, by_variable, multipliers, source)
     for atom, value, line in found.free:
         where = f"{source}, line {line}"
         if not 0 <= value <= 1:
@@ -116,7 +120,10 @@ def read(text: str, table: AtomTable, source: str) -> RuleSet:
 
 
 def _sum_rules(
-    found: _Instructions, by_variable: dict[int, dict[bool, list[tuple[int, ...]]]], source: str
+    found: _Instructions,
+    by_variable: dict[int, dict[bool, list[tuple[int, ...]]]],
+    multipliers: dict[int, float],
+    source: str,
 ) -> list[PlacedRule]:
     rules = []
     for line, numbers in found.sums:
@@ -127,20 +134,27 @@ def _sum_rules(
         weights, variables = terms[0::2], [round(m) for m in terms[1::2]]
         if len(weights) != len(variables):
             raise RuleError(f"{where}: SUMP has a weight without a free variable")
-        members = []
-        for m in variables:
-            sides = by_variable.get(m, {})
-            if False not in sides:
-                raise RuleError(f"{where}: no atom has free variable {m} itself")
-            members.append(sides[False][0])
-        rule = SumRule(sum=tuple(members), equal=target, sigma=sigma, weights=tuple(weights))
+        members, shares = [], []
+        for m, weight in zip(variables, weights, strict=True):
+            sides, part = by_variable.get(m), multipliers.get(m, 1.0)
+            if sides is None:
+                raise RuleError(f"{where}: no atom has free variable {m}")
+            if False in sides:  # q = p fv
+                members.append(sides[False][0])
+                shares.append(weight / part)
+            else:  # q = p (1 - fv)
+                members.append(sides[True][0])
+                shares.append(-weight / part)
+                target -= weight
+        rule = SumRule(sum=tuple(members), equal=target, sigma=sigma, weights=tuple(shares))
         rules.append(PlacedRule(rule, where))
     return rules
 
 
 def _instructions(text: str, table: AtomTable, source: str) -> _Instructions:
-    found = _Instructions()
-    part, part_sof, resi = 0, None, None
+    found = _Instructions(np.char.upper(table.name))
+    part, resi = 0, None
+    given: dict[str, float] = {}  # what PART and AFIX say of the factors of atoms, the last first
     for number, line in _lines(text):
         words = line.split()
         head = words[0].upper().split("_")[0]
@@ -151,22 +165,31 @@ def _instructions(text: str, table: AtomTable, source: str) -> _Instructions:
             found.variables += [_number(w, where) for w in words[1:]]
         elif head == "PART":
             part = round(_number(words[1], where)) if len(words) > 1 else 0
-            part_sof = _number(words[2], where) if len(words) > 2 else None
+            _take_factor(given, head, words[2:3], where)
+        elif head == "AFIX":  # AFIX mn d sof
+            _take_factor(given, head, words[3:4], where)
         elif head == "RESI":
             resi = next((w for w in words[1:] if re.fullmatch(r"(\w:)?-?\d+", w)), None)
         elif head == "SUMP":
             found.sums.append((number, [_number(w, where) for w in words[1:]]))
         elif f" {head} " not in _INSTRUCTIONS and len(words) >= 6 and _is_number(words[1]):
-            sof = part_sof if part_sof is not None else _number(words[5], where)
+            sof = list(given.values())[-1] if given else _number(words[5], where)
             _take_atom(found, table, words[0], resi, part, sof, number)
     return found
+
+
+def _take_factor(given: dict[str, float], head: str, words: list[str], where: str) -> None:
+    """Note the factor that an instruction gives to the atoms after it, or that it gives none."""
+    given.pop(head, None)
+    if words:
+        given[head] = _number(words[0], where)
 
 
 def _take_atom(
     found: _Instructions, table: AtomTable, name: str, resi: str | None, part: int, sof: float,
     line: int,
 ) -> None:  # fmt: skip
-    fits = np.char.upper(table.name) == name.upper().encode()
+    fits = found.names == name.upper().encode()
     if resi:
         chain, _, seqid = resi.rpartition(":")
         fits &= table.resseq == int(seqid)
@@ -238,6 +261,7 @@ def write(groups: OccupancyGroups, cell: Cell | None, title: str = "") -> str:
         raise RuleError("the SHELXL form needs a unit cell, and the model has none")
     codes = _Codes(groups)
     head = [f"REM occupancy groups{' of ' + title if title else ''}"]
+    head += [f"REM {text}" for text in special_in_words(groups, once=False)]
     head += [
         f"REM not expressed: {set_in_words(groups, one)}"
         for one in listed_sets(groups)

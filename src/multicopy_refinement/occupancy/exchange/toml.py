@@ -8,15 +8,15 @@ import tomllib
 
 import numpy as np
 
-from multicopy_refinement.atoms.numbering import number_residues
-from multicopy_refinement.atoms.selection import cids_of
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.errors import RuleError
-from multicopy_refinement.occupancy.exchange.common import Pieces
+from multicopy_refinement.occupancy.exchange.common import Piece, Pieces
 from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet, Why
 from multicopy_refinement.occupancy.rules import RuleSet, parse_rule
 from multicopy_refinement.occupancy.values import not_full
 
+#: Names without marks that mean something in selections.
+_PLAIN = re.compile(r"[A-Za-z0-9_'+]*")
 _HEAD = re.compile(r"^\s*\[\[\s*rule\s*\]\]")
 
 
@@ -50,12 +50,11 @@ def read(text: str, table: AtomTable, source: str) -> RuleSet:
 def write(groups: OccupancyGroups, title: str = "") -> str:
     """Return all that is refined, summed or restrained as rules that make the same groups."""
     table = groups.table
-    pieces, residue = Pieces.of(table), number_residues(table)
+    pieces = Pieces.of(table)
     lines = [f"# occupancy groups{' of ' + title if title else ''}", "automatic = false", ""]
     for g in _worth_saying(groups):
-        cids = cids_of(table, groups.members[g], pieces.whole, residue)
         lines += ["[[rule]]", f"# {groups.why(g)}", f"group = {_text(groups.names[g])}"]
-        lines += [f"atoms = {_texts(cids)}", f"value = {_number(groups.occupancy[g])}", ""]
+        lines += [_atoms(groups, pieces, g), f"value = {_number(groups.occupancy[g])}", ""]
     for g in _worth_saying(groups):
         if groups.refined[g] and groups.set_index[g] < 0:
             lines += ["[[rule]]", f"refine = {_text(groups.names[g])}", ""]
@@ -71,6 +70,29 @@ def write(groups: OccupancyGroups, title: str = "") -> str:
             "",
         ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _atoms(groups: OccupancyGroups, pieces: Pieces, group: int) -> str:
+    """Return the atoms of a group as selections, or by their places where none can say them."""
+    parts = list(pieces.cut(groups.members[group]))
+    several = groups.table.several_models
+    cids = [_cid(groups.table, part, several=several) for part in parts]
+    if any(cid is None for cid in cids):
+        places = ", ".join(str(atom) for atom in groups.members[group].tolist())
+        return f"atoms = [[{places}]]  # places in the file, from 0"
+    return f"atoms = {_texts([cid for cid in cids if cid is not None])}"
+
+
+def _cid(table: AtomTable, part: Piece, *, several: bool) -> str | None:
+    """Return the CID of a piece, or None where gemmi would read it as something else."""
+    words = [part.chain, part.altloc, part.icode, part.resname, *part.names]
+    if not all(_PLAIN.fullmatch(word) for word in words):
+        return None
+    if any(table.resname[atom].decode() == part.resname for atom in part.namesakes):
+        return None
+    name = f"({part.resname})" if part.several_names and part.names else ""
+    base = f"/{part.model if several else ''}/{part.chain}/{part.number}.{part.icode}{name}"
+    return f"{base}/{','.join(part.names)}:{part.altloc}"
 
 
 def _worth_saying(groups: OccupancyGroups) -> list[int]:

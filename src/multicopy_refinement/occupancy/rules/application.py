@@ -31,27 +31,47 @@ def apply_rules(result: GroupingResult, rules: RuleSet) -> GroupingResult:
 
 
 def _mend_sets(bench: Workbench) -> None:
-    """Dissolve automatic sets that have lost all members but one, and name what is unsummed."""
+    """Open or dissolve automatic sets that have lost members, and name what is unsummed.
+
+    The members that are left do not sum to 1 any more: what they lack is what has gone.
+    """
     draft = bench.draft
     for number, start in bench.claims.automatic_sets.items():
         one = draft.sets[number]
-        if len(one.members) == 1 and one.complete and one.parent is None:
+        now = list(dict.fromkeys(draft.find(g) for g in start))
+        homes = {draft.groups[g].set_number for g in now}
+        if len(now) < 2 or (len(homes) == 1 and None not in homes):
+            continue  # together still, in this set or in another
+        whole = one.complete and one.parent is None
+        if len(one.members) == 1 and whole:
             left = draft.groups[one.members[0]]
             bench.dissolve(one)
             left.refined = bench.is_partial(left.occupancy)
-        alone = list(dict.fromkeys(draft.find(g) for g in start))
-        if one.members or any(draft.groups[g].set_number is not None for g in alone):
-            continue
-        if len(alone) > 1 and any(draft.groups[g].refined for g in alone):
-            names = bench.names(alone)
-            atoms = np.concatenate([draft.atoms(g) for g in alone])
+        elif len(one.members) > 1 and whole:
+            one.complete = False
+            _notice_open(bench, one.members, [g for g in now if g not in one.members])
+        alone = [g for g in now if draft.groups[g].set_number is None]
+        if any(draft.groups[g].refined for g in alone):
+            verb = "is" if len(alone) == 1 else "are"
             bench.notices.append(
                 Notice(
                     "set_dissolved",
-                    f"by the rules {names} are no longer part of a sum",
-                    bench.table.labels(atoms),
+                    f"by the rules {bench.names(alone)} {verb} no longer part of a sum",
+                    bench.table.labels(np.concatenate([draft.atoms(g) for g in alone])),
                 )
             )
+
+
+def _notice_open(bench: Workbench, left: list[int], gone: list[int]) -> None:
+    """Name the members of a set that others have left."""
+    bench.notices.append(
+        Notice(
+            "set_opened",
+            f"by the rules {bench.names(gone)} left the sum of {bench.names(left)}, which now sum "
+            "to at most 1; a sum rule for them says otherwise",
+            bench.table.labels(np.concatenate([bench.draft.atoms(g) for g in left])),
+        )
+    )
 
 
 class _Settlement:
@@ -65,7 +85,16 @@ class _Settlement:
         """Return the groups, or say which rule makes a set impossible."""
         self._hold_settled_members()
         self._check_sets()
-        return GroupingResult(self.groups, tuple(self.notices))
+        return GroupingResult(self.groups, tuple(filter(self._holds, self.notices)))
+
+    def _holds(self, notice: Notice) -> bool:
+        """Return whether a notice of atoms that share their mean is true after the rules."""
+        if notice.code != "uneven_part":
+            return True
+        wanted = set(notice.atoms)
+        labels = self.table.labels(np.arange(len(self.table)))
+        atoms = [atom for atom, label in enumerate(labels) if label in wanted]
+        return len(np.unique(self.groups.index[atoms])) == 1
 
     def _hold_settled_members(self) -> None:
         """Hold what fixed members leave no choice: the last of a set, or the parent of all."""

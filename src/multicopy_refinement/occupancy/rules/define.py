@@ -26,12 +26,13 @@ class GroupRule(Rule):
         atoms = np.logical_or.reduce([bench.atoms(s) for s in self.atoms])
         taken = [g for g in bench.draft.touched(atoms) if g in carved]
         if taken:
-            both = atoms & np.isin(bench.draft.settled(), taken)
+            both = atoms & np.isin(bench.draft.index, taken)
             raise bench.fault(
                 f"{listed(list(bench.table.labels(both)))}: in the group of "
                 f"{carved[taken[0]]} already"
             )
-        before = bench.values()
+        mine = np.flatnonzero(atoms)
+        before = bench.draft.occupancies(mine)
         made = bench.carve(atoms, Why.DEFINED, self.group)
         carved[made] = bench.where
         if self.value is not None:
@@ -39,4 +40,4 @@ class GroupRule(Rule):
         if self.group:
             bench.label(made, self.group)
         if self.value is None:
-            bench.notice_changed(before)
+            bench.notice_changed(mine, before)

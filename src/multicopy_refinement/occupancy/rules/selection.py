@@ -34,6 +34,9 @@ class RuleSelection:
         self.table = groups.table
         self.draft = Draft.of(groups)
         self.by_name: dict[str, int] = {name: g for g, name in enumerate(groups.names)}
+        self._names = dict(enumerate(groups.names))  # of groups that are their own
+        self._rank = {name: rank for rank, name in enumerate(self.by_name)}
+        self._followed = 0
         self.where = ""
 
     def fault(self, message: str) -> RuleError:
@@ -91,11 +94,23 @@ class RuleSelection:
 
     def name(self, group: int) -> str:
         """Return the name of a group."""
+        for old, new in self.draft.absorbed[self._followed :]:
+            self._rename(new, self._names.get(old))
+        self._followed = len(self.draft.absorbed)
         group = self.draft.find(group)
-        for name, number in self.by_name.items():
-            if self.draft.find(number) == group:
-                return name
-        return self.table.label(int(self.draft.atoms(group)[0]))
+        return self._names.get(group) or self.table.label(int(self.draft.atoms(group)[0]))
+
+    def add_name(self, group: int, name: str) -> None:
+        """Let a group be known by a name; one that it had before stays its name in messages."""
+        self.by_name[name] = group
+        self._rank.setdefault(name, len(self._rank))
+        self._rename(group, name)
+
+    def _rename(self, group: int, name: str | None) -> None:
+        """Give a group a name if that is older than the one it has."""
+        known = self._names.get(group)
+        if name is not None and (known is None or self._rank[name] < self._rank[known]):
+            self._names[group] = name
 
     def names(self, groups: Sequence[int]) -> str:
         """Return the names of groups as a list."""

@@ -29,8 +29,10 @@ class SeparateRule(Rule):
 def _separate(bench: Workbench, atoms: BoolArray) -> None:
     table = bench.table
     residue = number_residues(table)
-    pairs = np.array([g.rule is Why.HYDROGEN_PAIR for g in bench.draft.groups])
-    atoms = atoms & ~pairs[bench.draft.settled()]  # they follow the atom that they are bound to
+    atoms = atoms.copy()
+    for group in bench.draft.touched(atoms):
+        if bench.draft.groups[group].rule is Why.HYDROGEN_PAIR:
+            atoms[bench.draft.atoms(group)] = False  # they follow the atom that they are bound to
     if not atoms.any():
         raise bench.fault("H and D of one site cannot be separated")
     for number in np.unique(residue[atoms]).tolist():
@@ -44,7 +46,7 @@ def _separate(bench: Workbench, atoms: BoolArray) -> None:
 def _separate_blank(bench: Workbench, atoms: BoolArray) -> None:
     """Take atoms without altloc out of their groups, apart as they were."""
     for group in bench.draft.touched(atoms):
-        mine = atoms & (bench.draft.settled() == group)
+        mine = atoms & (bench.draft.index == group)
         released = group in bench.claims.released
         one = bench.draft.groups[bench.carve(mine, Why.SEPARATED)]
         one.detail = bench.where
@@ -58,11 +60,17 @@ def _separate_letters(bench: Workbench, atoms: BoolArray) -> None:
     owners: dict[int, DraftSet] = {}
     for letter in np.unique(altloc[atoms]):
         part = atoms & (altloc == letter)
+        rest = [
+            g for g in draft.touched(part)
+            if draft.groups[g].rule is Why.ALTLOC and not part[draft.atoms(g)].all()
+        ]  # fmt: skip
         for group in draft.touched(part):
             number = draft.groups[group].set_number
             if number is not None:
                 owners[number] = draft.sets[number]
         made.append(bench.carve(part, Why.SEPARATED))
+        for group in (made[-1], *rest) if rest else ():  # the mean was that of both
+            _as_in_the_file(bench, group)
     like = next(iter(owners.values())) if len(owners) == 1 else DraftSet([])
     if len(made) > 1:
         apart = DraftSet(made, like.total, like.complete, like.parent, detail=bench.where)
@@ -71,3 +79,11 @@ def _separate_letters(bench: Workbench, atoms: BoolArray) -> None:
         one = draft.groups[group]
         one.detail = bench.where
         one.refined = one.set_number is not None or bench.is_partial(one.occupancy)
+
+
+def _as_in_the_file(bench: Workbench, group: int) -> None:
+    """Let a group begin with the mean of what the file says of its atoms."""
+    atoms = bench.draft.atoms(group)
+    heavy = atoms[~bench.table.hydrogen[atoms]]
+    values = np.clip(bench.table.occupancy[heavy if len(heavy) else atoms], 0.0, 1.0)
+    bench.draft.groups[group].occupancy = round(float(values.mean()), 10)

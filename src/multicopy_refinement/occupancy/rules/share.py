@@ -24,7 +24,8 @@ class ResidueShareRule(Rule):
     def apply(self, bench: Workbench) -> None:
         """Join the groups of the residues."""
         if self.share:
-            _share(bench, bench.residues(self.residues), self.name)
+            atoms = bench.residues(self.residues)
+            _share(bench, atoms, self.name, several=len(self.residues) > 1)
 
 
 class ShareRule(Rule):
@@ -36,10 +37,12 @@ class ShareRule(Rule):
 
     def apply(self, bench: Workbench) -> None:
         """Join the groups that the selections touch."""
-        _share(bench, np.logical_or.reduce([bench.atoms(s) for s in self.share]), self.name)
+        atoms = np.logical_or.reduce([bench.atoms(s) for s in self.share])
+        _share(bench, atoms, self.name, several=len(self.share) > 1)
 
 
-def _share(bench: Workbench, atoms: BoolArray, name: str | None) -> None:
+def _share(bench: Workbench, atoms: BoolArray, name: str | None, *, several: bool) -> None:
+    """Join the groups of atoms letter by letter; one selection alone may just be named."""
     draft, claims = bench.draft, bench.claims
     chosen = [
         g for g in draft.touched(atoms)
@@ -51,9 +54,10 @@ def _share(bench: Workbench, atoms: BoolArray, name: str | None) -> None:
         letters.setdefault(bytes(bench.table.altloc[first]), []).append(group)
         if len(chosen) > 1:
             bench.refuse_if_fixed(group)
-    if name is None and all(len(groups) == 1 for groups in letters.values()):
+    if (name is None or several) and all(len(groups) == 1 for groups in letters.values()):
         raise bench.fault(f"{bench.names(chosen)}: no two of them have the same altloc to share")
-    before = bench.values()
+    touched = np.sort(np.concatenate([draft.atoms(group) for group in chosen]))
+    before = draft.occupancies(touched)
     _share_sets(bench, letters)
     for letter, groups in letters.items():
         released = any(g in claims.released for g in groups)
@@ -64,7 +68,7 @@ def _share(bench: Workbench, atoms: BoolArray, name: str | None) -> None:
         if name is not None:
             label = name if len(letters) == 1 or not letter else f"{name}:{letter.decode()}"
             bench.label(first, label)
-    bench.notice_changed(before)
+    bench.notice_changed(touched, before)
 
 
 def _share_sets(bench: Workbench, letters: dict[bytes, list[int]]) -> None:

@@ -63,10 +63,12 @@ class SumRule(Rule):
         claims.set_rules[draft.add_set(one)] = bench.where
         for group in groups:
             draft.groups[group].refined = group not in claims.fixed
-        try:
-            draft.finished().sums.level  # noqa: B018 (raises where sets are nested in a ring)
-        except ValueError:
-            raise bench.fault(f"{bench.names(groups)}: they sum to themselves in a ring") from None
+        above: int | None = parent
+        while above is not None:
+            number = draft.groups[draft.find(above)].set_number
+            if number is not None and draft.sets[number] is one:
+                raise bench.fault(f"{bench.names(groups)}: they sum to themselves in a ring")
+            above = None if number is None else draft.sets[number].parent
 
     def _restrain(self, bench: Workbench, groups: list[int], sigma: float) -> None:
         weights = self.weights or (1.0,) * len(groups)

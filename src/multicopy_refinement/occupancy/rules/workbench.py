@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.draft import DraftRestraint, DraftSet
 from multicopy_refinement.occupancy.groups import Why
@@ -83,26 +83,28 @@ class Workbench(RuleSelection):
         if other is not None and self.draft.find(other) != group and len(self.draft.atoms(other)):
             raise self.fault(f"there is a group {name!r} already")
         self.draft.groups[group].label = name
-        self.by_name[name] = group
+        self.add_name(group, name)
 
     def carve(self, atoms: BoolArray, rule: Why, label: str | None = None) -> int:
         """Make atoms a group of their own, where no earlier rule stands against it."""
-        settled, claims = self.draft.settled(), self.claims
-        parents = {self.draft.find(o.parent) for o in self.draft.sets if o.parent is not None
-                   and o.members}  # fmt: skip
-        restrained = {self.draft.find(g) for r in self.draft.restraints for g in r.groups}
+        claims = self.claims
         for group in self.draft.touched(atoms):
             number = self.draft.groups[group].set_number
-            whole = bool(atoms[settled == group].all())
             self.refuse_if_fixed(group)
-            for held, why in (
-                (number in claims.set_rules, f"in the set of {claims.set_rules.get(number or 0)}"),
-                (group in parents and not whole, "other groups sum to it: it cannot be cut"),
-                (group in restrained and not whole, "it is restrained, and cannot be cut"),
-            ):
-                if held:
-                    raise self.fault(f"{self.name(group)}: {why}")
+            if number is not None and number in claims.set_rules:
+                raise self.fault(f"{self.name(group)}: in the set of {claims.set_rules[number]}")
+            if not atoms[self.draft.members[group]].all():
+                self._refuse_to_cut(group)
         return self.draft.carve(atoms, rule, label=label)
+
+    def _refuse_to_cut(self, group: int) -> None:
+        """Raise where others sum to a group, or where it is restrained."""
+        draft = self.draft
+        for one in draft.sets:
+            if one.parent is not None and one.members and draft.find(one.parent) == group:
+                raise self.fault(f"{self.name(group)}: other groups sum to it: it cannot be cut")
+        if any(draft.find(g) == group for r in draft.restraints for g in r.groups):
+            raise self.fault(f"{self.name(group)}: it is restrained, and cannot be cut")
 
     # ------------------------------------------------------------------ sums and restraints
 
@@ -125,15 +127,12 @@ class Workbench(RuleSelection):
 
     # ------------------------------------------------------------------ notices
 
-    def values(self) -> np.ndarray:
-        """Return the occupancy of every atom as it stands, ``[n_atoms]``."""
-        return np.array([g.occupancy for g in self.draft.groups])[self.draft.settled()]
-
-    def notice_changed(self, before: np.ndarray) -> None:
-        """Name the atoms that take another occupancy because they share it now."""
-        changed = np.abs(self.values() - before) > SAME_OCCUPANCY / 2 + RESOLUTION / 2
+    def notice_changed(self, atoms: IntArray, before: FloatArray) -> None:
+        """Name those of some atoms that take another occupancy because they share it now."""
+        now = self.draft.occupancies(atoms)
+        changed = np.abs(now - before) > SAME_OCCUPANCY / 2 + RESOLUTION / 2
         if changed.any():
-            labels = self.table.labels(changed)
+            labels = self.table.labels(atoms[changed])
             self.notices.append(
                 Notice(
                     "shared_by_rule",

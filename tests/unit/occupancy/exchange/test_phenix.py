@@ -261,3 +261,41 @@ def test_names_with_primes_are_written_and_read(tmp_path):
     assert again.refined.tolist() == groups.refined.tolist()
     plain = ruled(source, "occupancies { individual = name O5' }").groups
     assert plain.refined[plain.index[1]]
+
+
+def test_names_in_four_columns_tell_calcium_from_carbon(tmp_path):
+    lines = [*residue_lines("ALA", 1, ["CA", "CB"]),
+             atom_line("CA", "CA", 2, 0.8, xyz=(20, 0, 0), element="CA")]  # fmt: skip
+    table = read_structure(write_text(tmp_path / "m.pdb", pdb_text(lines))).table
+    for text, atoms in (("' CA '", [0]), ("'CA  '", [2]), ("CA", [0, 2]), ("'CA'", [0, 2])):
+        assert np.flatnonzero(select(table, f"name {text}", "x")).tolist() == atoms
+
+
+def test_residue_numbers_with_insertion_codes(tmp_path):
+    lines = [
+        atom_line("CA", "ALA", n, 1.0, icode=code, chain="H", xyz=(5.0 * i, 0, 0))
+        for i, (n, code) in enumerate([(51, ""), (52, ""), (52, "A"), (53, "")])
+    ]
+    table = read_structure(write_text(tmp_path / "m.pdb", pdb_text(lines))).table
+    for text, atoms in (
+        ("resid 52", [1]), ("resid 52A", [2]), ("resid 51:52A", [0, 1, 2]), ("resseq 52", [1, 2]),
+        ("resid   52 ", [1]), ("resid '  52A'", [2]),
+    ):  # fmt: skip
+        assert np.flatnonzero(select(table, text, "x")).tolist() == atoms
+
+
+@pytest.mark.parametrize("chain", ["'", '"', "$", "/"])
+def test_chains_of_one_mark(chain, tmp_path):
+    lines = residue_lines("VAL", 1, ["CB"], [("A", 0.6), ("B", 0.4)], chain=chain)
+    source = read_structure(write_text(tmp_path / "m.pdb", pdb_text(lines)))
+    groups = group_file(source).groups
+    again = ruled(source, write_groups(groups, ExchangeFormat.PHENIX)).groups
+    assert [m.tolist() for m in again.members] == [[0], [1]]
+
+
+@pytest.mark.parametrize("chain", ["*", "?"])
+def test_wildcards_are_not_written(chain, tmp_path):
+    lines = residue_lines("VAL", 1, ["CB"], [("A", 0.6), ("B", 0.4)], chain=chain)
+    groups = group_file(read_structure(write_text(tmp_path / "m.pdb", pdb_text(lines)))).groups
+    with pytest.raises(RuleError, match="phenix, which reads it as a pattern"):
+        write_groups(groups, ExchangeFormat.PHENIX)

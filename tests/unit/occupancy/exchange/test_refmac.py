@@ -168,3 +168,55 @@ def test_a_blank_part_beside_altlocs_is_written_atom_by_atom(tmp_path):
     text = write_groups(group_file(source).groups, ExchangeFormat.REFMAC)
     assert "chain A resi 1 atom CA\n" in text
     assert members(ruled(source, text).groups) == [[0], [1], [2]]
+
+
+PLAIN = """occupancy group id 1 chain A resi 10 alte A
+occupancy group id 2 chain A resi 10 alte B
+occupancy group alts complete 1 2
+occupancy refine
+"""
+
+
+@pytest.mark.parametrize("mark", ["-", "&", "\\", "-   ! goes on"])
+def test_keywords_that_go_on_in_the_next_line(source, mark):
+    text = PLAIN.replace(" chain A", f" {mark}\n  chain {mark}\n A").replace(
+        "complete 1", f"complete {mark}\n 1"
+    )
+    groups = ruled(source, f"MAKE HYDR Y {mark}\n  HOUT Y\n{text}END\noccupancy group nonsense\n")
+    assert members(groups.groups) == [[0, 1], [2, 3]]
+    assert len(groups.groups.sets) == 1
+
+
+def test_faults_name_the_line_where_a_keyword_begins(source):
+    with pytest.raises(RuleError, match=r"k\.txt, line 2: there is no chain 'Q'"):
+        ruled(source, "REFI -\noccupancy group id 1 chain Q resi 10\n".replace("REFI -\n", "x\n"))
+    with pytest.raises(RuleError, match=r"line 1: .* goes on in a next line, and there is none"):
+        ruled(source, "occupancy refine -")
+
+
+def test_keywords_of_another_file(source, tmp_path):
+    lines = PLAIN.splitlines(keepends=True)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "main.txt").write_text("@sub/groups.txt\noccupancy refine\n")
+    (tmp_path / "sub" / "groups.txt").write_text(f"{lines[0]}@more.txt\n{lines[2]}")
+    (tmp_path / "sub" / "more.txt").write_text(lines[1])
+    groups = group_file(source, rules=tmp_path / "main.txt").groups
+    assert members(groups) == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("@absent.txt\n", "line 1: 'absent.txt' cannot be read"), ("@main.txt\n", "takes in itself")],
+)
+def test_a_file_that_cannot_be_taken_in(source, text, says, tmp_path):
+    (tmp_path / "main.txt").write_text(text)
+    with pytest.raises(RuleError, match=says):
+        group_file(source, rules=tmp_path / "main.txt")
+
+
+@pytest.mark.parametrize("name", ["#", "!", "@", "'", "-", "&"])
+def test_names_that_keywords_cannot_hold(name, tmp_path):
+    lines = residue_lines("VAL", 1, ["CB"], [("A", 0.6), ("B", 0.4)], chain=name)
+    groups = group_file(read_structure(write_text(tmp_path / "m.pdb", pdb_text(lines)))).groups
+    with pytest.raises(RuleError, match="cannot be written as a keyword of REFMAC"):
+        write_groups(groups, ExchangeFormat.REFMAC)

@@ -143,3 +143,47 @@ def test_an_upper_limit_cannot_be_expressed(source):
 def test_without_a_cell_it_cannot_be_written(source):
     with pytest.raises(RuleError, match="needs a unit cell"):
         write_groups(group_file(source).groups, ExchangeFormat.SHELX)
+
+
+def test_afix_sets_the_factors_of_the_atoms_after_it(source):
+    text = "FVAR 1.0 0.4\nSFAC O\nRESI 3 HOH\nAFIX 0 0 21\nO 1 0 0 0 11.0 0.05\nRESI 4 HOH\n"
+    with_second = ruled(source, text + "O 1 0 0 0 11.0 0.05\nEND\n").groups
+    assert with_second.occupancy[with_second.index[[5, 6]]].tolist() == [0.4, 0.4]
+    first_only = ruled(source, text + "AFIX 0\nO 1 0 0 0 11.0 0.05\nEND\n").groups
+    assert first_only.occupancy[first_only.index[[5, 6]]].tolist() == [0.4, 1.0]
+
+
+def test_the_later_of_part_and_afix_counts(source):
+    text = "FVAR 1.0 0.4 0.3\nSFAC O\nRESI 3 HOH\nPART 0 21\nAFIX 0 0 31\nO 1 0 0 0 11.0 0.05\n"
+    groups = ruled(source, text + "END\n").groups
+    assert groups.occupancy[groups.index[5]] == 0.3
+
+
+SHARES = """
+SFAC O
+FVAR 1.0 0.7 0.4
+SUMP 1.0 0.01 1 2 1 3
+RESI 3 HOH
+O 1 0 0 0 {0} 0.05
+RESI 4 HOH
+O 1 0 0 0 {1} 0.05
+END
+"""
+
+
+@pytest.mark.parametrize(
+    ("codes", "weights", "target", "occupancy"),
+    [
+        (("21.0", "31.0"), (1.0, 1.0), 1.0, [0.7, 0.4]),
+        (("20.5", "30.5"), (2.0, 2.0), 1.0, [0.35, 0.2]),
+        (("20.5", "31.0"), (2.0, 1.0), 1.0, [0.35, 0.4]),
+        (("-21.0", "31.0"), (-1.0, 1.0), 0.0, [0.3, 0.4]),
+        (("-20.5", "30.25"), (-2.0, 4.0), 0.0, [0.15, 0.1]),
+    ],
+)
+def test_sump_is_about_variables_not_factors(source, codes, weights, target, occupancy):
+    groups = ruled(source, SHARES.format(*codes)).groups
+    assert groups.occupancy[groups.index[[5, 6]]].tolist() == pytest.approx(occupancy)
+    (restraint,) = groups.restraints
+    assert restraint.weights == pytest.approx(weights)
+    assert restraint.target == pytest.approx(target)

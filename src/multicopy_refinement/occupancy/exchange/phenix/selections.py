@@ -131,10 +131,21 @@ class _Evaluation:
 
     def _text(self, keyword: str, value: str) -> BoolArray:
         column: np.ndarray = getattr(self.table, _COLUMNS[keyword.lower()])
+        if keyword.lower() == "name" and _is_padded(_unquoted(value)):
+            return self._padded(_unquoted(value))
         wanted = _unquoted(value).strip().encode()
         if b"*" in wanted or b"?" in wanted:
             return _matching(column, wanted)
         return np.asarray(column == wanted)
+
+    def _padded(self, wanted: str) -> BoolArray:
+        """Return atoms by the four columns of their names: " CA " is carbon, "CA  " calcium."""
+        found = self.table.name == wanted.strip().encode()
+        for atom in np.flatnonzero(found).tolist():
+            name = self.table.name[atom].decode()
+            long = len(name) > 3 or len(self.table.element[atom]) > 1
+            found[atom] = wanted == (f"{name:<4}" if long else f" {name:<3}")
+        return np.asarray(found)
 
     def _element(self, _: str, value: str) -> BoolArray:
         return np.asarray(self.table.element == _unquoted(value).strip().upper().encode())
@@ -175,6 +186,11 @@ class _Evaluation:
             return int(_unquoted(text))
         except ValueError:
             raise RuleError(f"{self.where}: {text!r} is not a residue number") from None
+
+
+def _is_padded(name: str) -> bool:
+    """Return whether a name has its four columns, with blanks and without wildcards."""
+    return len(name) == 4 and " " in (name[0], name[-1]) and not set("*?") & set(name)
 
 
 def _unquoted(value: str) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray
+from multicopy_refinement.errors import RuleError
 from multicopy_refinement.occupancy.exchange.common import (
     Piece,
     Pieces,
     is_plain,
     listed_sets,
     lone_groups,
+    refuse_namesakes,
     restraint_in_words,
     set_in_words,
+    special_in_words,
 )
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.values import not_full
@@ -22,6 +25,7 @@ def write(groups: OccupancyGroups, title: str = "") -> str:
     """Return groups as parameters for phenix.refine; comments name what it cannot express."""
     pieces = Pieces.of(groups.table)
     lines = [f"# occupancy groups{' of ' + title if title else ''}", *_lost(groups)]
+    lines += [f"# {text}" for text in special_in_words(groups, once=True)]
     lines.append("refinement.refine.occupancies {")
     for one in listed_sets(groups):
         if is_plain(one) and groups.refined[list(one.groups)].all():
@@ -64,7 +68,10 @@ def _selection(
     name: str, groups: OccupancyGroups, pieces: Pieces, group: int, indent: str
 ) -> list[str]:
     several = groups.table.several_models
-    parts = [_words(piece, several=several) for piece in pieces.cut(groups.members[group])]
+    parts = []
+    for piece in pieces.cut(groups.members[group]):
+        refuse_namesakes(groups.table, piece, "phenix", by_residue_name=True)
+        parts.append(_words(piece, several=several))
     lines = [f"{indent}{name} = {parts[0]}"]
     for part in parts[1:]:
         lines[-1] += " or \\"
@@ -74,10 +81,11 @@ def _selection(
 
 def _words(piece: Piece, *, several: bool) -> str:
     words = [f"model {piece.model}"] if several else []
-    words += [f"chain '{piece.chain}'", f"resseq {piece.number}", f"icode '{piece.icode or ' '}'"]
+    words += [f"chain {_quoted(piece.chain)}", f"resseq {piece.number}"]
+    words.append(f"icode '{piece.icode or ' '}'")
     if piece.several_names:
         words.append(f"resname '{piece.resname}'")
-    words.append(f"altid '{piece.altloc or ' '}'")
+    words.append(f"altid {_quoted(piece.altloc or ' ')}")
     if piece.names:
         names = [f"name {_quoted(name)}" for name in piece.names]
         words.append(names[0] if len(names) == 1 else f"({' or '.join(names)})")
@@ -85,5 +93,16 @@ def _words(piece: Piece, *, several: bool) -> str:
 
 
 def _quoted(name: str) -> str:
-    """Return an atom's name in quotes that do not occur in it: O5' has one of its own."""
+    """Return a name in quotes that do not occur in it: O5' has one of its own.
+
+    Raises
+    ------
+    RuleError
+        A name that phenix would read as a pattern, or that has both quotes in it.
+    """
+    if set("*?") & set(name) or set("'\"") <= set(name):
+        raise RuleError(
+            f"the name {name!r} cannot be written for phenix, which reads it as a pattern; "
+            "rename it in the model, or write toml"
+        )
     return f'"{name}"' if "'" in name else f"'{name}'"
