@@ -69,7 +69,9 @@ def test_data_set(case, shared_data):
     if case.r_free is not None:
         assert initial.r_free == pytest.approx(case.r_free, abs=0.015)
     assert (initial.r_free is None) == (label is None)
-    assert final.log_likelihood >= initial.log_likelihood
+    codes = {notice.code for notice in (*model.notices, *solution.notices)}
+    if final.log_likelihood < initial.log_likelihood:  # the file's values had to be averaged
+        assert {"uneven_part", "worse_than_file"} <= codes
     assert solution.status.converged
 
     assert (solution.occupancy >= 0).all()
@@ -82,11 +84,16 @@ def test_data_set(case, shared_data):
         if group_set.complete:
             assert total == pytest.approx(1, abs=1e-9)
             assert sum(round(v) for v in hundredths) == 100
-        else:  # a water on a special position
-            assert group_set.total in {0.25, 0.5}
+        else:  # a water on a special position, or altlocs of a ligand or water
+            assert group_set.total in ({0.25, 0.5} if len(group_set.groups) == 1 else {1.0})
             assert total <= group_set.total + 1e-9
             assert sum(round(v) for v in hundredths) <= 100 * group_set.total
 
+    if case.folder == "mpro-x0107":
+        ligand = next(state for state in solution.states if "LIG" in state.name)
+        assert 0.55 < ligand.occupancy < 0.75
+        assert ligand.flags == ()
+        assert final.r_work <= initial.r_work
     if case.folder == "1g8a":
         assert final.r_work <= 0.2175
         assert final.r_free <= initial.r_free + 0.0005
@@ -138,7 +145,10 @@ def test_command_line_on_a_real_model(shared_data, command, tmp_path):
     folder = shared_data / "1aie"
     inputs = (folder / "model.pdb", folder / "data.mtz")
     called = command("refine", *inputs, "--out", tmp_path / "out", "--quiet")
-    assert (called.status, called.out, called.err) == (0, "", "")
+    assert (called.status, called.out) == (0, "")
+    # what spoils a result is said all the same
+    assert called.err.startswith("Warning: 3 atoms on special positions have more than")
+    assert called.err.count("Warning") == 1
     record = json.loads((tmp_path / "out" / "result.json").read_text())
     assert record["statistics"]["initial"]["r_work"] == pytest.approx(0.212, abs=0.015)
     assert record["data"]["n_free"] == 609

@@ -116,7 +116,7 @@ class DataTerm:
         """Return the su of a common factor of occupancies beside scale and solvent.
 
         ``occupancy`` is 0 for groups that it leaves alone; the rest of F_calc, without solvent, is
-        what shows it.
+        what shows it. 0 where that scatters more than they do: then each is known by itself.
         """
         f = self.forward.f_model(at)
         size = np.abs(f)
@@ -124,6 +124,9 @@ class DataTerm:
         root = np.sqrt(self.target.derivatives(size).information * self.work)
         jacobians, everything = self.forward.jacobians(at), slice(0, len(f))
         rest = self.forward.rest(at, occupancy)
+        moving = self.forward.rest(at, np.zeros(len(occupancy))) - rest
+        if float((np.abs(rest) ** 2).sum()) > float((np.abs(moving) ** 2).sum()):
+            return 0.0
         shown = (along.conj() * rest).real * root
         columns = np.concatenate(
             [

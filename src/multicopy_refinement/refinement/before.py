@@ -18,6 +18,8 @@ from multicopy_refinement.scattering.splat import splat_structure_factors
 
 #: Occupancies that differ by no more than this are the same.
 SAME = 1e-6
+#: A loss of log-likelihood against the file that is said.
+_WORSE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +95,21 @@ class Before:
         d = np.abs(f_obs - size[free]) - np.abs(f_obs - self.size[free])
         spread = float(np.std(d)) * np.sqrt(len(d))
         return float(d.sum() / f_obs.sum()), float(spread / f_obs.sum())
+
+
+def worse_than_file(before: Before, initial: Statistics, final: Statistics) -> tuple[Notice, ...]:
+    """Return a notice where the file as written fits better than what came of it."""
+    lost = initial.log_likelihood - final.log_likelihood
+    if not before.differs or lost < _WORSE:
+        return ()
+    return (
+        Notice(
+            "worse_than_file",
+            f"the file as it is written fits better than the result, by {lost:.0f} in "
+            "log-likelihood: occupancies that were clamped, averaged or scaled were better as they "
+            "were. A rule can keep them apart (see the warnings that name them)",
+        ),
+    )
 
 
 def rise_of_r_free(change: tuple[float, float] | None) -> tuple[Notice, ...]:

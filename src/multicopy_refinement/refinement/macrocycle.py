@@ -20,7 +20,7 @@ from multicopy_refinement.posterior.occupancies import BShifts, occupancy_poster
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
-from multicopy_refinement.refinement.before import Before, rise_of_r_free
+from multicopy_refinement.refinement.before import Before, rise_of_r_free, worse_than_file
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.solution import (
     Correlations,
@@ -142,7 +142,8 @@ class _Run:
         occupancy[self.refined] = self.at[Kind.OCCUPANCY]
         return Solution(
             groups=self.groups, occupancy=occupancy, results=results, states=states,
-            initial=initial, final=final, status=status, notices=self._notices(results),
+            initial=initial, final=final, status=status,
+            notices=self._notices(results) + worse_than_file(self.before, initial, final),
             r_free_change=self._r_free_change(), conditional_on=self._conditional_on(),
             n_decoys=self.n_decoys,
             seconds=self.seconds, experiment=self.experiment,
@@ -215,15 +216,16 @@ class _Run:
         found = covariance(posterior, self.at)
         alone = [np.array([i]) for i in range(len(self.refined))]
         together = state_members(found)
+        su = np.concatenate([found.su, [su for _, su in together]])
         support = support_of(
-            [*alone, *together], self.groups, self.refined, self.experiment, posterior, self.at,
-            found, self.options.decoys,
+            [*alone, *(members for members, _ in together)], su, self.groups, self.refined,
+            self.experiment, posterior, self.at, found, self.options.decoys,
         )  # fmt: skip
         of_groups, of_states = support.split(len(alone))
         bounded = at_bound(self.sums, self.at[Kind.OCCUPANCY])
         fit = misfit(posterior, self.at, found)
         results = group_results(self.groups, self.refined, self.at, found, of_groups, bounded, fit)
-        states = determined_states(self.groups, self.refined, self.at, found, together, of_states)
+        states = determined_states(self.groups, self.refined, self.at, together, of_states)
         self.n_decoys = int(of_groups.n_decoys.max(initial=0))
         correlations = worst_correlations(found, self.refined, self.sums)
         return results, states, correlations

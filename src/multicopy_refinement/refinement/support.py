@@ -97,7 +97,7 @@ def discoveries(p: FloatArray, rate: float = DISCOVERY_RATE) -> BoolArray:
 
 
 def support_of(
-    candidates: Sequence[IntArray], groups: OccupancyGroups, refined: IntArray,
+    candidates: Sequence[IntArray], su: FloatArray, groups: OccupancyGroups, refined: IntArray,
     experiment: Experiment, posterior: Posterior, at: Point, found: Covariance,
     n_decoys: int | None = None,
 ) -> Support:  # fmt: skip
@@ -107,6 +107,8 @@ def support_of(
     ----------
     candidates
         Places among the refined groups.
+    su
+        Of the sum of each candidate, nan where it is not determined.
     groups, refined
         All groups, and those that are refined.
     experiment, posterior, at, found
@@ -119,7 +121,6 @@ def support_of(
     for i, members in enumerate(candidates):
         combinations[i, members] = 1.0
     occupancy = combinations @ at[Kind.OCCUPANCY]
-    su = np.array([found.su_of(row) for row in combinations])
     with np.errstate(divide="ignore", invalid="ignore"):
         wald = np.where(su > 0, 0.5 * (occupancy / su) ** 2, np.nan)
     p = boundary_p(lost.gain, extra=1 if Kind.B_GROUP in at.space else 0)

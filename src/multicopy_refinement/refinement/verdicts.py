@@ -11,7 +11,7 @@ from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.refinement.solution import Correlations, Flag, GroupResults, State
 from multicopy_refinement.refinement.support import Support
-from multicopy_refinement.solve.covariance import Covariance
+from multicopy_refinement.solve.covariance import Covariance, simplex_sd
 from multicopy_refinement.solve.evidence import coincident_members
 
 #: A value is indistinguishable from a bound when it is nearer to it than this many su.
@@ -83,11 +83,12 @@ def _flags(
     return tuple(flags)
 
 
-def state_members(found: Covariance) -> list[IntArray]:
-    """Return the members that coincide, for each sum of them that the data determine.
+def state_members(found: Covariance) -> list[tuple[IntArray, float]]:
+    """Return the members that coincide, for each sum of them that the data determine, with its su.
 
     Places among the refined groups. A complete set in which all coincide has no such sum beside
-    its total; one that may sum to less has.
+    its total; one that may sum to less has. Members that coincide are one for the question what
+    would be known of the sum without data.
     """
     states = []
     for number, clusters in enumerate(coincident_members(found.sums, found)):
@@ -97,21 +98,20 @@ def state_members(found: Covariance) -> list[IntArray]:
         for cluster in clusters:
             combination = np.zeros(len(found.matrix))
             combination[cluster] = 1.0
-            if np.isfinite(found.su_of(combination)):
-                states.append(np.array(cluster))
+            su = found.su_of(combination, simplex_sd(1, len(clusters), complete=not open_))
+            if np.isfinite(su):
+                states.append((np.array(cluster), su))
     return states
 
 
 def determined_states(
-    groups: OccupancyGroups, refined: IntArray, at: Point, found: Covariance,
-    members: list[IntArray], support: Support,
+    groups: OccupancyGroups, refined: IntArray, at: Point, members: list[tuple[IntArray, float]],
+    support: Support,
 ) -> tuple[State, ...]:  # fmt: skip
     """Return the states of `state_members` with their support."""
     states = []
-    for i, cluster in enumerate(members):
-        combination = np.zeros(len(found.matrix))
-        combination[cluster] = 1.0
-        occupancy, su = float(combination @ at[Kind.OCCUPANCY]), found.su_of(combination)
+    for i, (cluster, su) in enumerate(members):
+        occupancy = float(at[Kind.OCCUPANCY][cluster].sum())
         inside = tuple(int(refined[m]) for m in cluster.tolist())
         flags = () if support.supported[i] else (Flag.NOT_SUPPORTED,)
         states.append(

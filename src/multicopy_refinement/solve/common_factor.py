@@ -22,7 +22,8 @@ def common_factor(posterior: Posterior, at: Point) -> FloatArray | None:
         1/su(t)^2 = a'a - a'J (J'J)^-1 J'a,    a = sqrt(W) k Re(conj(u) R), u = F_model/|F_model|
 
     with J the derivatives in scale and solvent. Solvent does not count for it: how groups that
-    overlap displace it is a convention, and would decide. A unit vector where su(t) exceeds 0.1.
+    overlap displace it is a convention, and would decide. A unit vector where su(t) exceeds 0.1
+    and R scatters less than the rest.
     """
     q = at[Kind.OCCUPANCY]
     free = free_of_sums(posterior)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 
-from multicopy_refinement._typing import FloatArray
+from multicopy_refinement._typing import BoolArray, FloatArray
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.posterior import Posterior
@@ -76,24 +77,29 @@ class Covariance:
     common_factor: FloatArray | None = None
     data_alone: Covariance | None = None
 
-    def su_of(self, combination: FloatArray) -> float:
+    def su_of(self, combination: FloatArray, flat: float | None = None) -> float:
         """Return the su of c'q, nan where the data do not determine it.
 
-        They do where, without restraints, its su is smaller than the standard deviation of a value
-        of which nothing is known (`flat_sd`).
+        They do where, without restraints, its su is smaller than ``flat``, the standard deviation
+        of a value of which nothing is known; that of `flat_sd` when left out.
         """
         source = self if self.data_alone is None else self.data_alone
         unseen = np.linalg.norm(source.unseen.T @ combination)
         if unseen > _PART * np.linalg.norm(combination):
             return float("nan")
-        if _su(source.matrix, combination) > flat_sd(self.sums, combination):
+        known = flat_sd(self.sums, combination) if flat is None else flat
+        if _su(source.matrix, combination) > known:
             return float("nan")
         return _su(self.matrix, combination)
 
-    @property
+    @cached_property
     def su(self) -> FloatArray:
         """Return the su of every occupancy, nan where it is not determined."""
-        return np.array([self.su_of(row) for row in np.eye(len(self.matrix))])
+        source = self if self.data_alone is None else self.data_alone
+        flat = flat_sds(self.sums)
+        return np.where(
+            _determined(source.matrix, source.unseen, flat), _root_diagonal(self.matrix), np.nan
+        )
 
 
 def _su(matrix: FloatArray, combination: FloatArray) -> float:
@@ -113,7 +119,34 @@ def flat_sd(sums: SumConstraints, combination: FloatArray) -> float:
         return UNDETERMINED_SU * float(np.abs(combination).max(initial=1.0))
     number = int(sets[0])
     total = 1.0 if sums.parent[number] >= 0 else float(sums.totals[number])
-    m, k = len(groups), len(sums.members[number]) + (0 if sums.complete[number] else 1)
+    return simplex_sd(
+        len(groups), len(sums.members[number]), total, complete=bool(sums.complete[number])
+    )
+
+
+def flat_sds(sums: SumConstraints) -> FloatArray:
+    """Return `flat_sd` of every single occupancy, ``[n_groups]``."""
+    found = np.full(len(sums.set_index), UNDETERMINED_SU)
+    for number, members in enumerate(sums.members):
+        total = 1.0 if sums.parent[number] >= 0 else float(sums.totals[number])
+        complete = bool(sums.complete[number])
+        found[members] = simplex_sd(1, len(members), total, complete=complete)
+    return found
+
+
+def _root_diagonal(matrix: FloatArray) -> FloatArray:
+    return np.asarray(np.sqrt(np.maximum(np.diag(matrix), 0.0)))
+
+
+def _determined(matrix: FloatArray, unseen: FloatArray, flat: FloatArray) -> BoolArray:
+    """Return which single occupancies are seen, with an su below the flat ones."""
+    seen = np.linalg.norm(unseen, axis=1) <= _PART
+    return np.asarray(seen & (_root_diagonal(matrix) <= flat))
+
+
+def simplex_sd(m: int, k: int, total: float = 1.0, *, complete: bool = True) -> float:
+    """Return the standard deviation of m of k members of a set of which nothing is known."""
+    k += 0 if complete else 1
     if m == k:
         return UNDETERMINED_SU
     return float(total * np.sqrt(m * (k - m) / (k**2 * (k + 1))))
@@ -159,10 +192,7 @@ def _marginal(
 def _conditional_su(sums: SumConstraints, free: FloatArray, h: FloatArray) -> FloatArray:
     """Return the su of every occupancy with all but occupancies held, nan where undetermined."""
     matrix, unseen = _inverse_along(free, h)
-    su = np.sqrt(np.maximum(np.diag(matrix), 0.0))
-    hidden = np.linalg.norm(unseen, axis=1) > _PART
-    flat = np.array([flat_sd(sums, row) for row in np.eye(len(h))])
-    return np.where(hidden | (su > flat), np.nan, su)
+    return np.where(_determined(matrix, unseen, flat_sds(sums)), _root_diagonal(matrix), np.nan)
 
 
 def _inverse_along(free: FloatArray, h: FloatArray) -> tuple[FloatArray, FloatArray]:

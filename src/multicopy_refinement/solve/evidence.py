@@ -17,8 +17,8 @@ from multicopy_refinement.solve.covariance import UNDETERMINED_SU, Covariance
 from multicopy_refinement.solve.quadratic import QuadraticProgramError, solve_step
 
 #: Occupancies that would follow by less than this part of their su stay: together with that of the
-#: group they cost 0.02 in log-likelihood.
-_SMALLEST_MOVE = 0.2
+#: group they cost 0.02 in log-likelihood. At most so many follow, those that would most.
+_SMALLEST_MOVE, _MOST_FOLLOWERS = 0.2, 12
 #: Of groups that the data do not see no other occupancy can be told anything.
 _NO_VARIANCE = 1e-10
 
@@ -105,52 +105,43 @@ class _Judge:
 
     Attributes
     ----------
-    likelihoods
-        Of work and free set for an |F_model|.
-    here
-        Those of the present model.
+    lost
+        By work and free set, for an |F_model|.
     factor
-        For each group, what brings a gain with the errors of the work set to those of the free
+        For each group, what brings a loss with the errors of the work set to those of the free
         set: the ratio of informations, ``[n_groups]``.
     """
 
-    likelihoods: Callable[[FloatArray], tuple[float, float]]
-    here: tuple[float, float]
+    lost: Callable[[FloatArray], tuple[float, float]]
     factor: FloatArray
 
     @classmethod
     def of(cls, posterior: Posterior, at: Point) -> _Judge:
         data, n = posterior.data, len(at[Kind.OCCUPANCY])
         size = np.abs(data.forward.f_model(at))
-        first = float(data.target.values(size)[data.work].sum())
+        first, n_work = float(data.target.values(size)[data.work].sum()), int(data.work.sum())
 
         def held(size: FloatArray) -> tuple[float, float]:
-            return float(data.target.values(size)[data.work].sum()) - first, float("nan")
+            return first - float(data.target.values(size)[data.work].sum()), float("nan")
 
         def scaled(size: FloatArray) -> tuple[float, float]:
             """Gaussian errors: with the variance that fits the work set best."""
-            lost = -held(size)[0] / data.variance_factor
+            lost = held(size)[0] / data.variance_factor
             grown = np.log1p(2 * lost / n_work) if lost > 0 else 2 * lost / n_work
-            return -0.5 * n_work * float(grown), float("nan")
+            return 0.5 * n_work * float(grown), float("nan")
 
-        n_work, nothing = int(data.work.sum()), (0.0, float("nan"))
         if data.renewal is None:
-            return cls(held, nothing, np.ones(n))
+            return cls(held, np.ones(n))
         renewed = data.renewal(size)
         if renewed is None:
-            return cls(scaled, nothing, np.ones(n))
+            return cls(scaled, np.ones(n))
         renewal, target = renewed
         q = at.space.indices([Kind.OCCUPANCY])
         mine, theirs = (
             np.diag(term.normal(at, precise=False).information)[q]
             for term in (data, replace(data, target=target))
         )
-        factor = np.where(theirs > 0, mine / np.maximum(theirs, 1e-300), 1.0)
-        return cls(renewal.likelihoods, renewal.likelihoods(size), factor)
-
-    def lost(self, size: FloatArray) -> tuple[float, float]:
-        work, free = self.likelihoods(size)
-        return self.here[0] - work, self.here[1] - free
+        return cls(renewal.lost, np.where(theirs > 0, mine / np.maximum(theirs, 1e-300), 1.0))
 
 
 class _Nulls:
@@ -196,7 +187,9 @@ class _Nulls:
         moved = matrix[:, members] @ (np.linalg.pinv(own, rcond=1e-6, hermitian=True) @ change)
         moved[members] = 0.0
         su = np.sqrt(np.maximum(np.diag(matrix), 0.0))
-        moved[np.abs(moved) < _SMALLEST_MOVE * su] = 0.0
+        parts = np.abs(moved) / np.maximum(su, 1e-300)
+        few = np.sort(parts)[-_MOST_FOLLOWERS] if len(parts) > _MOST_FOLLOWERS else 0.0
+        moved[(parts < _SMALLEST_MOVE) | (parts < few)] = 0.0
         return np.asarray(moved)
 
 

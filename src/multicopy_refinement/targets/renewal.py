@@ -1,4 +1,4 @@
-"""Log-likelihoods of models that differ by a group or two, errors at their own optimum for each."""
+"""Log-likelihood that models lose which differ by a group or two, each with errors of its own."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from multicopy_refinement._typing import BoolArray, FloatArray
 from multicopy_refinement.reflections.data import ReflectionData
 from multicopy_refinement.targets.sigma_a import CurveProblem, ErrorCurve, ErrorModel
 
-#: Steps of log alpha and log beta that the quadratic model is good for.
-_SMALL_STEP = 0.25
+#: Part of a loss by which renewing the errors may lessen it before that is more than second order.
+_LITTLE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class _Profiled:
     """The log-likelihood of some reflections, maximised over the errors to second order.
 
-    L(F) = L(F; x) + g'H^-1 g/2 with x the errors of the present model, where g vanishes. Where
-    log alpha or log beta would move by more than a quarter, they are fitted.
+    With x the errors of the present model, where g vanishes, L(F) = L(F; x) + c, c = g'H^-1 g/2.
+    What is lost with x held, D, and what is left of it with its own errors, D - c + ..., go on
+    beyond that as for one variance of n reflections that is fitted: n/2 ln(1 + 2 D/n), n = D^2/c.
     """
 
     rows: BoolArray
     curve: ErrorCurve
     problem: CurveProblem
     inverse: FloatArray
+    value: float
 
     @property
     def values(self) -> FloatArray:
@@ -38,22 +40,24 @@ class _Profiled:
         place = np.flatnonzero(rows)
         fitted = replace(curve, rows=place).fitted(size)
         problem = CurveProblem.of(fitted, size)
-        values, vectors = scipy.linalg.eigh(problem.at(fitted.values).hessian)
+        here = problem.at(fitted.values)
+        values, vectors = scipy.linalg.eigh(here.hessian)
         sharp = vectors / np.sqrt(np.maximum(values, 1e-6 * values[-1]))
-        return cls(rows, fitted, problem, sharp @ sharp.T)
+        return cls(rows, fitted, problem, sharp @ sharp.T, here.value)
 
-    def value(self, size: FloatArray) -> float:
-        problem = replace(self.problem, f_model=size[self.rows])
-        here, gradient = problem.slope_at(self.values)
-        step = self.inverse @ gradient
-        if np.abs(step).max(initial=0.0) < _SMALL_STEP:
-            return here + 0.5 * float(gradient @ step)
-        return problem.slope_at(self.curve.fitted(size).values)[0]
+    def lost(self, size: FloatArray) -> float:
+        """Return the log-likelihood that another |F_model| loses against the present one."""
+        there, gradient = replace(self.problem, f_model=size[self.rows]).slope_at(self.values)
+        held, renewed = self.value - there, 0.5 * float(gradient @ self.inverse @ gradient)
+        if held <= 0 or renewed < _LITTLE * held:
+            return held - renewed
+        n = held**2 / renewed
+        return 0.5 * n * float(np.log1p(2 * held / n))
 
 
 @dataclass(frozen=True, eq=False)
 class Renewal:
-    """Log-likelihoods of the work and of the free set for any |F_model| near the present one.
+    """What the work and the free set lose with an |F_model| near the present one.
 
     Each set has errors of its own, at their optimum for each model. With the errors of the free
     set the likelihood of the work set is not at an optimum in them where the model is fitted
@@ -74,7 +78,7 @@ class Renewal:
         errors = replace(curve, rows=np.flatnonzero(data.work), values=work.values).errors()
         return cls(work, free, errors)
 
-    def likelihoods(self, size: FloatArray) -> tuple[float, float]:
-        """Return the log-likelihoods of work and free set, the second nan where there is none."""
-        free = float("nan") if self.free is None else self.free.value(size)
-        return self.work.value(size), free
+    def lost(self, size: FloatArray) -> tuple[float, float]:
+        """Return what work and free set lose, the second nan where there is no free set."""
+        free = float("nan") if self.free is None else self.free.lost(size)
+        return self.work.lost(size), free

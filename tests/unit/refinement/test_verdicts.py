@@ -144,8 +144,9 @@ def made_up(occupancy, su, correlation=None, fit=None, supported=None) -> list[t
     others = {} if correlation is None else {Kind.B_GROUP: Beside(np.ones(n), correlation)}
     sums, matrix = SumConstraints.complete_sets(np.full(n, -1)), np.diag(np.square(su))
     found = Covariance(
-        matrix, np.zeros((n, 0)), np.linalg.inv(matrix), others, np.zeros((0, n)), sums, matrix
-    )
+        matrix, np.zeros((n, 0)), np.linalg.inv(matrix), others, np.zeros((0, n)), sums,
+        np.array(su),
+    )  # fmt: skip
 
     class Groups:
         def __len__(self) -> int:
