@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels format lint types layers docs study bench servalcat form-factors clean
+.PHONY: help demo test check kernels format lint types layers docs study nulls bench servalcat form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -53,6 +53,9 @@ format: $(VENV)/.dev ## put the code into shape
 
 study: $(VENV)/.dev ## R factors of all shared data sets before and after, into docs/
 	$(BIN)/python benchmarks/data_sets.py --out docs/data-sets.md
+
+nulls: $(VENV)/.dev ## what is absent and what is partial, truth by gemmi alone, into docs/
+	$(BIN)/python -W ignore benchmarks/nulls.py --out docs/nulls.md
 
 # the other engines live in an environment of their own: they pin other versions than ours
 bench: $(VENV)/.dev ## compare speed and accuracy with other engines, into docs/

@@ -18,6 +18,18 @@ CRYSTALS = ("4cjl/model", "1g8a/single-conformer")
 RESOLUTIONS = (1.5, 1.8, 2.2, 2.8)
 LEVELS = (0.0, 0.0, 0.3, 0.4, 0.5, 0.6)
 
+INTRODUCTION = """# What is absent, and what is partial
+
+Made by `python benchmarks/nulls.py --out docs/nulls.md` on one thread, in {minutes:.0f} minutes.
+
+Truth by gemmi alone: its density, and solvent that fills each point to 1 - the largest occupancy
+that covers it. Two real models without their altlocs and hydrogens (4cjl, 1g8a), three draws each:
+48 waters of the model and up to 32 ligands of 4 to 13 atoms (ethylene glycol, acetate, sulfate,
+glycerol, phosphate, citrate) in random places beside it, a third of both absent, the others at 0.3
+to 0.6; 3% noise. All start at 0.5. "Called present" are groups without the flag `not_supported`; in
+the last column is their part that is absent, which the flag holds at 5%. rms z is that of the
+partial ones: 1 where the su are right."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -115,7 +127,8 @@ def main() -> None:
                         rows += run(given.shared, name, d_min, seed, shake, k_sol, Path(folder))
             lines += [f"### {title}", "", *table(rows), ""]
             print("\n".join(lines[-len(table(rows)) - 3 :]), flush=True)
-    text = "\n".join([f"Made in {(time.time() - began) / 60:.0f} minutes.", "", *lines])
+    minutes = (time.time() - began) / 60
+    text = "\n".join([INTRODUCTION.format(minutes=minutes), "", *lines])
     if given.out:
         given.out.write_text(text)
 

@@ -218,7 +218,7 @@ def misfit(posterior: Posterior, at: Point, found: Covariance) -> FloatArray:
     p = np.setdiff1d(np.arange(whole.space.size), q)
     rows = np.zeros((len(q), whole.space.size))
     rows[:, q], rows[:, p] = found.matrix, -found.matrix @ found.response.T
-    sandwich = np.einsum("ij,jk,ik->i", rows, products, rows)
+    sandwich = ((rows @ products) * rows).sum(axis=1)
     plain = np.diag(found.matrix)
     known = np.isfinite(found.su) & (plain > 0)
     ratio = np.full(len(q), np.nan)
@@ -231,7 +231,7 @@ def _beside(
 ) -> dict[Kind, Beside]:
     """Return su and correlations of the unknowns ``p`` beside the occupancies."""
     variance = np.diag(_solve_positive(rest, np.eye(len(rest))))
-    su = np.sqrt(np.maximum(variance + np.einsum("ij,jk,ik->i", solved, matrix, solved), 0.0))
+    su = np.sqrt(np.maximum(variance + ((solved @ matrix) * solved).sum(axis=1), 0.0))
     between = -solved @ matrix
     n = len(matrix)
     found: dict[Kind, Beside] = {}

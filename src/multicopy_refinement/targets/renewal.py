@@ -29,6 +29,7 @@ class _Profiled:
     problem: CurveProblem
     inverse: FloatArray
     value: float
+    gradient: FloatArray
 
     @property
     def values(self) -> FloatArray:
@@ -43,12 +44,13 @@ class _Profiled:
         here = problem.at(fitted.values)
         values, vectors = scipy.linalg.eigh(here.hessian)
         sharp = vectors / np.sqrt(np.maximum(values, 1e-6 * values[-1]))
-        return cls(rows, fitted, problem, sharp @ sharp.T, here.value)
+        return cls(rows, fitted, problem, sharp @ sharp.T, here.value, here.gradient)
 
     def lost(self, size: FloatArray) -> float:
         """Return the log-likelihood that another |F_model| loses against the present one."""
         there, gradient = replace(self.problem, f_model=size[self.rows]).slope_at(self.values)
-        held, renewed = self.value - there, 0.5 * float(gradient @ self.inverse @ gradient)
+        asked = gradient - self.gradient  # some is left where a value is at its bound
+        held, renewed = self.value - there, 0.5 * float(asked @ self.inverse @ asked)
         if held <= 0 or renewed < _LITTLE * held:
             return held - renewed
         n = held**2 / renewed
