@@ -1,0 +1,100 @@
+"""Whether su are right on real data, where no truth is known: cuts of resolution, and halves.
+
+python benchmarks/consistency.py --shared ../shared/data --out docs/consistency.md
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from multicopy_refinement import Model, RefineOptions, ReflectionData, read_reflections, refine
+
+SETS = {
+    "1aie": 1.9, "1dur": 2.6, "2xiu": 2.0, "4cjl": 2.3, "4hg7": 2.2, "6pgy": 2.6,
+    "mpro-x0107": 2.4, "sh2185-cu": 1.0, "6mw0": 1.1, "baz2b/x430": 2.4, "baz2b/x435": 2.4,
+    "baz2b/x438": 2.4, "1g8a": 1.7,
+}  # fmt: skip
+
+INTRODUCTION = """# Are the standard uncertainties right on real data?
+
+Made by `python benchmarks/consistency.py --out docs/consistency.md`. No truth is known, but two
+estimates of one occupancy differ by what their errors are. From a part of the reflections and from
+all of them, the difference has the variance su_part^2 - su_all^2 where the errors are those of the
+reflections (Hausman 1978, Econometrica 46, 1251); from random halves, su_1^2 + su_2^2. z is the
+difference over the square root of that, and its rms should be 1. Model errors that are the same at
+all resolutions do not show in halves; they do in cuts. One member of each set counts, away from
+the bounds. Coordinates and B are held.
+"""
+
+
+def occupancies(model_file: Path, data: ReflectionData) -> tuple[np.ndarray, np.ndarray]:
+    """Return refined occupancies and su of one member of each set, nan where not determined."""
+    model = Model(dtype_float=torch.float64).load(model_file)
+    solution = refine(model, data, RefineOptions(decoys=0))
+    groups = solution.groups
+    chosen = np.flatnonzero(groups.refined & (groups.set_index < 0)).tolist()
+    chosen += [s.groups[0] for s in groups.sets if groups.refined[s.groups[0]]]
+    q, su = solution.occupancy[chosen], solution.su[chosen]
+    free = (q > 0.02) & (q < 0.98)
+    return np.where(free, q, np.nan), su
+
+
+def thinned(data: ReflectionData, keep: np.ndarray) -> ReflectionData:
+    """Return some of the work set, with the whole free set."""
+    return data.select(keep | data.free)
+
+
+def rms(z: np.ndarray) -> str:
+    """Return the rms of what is finite, and how much that is."""
+    z = z[np.isfinite(z)]
+    return f"{np.sqrt(np.mean(z**2)):.2f} ({len(z)})" if len(z) else "-"
+
+
+def row(folder: Path, d_min: float) -> tuple[str, np.ndarray, np.ndarray]:
+    """Return a line of the table, and z of cuts and halves."""
+    model_file = next(p for p in (folder / "model.pdb", folder / "model.cif") if p.exists())
+    model = Model().load(model_file)
+    data = read_reflections(
+        next(folder.glob("data*")), cell=model.cell, spacegroup=model.spacegroup
+    )
+    q, su = occupancies(model_file, data)
+    low_q, low_su = occupancies(model_file, data.select(data.s_squared < d_min**-2))
+    more = low_su**2 - su**2
+    cut = np.where(more > (0.2 * su) ** 2, (low_q - q) / np.sqrt(np.maximum(more, 1e-12)), np.nan)
+    half = np.random.default_rng(1).random(len(data)) < 0.5
+    (q1, s1), (q2, s2) = (occupancies(model_file, thinned(data, k)) for k in (half, ~half))
+    halves = (q1 - q2) / np.sqrt(s1**2 + s2**2)
+    name = folder.parent.name + "/" + folder.name if folder.parent.name == "baz2b" else folder.name
+    line = f"| {name} | {data.d_min:.2f}, {d_min} | {rms(cut)} | {rms(halves)} |"
+    return line, cut, halves
+
+
+def main() -> None:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    lines = [
+        "| data set | d_min and cut, A | rms z of the cut | rms z of halves |",
+        "|---|---|---|---|",
+    ]
+    cuts, halves = [], []
+    for name, d_min in SETS.items():
+        line, cut, half = row(given.shared / name, d_min)
+        print(line, flush=True)
+        lines.append(line)
+        cuts.append(cut)
+        halves.append(half)
+    lines.append(f"| all | | {rms(np.concatenate(cuts))} | {rms(np.concatenate(halves))} |")
+    print(lines[-1])
+    if given.out:
+        given.out.write_text("\n".join([INTRODUCTION, *lines, ""]))
+
+
+if __name__ == "__main__":
+    main()
