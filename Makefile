@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels format lint types layers docs study nulls bench servalcat form-factors clean
+.PHONY: help demo test check kernels format lint types layers docs study nulls consistency bench servalcat form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -31,8 +31,8 @@ test: $(VENV)/.dev ## run the tests
 check: lint types layers docs test ## format, lint, types, import layers, documentation, tests
 
 kernels: $(VENV)/.dev ## run the solver's tests with the arithmetic of two other processors
-	OPENBLAS_CORETYPE=Haswell $(BIN)/python -m pytest tests/unit/solve tests/unit/refinement
-	OPENBLAS_CORETYPE=Prescott $(BIN)/python -m pytest tests/unit/solve tests/unit/refinement
+	OPENBLAS_CORETYPE=Haswell $(BIN)/python -m pytest -m "not slow" tests/unit/solve tests/unit/refinement
+	OPENBLAS_CORETYPE=Prescott $(BIN)/python -m pytest -m "not slow" tests/unit/solve tests/unit/refinement
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -56,6 +56,9 @@ study: $(VENV)/.dev ## R factors of all shared data sets before and after, into 
 
 nulls: $(VENV)/.dev ## what is absent and what is partial, truth by gemmi alone, into docs/
 	$(BIN)/python -W ignore benchmarks/nulls.py --out docs/nulls.md
+
+consistency: $(VENV)/.dev ## su on real data by cuts of resolution and halves, into docs/
+	$(BIN)/python -W ignore benchmarks/consistency.py --out docs/consistency.md
 
 # the other engines live in an environment of their own: they pin other versions than ours
 bench: $(VENV)/.dev ## compare speed and accuracy with other engines, into docs/

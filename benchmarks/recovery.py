@@ -192,7 +192,9 @@ def b_rows(case: Case, way: str, folder: Path) -> list[dict[str, object]]:
         atoms = all_groups.members[group]
         true_shift[group] = (table.b_iso[atoms] - model.table.b_iso[atoms]).mean()
     model.assign_group_occupancies(start_occupancies(model, "equal shares"))
-    solution = refine(model, case.data, RefineOptions(parameters=("occupancy", "b_group")))
+    solution = refine(
+        model, case.data, RefineOptions(parameters=("occupancy", "b_group"), b_prior=0.5)
+    )
     found, ok = solution.results, solution.status.converged
     groups, refined = independent(model), np.flatnonzero(all_groups.refined)
     return _rows(

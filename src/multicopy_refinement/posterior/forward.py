@@ -122,13 +122,16 @@ class OccupancyJacobian:
     """dF/dq_g = exp(-b_g s^2/4) G_g - S M_g.
 
     Without ``b_shift`` the columns have the solvent that groups displace, S M, in them; with it
-    they are G, and S M is ``less``, since it does not fade with B.
+    they are G, and S M is ``less``, since it does not fade with B. ``moved`` is M with what S
+    differs by from that of the columns: the gradient counts it, so that a search ends where the
+    gradient vanishes; the information does not.
     """
 
     group_columns: GroupColumns
     s_squared: FloatArray
     b_shift: FloatArray | None = None
     less: LowColumns | None = None
+    moved: tuple[Displaced, FloatArray] | None = None
     _last: list[Any] = field(default_factory=lambda: [None, None], init=False)
 
     def columns(self, rows: slice, along: ComplexArray, dtype: type[np.floating]) -> Real:
@@ -168,6 +171,10 @@ class OccupancyJacobian:
         if self.less is not None:
             here = c[self.less.places]
             total -= self.less.real @ here.real + self.less.imaginary @ here.imag
+        if self.moved is not None:
+            displaced, change = self.moved
+            faint = (c[displaced.low] * change).astype(np.complex64)
+            total -= (displaced.columns @ faint.conj()).real
         return total
 
     def adjoint_atoms(self, c: ComplexArray) -> FloatArray:
@@ -235,6 +242,7 @@ class GroupForward:
     scaled: ScaledMask
     displaced: Displaced | None = None
     _last: list[Any] = field(default_factory=lambda: [None, None], init=False)
+    _mask: list[Any] = field(default_factory=lambda: [None, None], init=False)
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -265,7 +273,7 @@ class GroupForward:
         q, jacobian = at[Kind.OCCUPANCY], self._of_occupancy(at)
         if Kind.SOLVENT in at.space and self.displaced is not None:  # S moves: M apart from G
             atoms = OccupancyJacobian(self.columns, self.s_squared, at.get(Kind.B_GROUP))
-            return self.fixed + atoms.times(q) + self.scaled.solvent(at, self.f_mask(q))
+            return self.fixed + atoms.times(q) + self.scaled.solvent(at, self._mask_at(at))
         return self.fixed + self.scaled.solvent(at, self.scaled.f_mask) + jacobian.times(q)
 
     def f_mask(self, occupancy: FloatArray) -> ComplexArray:
@@ -314,7 +322,7 @@ class GroupForward:
         if Kind.B_GROUP in at.space:
             found[Kind.B_GROUP] = BShiftJacobian(of_occupancy, at[Kind.OCCUPANCY])
         if Kind.SCALE in at.space or Kind.SOLVENT in at.space:
-            mask = self.f_mask(at[Kind.OCCUPANCY])
+            mask = self._mask_at(at)
             found |= self.scaled.jacobians(at, self.total(at), mask)
         return found
 
@@ -323,10 +331,25 @@ class GroupForward:
         return ranges(len(self.fixed), self.columns.block_size)
 
     def _of_occupancy(self, at: Point) -> OccupancyJacobian:
-        b_shift = at.get(Kind.B_GROUP)
+        b_shift, moved = at.get(Kind.B_GROUP), self._moved_solvent(at)
         if b_shift is None:
-            return OccupancyJacobian(self._effective, self.s_squared)
-        return OccupancyJacobian(self.columns, self.s_squared, b_shift, self._less)
+            return OccupancyJacobian(self._effective, self.s_squared, moved=moved)
+        return OccupancyJacobian(self.columns, self.s_squared, b_shift, self._less, moved)
+
+    def _moved_solvent(self, at: Point) -> tuple[Displaced, FloatArray] | None:
+        """Return M, and what S at a point differs by from the fitted one."""
+        solvent = at.get(Kind.SOLVENT)
+        if solvent is None or self.displaced is None or len(self.displaced.low) == 0:
+            return None
+        s_squared = self.s_squared[self.displaced.low]
+        now = solvent[0] * np.exp(-solvent[1] * s_squared / 4)
+        return self.displaced, now - self.scaled.scale.solvent(s_squared)
+
+    def _mask_at(self, at: Point) -> ComplexArray:
+        """Return F of the solvent at the occupancies of a point; that of the last is kept."""
+        if self._mask[0] is not at:
+            self._mask[:] = at, self.f_mask(at[Kind.OCCUPANCY])
+        return np.asarray(self._mask[1])
 
     @cached_property
     def _less(self) -> LowColumns | None:

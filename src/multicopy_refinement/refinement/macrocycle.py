@@ -175,7 +175,7 @@ class _Run:
         total = self.options.max_cycles
         for cycle in range(1, total + 1):
             # the first cycle has the errors of the start: to go to its very end would be waste
-            gain = 0.1 if cycle == 1 else gauss_newton.SMALLEST_GAIN
+            gain = 0.1 if cycle == 1 < total else gauss_newton.SMALLEST_GAIN
             search = self._search(gain)
             moved = {
                 kind: float(np.abs(search.point[kind] - self.at[kind]).max())
@@ -190,7 +190,7 @@ class _Run:
             if search.failed:
                 return Status(False, search.status, cycle)
             small = change < self.options.tolerance and moved.get(Kind.B_GROUP, 0.0) < B_TOLERANCE
-            if cycle > 1 and small:
+            if small and (cycle > 1 or total == 1):
                 return Status(True, self._reason(), cycle)
         still = f"an occupancy still changed by {change:.4f}"
         return Status(False, f"{still} in the last of {total} cycles", total)

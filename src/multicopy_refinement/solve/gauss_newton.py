@@ -22,6 +22,8 @@ HELD_SU = 2.0
 #: combination that may move is farther than 3e-4 from the maximum.
 SMALLEST_GAIN = 1e-8
 _FIRST_DAMPING, _MOST_DAMPING = 1e-3, 1e8
+#: The smallest gain that tells the curvature, and how far that may be from the expected one.
+_TELLING, _LEAST_BEND, _MOST_BEND = 1e-5, 0.5, 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +88,7 @@ class _Scoring:
         self.free = ~posterior.space.held
         self._held: FloatArray | None = None
         self._sums = posterior.equalities[:, self.free]
+        self._curvature = 1.0
 
     def normal(self, point: Point) -> Normal:
         """Return the normal equations of the free unknowns, without what the data do not determine.
@@ -142,7 +145,7 @@ class _Scoring:
         self, point: Point, value: float, normal: Normal, damping: float
     ) -> tuple[tuple[Point, float] | None, float]:
         """Return a better point with its value, or None where no step promises or brings a gain."""
-        gradient, information = normal.gradient, normal.information
+        gradient, information = normal.gradient, self._curvature * normal.information
         low, high = self._bounds(point)
         # a cost of moving along held directions that yields only where bounds ask for it
         stiff = HELD_SU**-2 * self._along_held(np.eye(len(gradient)))
@@ -165,10 +168,23 @@ class _Scoring:
             moved = self._moved(point, step)
             reached = self.posterior.value(moved)
             if reached > value:
+                self._learn(float(gradient @ step), reached - value, normal.information, step)
                 damping = damping / 10 if damping > _FIRST_DAMPING / 2 else 0.0
                 return (moved, reached), damping
             damping = max(10 * damping, _FIRST_DAMPING)
         return None, damping
+
+    def _learn(
+        self, slope: float, gained: float, information: FloatArray, step: FloatArray
+    ) -> None:
+        """Note by how much the log posterior bends more than the expected information says.
+
+        Along a step d it gains g'd - c d'Hd/2. Where the errors are those of other reflections
+        than the ones that are fitted c is not 1, and steps of H alone creep.
+        """
+        bend = float(step @ information @ step)
+        if gained > _TELLING and bend > 0:
+            self._curvature = min(max(2 * (slope - gained) / bend, _LEAST_BEND), _MOST_BEND)
 
     def _floor(self, diagonal: FloatArray) -> FloatArray:
         """Return what damping goes by: the diagonal, with a floor in each block's own units."""

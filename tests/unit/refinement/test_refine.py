@@ -135,3 +135,11 @@ def test_float32_model_gives_the_same_occupancies(data):
     double = refine(start_at("even"), data).occupancy
     single = Model().load(str(DEMO / "start.pdb"))
     assert np.allclose(refine(single, data).occupancy, double, atol=3e-3)
+
+
+def test_one_cycle_from_the_end_has_converged(data):
+    model = start_at("even")
+    refine(model, data, RefineOptions(uncertainty="none"))
+    solution = refine(model, data, RefineOptions(max_cycles=1, uncertainty="none"))
+    assert solution.status.converged
+    assert solution.status.cycles == 1

@@ -347,6 +347,7 @@ def test_more_groups_than_reflections_determine_nothing_for_certain(tmp_path):
     assert np.isnan(solution.su).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_1500_groups(tmp_path):
     cell, random = (30.0, 32.0, 34.0), np.random.default_rng(1)
     true = random.uniform(0.2, 0.95, 1500).round(2)
