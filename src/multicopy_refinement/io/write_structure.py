@@ -126,10 +126,19 @@ def _is_cif(value: str) -> bool:
 
 
 def _moved(source: StructureFile, values: AtomValues) -> tuple[BoolArray, BoolArray, BoolArray]:
-    """Return which atoms have other coordinates, B or U than the file, by half its last digit."""
-    xyz = np.abs(values.xyz - source.table.xyz).max(axis=1) > 5e-4
-    b_iso = np.abs(values.b_iso - source.table.b_iso) > 5e-3
-    u_aniso = np.abs(values.u_aniso - source.table.u_aniso).max(axis=1) > 5e-5
+    """Return which atoms have other coordinates, B or U than the file, in the digits of a PDB file.
+
+    A model of mmCIF has more digits than those, so that what is written is compared.
+    """
+
+    def written(now: FloatArray, before: FloatArray, digits: int) -> BoolArray:
+        other = np.rint(now * 10**digits) != np.rint(before * 10**digits)
+        return np.asarray(other.reshape(len(other), -1).any(axis=1))
+
+    table = source.table
+    xyz = written(values.xyz, table.xyz, 3)
+    b_iso = written(values.b_iso, table.b_iso, 2)
+    u_aniso = written(values.u_aniso, table.u_aniso, 4)
     return xyz, b_iso, u_aniso
 
 

@@ -19,6 +19,8 @@ from multicopy_refinement.solve.quadratic import QuadraticProgramError, solve_st
 #: Occupancies that would follow by less than this part of their su stay: together with that of the
 #: group they cost 0.02 in log-likelihood. At most so many follow, those that would most.
 _SMALLEST_MOVE, _MOST_FOLLOWERS = 0.2, 12
+#: Models whose amplitudes differ by no more than this part of the mean one are the same.
+_SAME_MODEL = 1e-6
 #: Of groups that the data do not see no other occupancy can be told anything.
 _NO_VARIANCE = 1e-10
 
@@ -88,11 +90,15 @@ def evidence(
         candidates = [np.array([g]) for g in range(len(at[Kind.OCCUPANCY]))]
     judge = _Judge.of(posterior, at)
     nulls = _Nulls(posterior, at, found)
-    lost = np.empty((len(candidates), 2))
+    size = np.abs(nulls.present)
+    lost = np.tile(judge.lost(size), (len(candidates), 1))
+    least = _SAME_MODEL * float(np.sqrt(np.mean(size**2)))
 
     def work(first: int, last: int) -> None:
         for number in range(first, last):
-            lost[number] = judge.lost(np.abs(nulls.f_model(candidates[number])))
+            other = np.abs(nulls.f_model(candidates[number]))
+            if np.abs(other - size).max(initial=0.0) > least:  # members that coincide lose nothing
+                lost[number] = judge.lost(other)
 
     in_threads(work, len(candidates))
     factor = np.array([judge.factor[members].mean() for members in candidates])
