@@ -169,11 +169,13 @@ def solvent(structure: gemmi.Structure, spacing: float = 0.45) -> gemmi.FloatGri
 
 
 def amplitudes(
-    structure: gemmi.Structure, d_min: float, *, k_sol: float = K_SOL, b_sol: float = B_SOL
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return Miller indices and |F| of a structure with its solvent."""
-    group = gemmi.SpaceGroup(structure.spacegroup_hm)
-    hkl = gemmi.make_miller_array(structure.cell, group, d_min, 1000.0)
+    structure: gemmi.Structure, d_min: float, *, k_sol: float = K_SOL, b_sol: float = B_SOL,
+    hkl: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return Miller indices (all unique ones if left out) and |F| of a structure with solvent."""
+    if hkl is None:
+        group = gemmi.SpaceGroup(structure.spacegroup_hm)
+        hkl = gemmi.make_miller_array(structure.cell, group, d_min, 1000.0)
     s_squared = np.asarray(structure.cell.calculate_1_d2_array(hkl))
     density = gemmi.DensityCalculatorX()
     density.d_min, density.rate = d_min, 2.5

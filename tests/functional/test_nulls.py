@@ -11,47 +11,21 @@ import numpy as np
 import pytest
 import torch
 
+from gemmi_truth import amplitudes
 from multicopy_refinement import Model, refine
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.reflections.data import DataLabels, ReflectionData
 from multicopy_refinement.simulate.noise import amplitude_sigmas
 
-D_MIN, NOISE, K_SOL, B_SOL = 1.9, 0.03, 0.35, 46.0
+D_MIN, NOISE = 1.9, 0.03
 LEVELS = (0.0, 0.3, 0.5, 0.7)
-
-
-def solvent(structure: gemmi.Structure) -> gemmi.FloatGrid:
-    """Return the part of solvent at every point, by the largest occupancy that covers it."""
-    atoms = [site.atom for site in structure[0].all()]
-    levels = sorted({round(atom.occ, 3) for atom in atoms} - {0.0})
-    total, previous = 0.0, 0.0
-    for level in levels:
-        part = structure.clone()
-        for site in part[0].all():
-            site.atom.occ = float(site.atom.occ >= level - 1e-6)
-        masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Refmac)
-        grid = gemmi.FloatGrid()
-        grid.setup_from(part, 0.45)
-        masker.put_mask_on_float_grid(grid, part[0])
-        total = total + np.array(grid.array) * (level - previous)
-        previous = level
-    group = gemmi.SpaceGroup(structure.spacegroup_hm)
-    return gemmi.FloatGrid(np.asarray(total, dtype=np.float32), structure.cell, group)
 
 
 def observe(structure: gemmi.Structure, model: Model) -> ReflectionData:
     """Return amplitudes with noise."""
     hkl = unique_reflections(model.cell, model.spacegroup, D_MIN)
     s_squared, index = model.cell.inverse_d_squared(hkl), hkl.astype(np.int32)
-    density = gemmi.DensityCalculatorX()
-    density.d_min, density.rate = D_MIN, 2.5
-    density.set_refmac_compatible_blur(structure[0])
-    density.grid.setup_from(structure)
-    density.put_model_density_on_grid(structure[0])
-    f = gemmi.transform_map_to_f_phi(density.grid, half_l=True).get_value_by_hkl(index)
-    f = f * np.exp(density.blur * s_squared / 4)
-    mask = gemmi.transform_map_to_f_phi(solvent(structure), half_l=True).get_value_by_hkl(index)
-    f_true = np.abs(f + K_SOL * np.exp(-B_SOL * s_squared / 4) * mask)
+    f_true = amplitudes(structure, D_MIN, hkl=index)[1]
     random = np.random.default_rng(1)
     sigma = amplitude_sigmas(f_true, s_squared, NOISE)
     f_obs = np.abs(f_true + sigma * random.standard_normal(len(f_true)))

@@ -11,6 +11,7 @@ from rich.table import Table
 from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.notices import HARMFUL
 from multicopy_refinement.results.record import Group, RunRecord
+from multicopy_refinement.results.words import probability
 
 #: Files of a run, in the order in which they are named.
 _FILES = (
@@ -119,19 +120,6 @@ def _row(group: Group, *, moved: bool) -> tuple[str, ...]:
         probability(group.p_absent),
         flags,
     )
-
-
-def probability(p: float | None) -> str:
-    """Return a probability as it is read: 0.03, 2e-05, < 1e-99.
-
-    >>> probability(0.0312), probability(2.2e-5), probability(1e-300), probability(None)
-    ('0.031', '2e-05', '< 1e-99', '-')
-    """
-    if p is None:
-        return "-"
-    if p < 1e-99:
-        return "< 1e-99"
-    return f"{p:.1g}" if p < 1e-3 else f"{p:.3f}"
 
 
 def print_harmful(console: Console, record: RunRecord) -> None:

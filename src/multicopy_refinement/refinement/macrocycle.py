@@ -140,11 +140,14 @@ class _Run:
         self.seconds["refine"] = clock.lap()
         occupancy = self.start.copy()
         occupancy[self.refined] = self.at[Kind.OCCUPANCY]
+        r_free_change = self._r_free_change()
         return Solution(
             groups=self.groups, occupancy=occupancy, results=results, states=states,
             initial=initial, final=final, status=status,
-            notices=self._notices(results) + worse_than_file(self.before, initial, final),
-            r_free_change=self._r_free_change(), conditional_on=self._conditional_on(),
+            notices=self._notices(results)
+            + rise_of_r_free(r_free_change)
+            + worse_than_file(self.before, initial, final),
+            r_free_change=r_free_change, conditional_on=self._conditional_on(),
             n_decoys=self.n_decoys,
             seconds=self.seconds, experiment=self.experiment,
             listed_f_calc=self._listed_f_calc(self.at), options=self.options,
@@ -295,7 +298,6 @@ class _Run:
             + self.experiment.errors.notices
             + self.experiment.screening
             + undetermined_notice(self.groups, results)
-            + rise_of_r_free(self._r_free_change())
         )
 
     def _report(self, step: str, done: int, change: float | None = None) -> None:

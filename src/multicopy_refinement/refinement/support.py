@@ -117,10 +117,7 @@ def support_of(
         Of each candidate; as many as take a second at most when left out.
     """
     lost = evidence(posterior, at, found, candidates)
-    combinations = np.zeros((len(candidates), len(refined)))
-    for i, members in enumerate(candidates):
-        combinations[i, members] = 1.0
-    occupancy = combinations @ at[Kind.OCCUPANCY]
+    occupancy = np.array([at[Kind.OCCUPANCY][members].sum() for members in candidates])
     with np.errstate(divide="ignore", invalid="ignore"):
         wald = np.where(su > 0, 0.5 * (occupancy / su) ** 2, np.nan)
     p = boundary_p(lost.gain, extra=1 if Kind.B_GROUP in at.space else 0)

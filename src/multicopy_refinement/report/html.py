@@ -7,6 +7,7 @@ import math
 import shlex
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from multicopy_refinement.report.viewer import (
 )
 from multicopy_refinement.results.files import NO_PDB
 from multicopy_refinement.results.record import Group, RunRecord, read_record
+from multicopy_refinement.results.words import probability
 
 #: Flags in words.
 FLAGS = {
@@ -111,7 +113,7 @@ def _render(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["number"] = _number
-    environment.filters["probability"] = _probability
+    environment.filters["probability"] = partial(probability, none="\u2013")
     sites = sites_of_interest(record)
     return environment.get_template("report.html.j2").render(
         record=record, advice=advise(Findings(record, table, density)),
@@ -132,15 +134,6 @@ def _viewer_code() -> str:
 def _number(value: float | None, digits: int = 3) -> str:
     """Return a number, or a dash where there is none."""
     return "\u2013" if value is None or math.isnan(value) else f"{value:.{digits}f}"
-
-
-def _probability(p: float | None) -> str:
-    """Return a probability as it is read."""
-    if p is None:
-        return "\u2013"
-    if p < 1e-99:
-        return "< 1e-99"
-    return f"{p:.0e}" if p < 1e-3 else f"{p:.3f}"
 
 
 def _row(group: Group, density: GroupDensity | None, record: RunRecord) -> dict[str, Any]:
