@@ -13,9 +13,19 @@ from torch import Tensor
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.forward import Forward, Jacobian
-from multicopy_refinement.posterior.terms import Normal
-from multicopy_refinement.targets import Target
+from multicopy_refinement.posterior.terms import Normal, spread
+from multicopy_refinement.targets import Derivatives, Target
 from multicopy_refinement.targets.renewal import Renewal
+
+
+@dataclass(frozen=True, eq=False)
+class _Around:
+    """What the derivatives at a point are made of: d|F| = Re(conj(along) dF)."""
+
+    derivatives: Derivatives
+    along: ComplexArray
+    jacobians: Mapping[Kind, Jacobian]
+    kinds: tuple[Kind, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,54 +73,66 @@ class DataTerm:
         precision, which is twice as fast; the gradient never does: where it vanishes is where a
         search ends, on every processor.
         """
-        f = self.forward.f_model(at)
-        size = np.abs(f)
-        derivatives = self.target.derivatives(size)
-        along = self.forward.overall(at) / np.maximum(size, 1e-300) * f
-        jacobians = self.forward.jacobians(at)
-        kinds = tuple(kind for kind in at.space.kinds if kind in jacobians)
-        slope = along * (derivatives.slope * self.work)
-        gradient = np.concatenate([jacobians[kind].adjoint(slope) for kind in kinds])
+        here = self._around(at)
         dtype = np.float64 if precise else np.float32
-        information = self._products(jacobians, kinds, along, derivatives.information, dtype)
-        value = float(derivatives.value[self.work].sum())
-        return Normal(value, gradient, information).within(at.space, kinds)
+        information = self._products(here, here.derivatives.information, dtype)
+        value = float(here.derivatives.value[self.work].sum())
+        return Normal(value, self._gradient(here), information).within(at.space, here.kinds)
+
+    def gradient(self, at: Point) -> FloatArray:
+        """Return J' dlog p/dF in the unknowns of the point, ``[size]``."""
+        here = self._around(at)
+        return spread(self._gradient(here), at.space, here.kinds)
 
     def score_products(self, at: Point) -> FloatArray:
         """Return sum over the work set of (dlog p/dx)(dlog p/dx)', ``[size, size]``.
 
         Its expectation is the information where the model of errors is right.
         """
+        here = self._around(at)
+        found = self._products(here, here.derivatives.slope**2, np.float32)
+        return Normal(0.0, np.zeros(len(found)), found).within(at.space, here.kinds).information
+
+    def diagonal_information(self, at: Point, kind: Kind, target: Target) -> FloatArray:
+        """Return the diagonal of H in one kind of unknowns with another target, ``[size]``."""
+        here = self._around(at)
+        weight = target.derivatives(np.abs(self.forward.f_model(at))).information * self.work
+        found = np.zeros(len(at[kind]))
+        for rows in self.forward.blocks():
+            columns = here.jacobians[kind].columns(rows, here.along[rows], np.float32)
+            found += (columns**2) @ weight[rows].astype(np.float32)
+        return found
+
+    def _around(self, at: Point) -> _Around:
         f = self.forward.f_model(at)
         size = np.abs(f)
         along = self.forward.overall(at) / np.maximum(size, 1e-300) * f
         jacobians = self.forward.jacobians(at)
         kinds = tuple(kind for kind in at.space.kinds if kind in jacobians)
-        weight = self.target.derivatives(size).slope ** 2
-        found = self._products(jacobians, kinds, along, weight, np.float32)
-        n = len(found)
-        return Normal(0.0, np.zeros(n), found).within(at.space, kinds).information
+        return _Around(self.target.derivatives(size), along, jacobians, kinds)
 
-    def _products(
-        self, jacobians: Mapping[Kind, Jacobian], kinds: tuple[Kind, ...], along: ComplexArray,
-        weight: FloatArray, dtype: type[np.floating],
-    ) -> FloatArray:  # fmt: skip
+    def _gradient(self, here: _Around) -> FloatArray:
+        c = self._coefficients(here)
+        return np.concatenate([here.jacobians[kind].adjoint(c) for kind in here.kinds])
+
+    def _products(self, here: _Around, weight: FloatArray, dtype: type[np.floating]) -> FloatArray:
         """Return J' W J of d|F| over the work set."""
         found: FloatArray | float = 0.0
         for rows in self.forward.blocks():
             # free reflections count with weight 0: leaving them out would copy every column
-            here, own = along[rows], weight[rows] * self.work[rows]
-            jacobian = np.concatenate([jacobians[k].columns(rows, here, dtype) for k in kinds])
+            along, own = here.along[rows], weight[rows] * self.work[rows]
+            columns = [here.jacobians[k].columns(rows, along, dtype) for k in here.kinds]
+            jacobian = np.concatenate(columns)
             jacobian *= np.sqrt(own).astype(dtype)
             found = found + jacobian @ jacobian.T
         return np.asarray(found, dtype=np.float64)
 
     def gradient_coefficients(self, at: Point) -> ComplexArray:
         """Return c with which d log p = Re sum conj(dF) c for changes of F without its scale."""
-        f = self.forward.f_model(at)
-        size = np.abs(f)
-        slope = self.target.derivatives(size).slope * self.work
-        return np.asarray(self.forward.overall(at) / np.maximum(size, 1e-300) * f * slope)
+        return self._coefficients(self._around(at))
+
+    def _coefficients(self, here: _Around) -> ComplexArray:
+        return np.asarray(here.along * (here.derivatives.slope * self.work))
 
     def su_of_factor(self, at: Point, occupancy: FloatArray) -> float:
         """Return the su of a common factor of occupancies beside scale and solvent.

@@ -26,6 +26,7 @@ from multicopy_refinement.scaling.displaced import (
     displaced_solvent,
 )
 from multicopy_refinement.scattering import structure_factors
+from multicopy_refinement.scattering.rows import weighted_complex_rows
 from multicopy_refinement.targets import LeastSquares, MLAmplitude, Target
 from multicopy_refinement.targets.least_squares import amplitude_variance
 from multicopy_refinement.targets.renewal import Renewal
@@ -109,6 +110,7 @@ class Experiment(nn.Module):
         self._scale: Scale | None = None
         self._solvent_made_from = b""
         self._response: tuple[Tensor, Tensor] | None = None
+        self._displaced: tuple[IntArray, Displaced, ComplexArray] | None = None
         self.renew(f_calc, occupancy)
 
     @property
@@ -295,7 +297,7 @@ class Experiment(nn.Module):
                 groups, self._partial, (occupancy > 0)[groups.index], xyz, self.data.cell,
                 self.data.spacegroup, self.data.listed_d_min,
             )  # fmt: skip
-        self._mask_occupancy = occupancy
+        self._mask_occupancy, self._displaced = occupancy, None
         self.f_mask = self.f_mask_at(self.data.hkl)
 
     def f_mask_at(self, hkl: IntArray) -> ComplexArray:
@@ -310,13 +312,16 @@ class Experiment(nn.Module):
         """
         if self.scale.k_sol <= 0 or len(groups) == 0:
             return None, self.f_mask
+        if self._displaced is not None and np.array_equal(self._displaced[0], groups):
+            return self._displaced[1:]
         occupancy = self._mask_occupancy
         place = np.searchsorted(self._partial, groups)
         found = self.solvent.displaced(
             occupancy[self._partial], place, self.data.hkl, self.scale.b_sol
         )
         away = self.f_mask.copy()
-        away[found.low] += occupancy[groups] @ found.columns
+        away[found.low] += weighted_complex_rows(found.columns, occupancy[groups])
+        self._displaced = groups.copy(), found, away
         return found, away
 
     def _fit_scale(self, f_calc: ComplexArray, variance: FloatArray | None) -> None:
@@ -325,7 +330,7 @@ class Experiment(nn.Module):
             f_calc, self.f_mask, data.f_obs, data.hkl, data.s_squared, data.spacegroup, data.work,
             self.solvent.fraction, variance, self._scale,
         )  # fmt: skip
-        self._scale = self.scale
+        self._scale, self._displaced = self.scale, None
 
     # ------------------------------------------------------------------ agreement
 

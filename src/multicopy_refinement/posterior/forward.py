@@ -20,9 +20,16 @@ from multicopy_refinement.scattering.columns import (
     GroupColumns,
     LowColumns,
     faded_parts,
+    products,
     ranges,
     reduced,
     weighted_sum,
+)
+from multicopy_refinement.scattering.rows import (
+    complex_row_products,
+    row_products,
+    weighted_complex_rows,
+    weighted_rows,
 )
 
 Real = NDArray[np.floating]
@@ -112,9 +119,13 @@ class Rescaling:
         """Return F_model after a change; the scale counts in full, solvent to first order."""
         step = Point(self.space, change)
         if len(self.solvent):
-            f_model = f_model + step[Kind.SOLVENT] @ self.solvent
-        scale = step[Kind.SCALE]
-        return np.asarray(f_model * np.exp(scale[0] - self.quadratic @ scale[1:] / 4))
+            k_sol, b_sol = step[Kind.SOLVENT].tolist()
+            f_model = f_model + k_sol * self.solvent[0] + b_sol * self.solvent[1]
+        # a few long rows: summed one by one, several threads do not wait for one another's BLAS
+        exponent, *tensor = step[Kind.SCALE].tolist()
+        for value, row in zip(tensor, self.quadratic.T, strict=True):
+            exponent = exponent - value / 4 * row
+        return np.asarray(f_model * np.exp(exponent))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +169,8 @@ class OccupancyJacobian:
         """Return J v, complex ``[n]``."""
         f = self.times_atoms(v)
         if self.less is not None:
-            f[self.less.places] -= v @ self.less.real + 1j * (v @ self.less.imaginary)
+            f.real[self.less.places] -= weighted_rows(self.less.real, v)
+            f.imag[self.less.places] -= weighted_rows(self.less.imaginary, v)
         return f
 
     def times_atoms(self, v: FloatArray) -> ComplexArray:
@@ -170,20 +182,16 @@ class OccupancyJacobian:
         total = self.adjoint_atoms(c)
         if self.less is not None:
             here = c[self.less.places]
-            total -= self.less.real @ here.real + self.less.imaginary @ here.imag
+            total -= row_products(self.less.real, here.real)
+            total -= row_products(self.less.imaginary, here.imag)
         if self.moved is not None:
             displaced, change = self.moved
-            faint = (c[displaced.low] * change).astype(np.complex64)
-            total -= (displaced.columns @ faint.conj()).real
+            total -= complex_row_products(displaced.columns, c[displaced.low] * change)
         return total
 
     def adjoint_atoms(self, c: ComplexArray) -> FloatArray:
         """Return Re(J* c) without solvent, ``[n_groups]``."""
-        total = np.zeros(self.group_columns.n_groups)
-        for rows in ranges(len(c), self.group_columns.block_size):
-            real, imaginary = self._parts(rows, np.float64)
-            total += real @ c[rows].real + imaginary @ c[rows].imag
-        return total
+        return products(self.group_columns, c, self.s_squared, self.b_shift)
 
     def _parts(self, rows: slice, dtype: type[np.floating]) -> tuple[Real, Real]:
         return faded_parts(self.group_columns, rows, dtype, self.s_squared, self.b_shift)
@@ -280,7 +288,7 @@ class GroupForward:
         """Return F of the solvent at some occupancies, complex ``[n]``."""
         f = self.scaled.f_mask.copy()
         if self.displaced is not None:
-            f[self.displaced.low] -= occupancy @ self.displaced.columns
+            f[self.displaced.low] -= weighted_complex_rows(self.displaced.columns, occupancy)
         return f
 
     def f_model(self, at: Point) -> ComplexArray:

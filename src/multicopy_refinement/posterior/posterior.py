@@ -51,6 +51,13 @@ class Posterior:
         """Return what all terms but the data say."""
         return sum(term.value(at) for term in self.terms if not isinstance(term, DataTerm))
 
+    def gradient(self, at: Point) -> FloatArray:
+        """Return the derivatives of the log posterior in the unknowns of the point."""
+        found = np.zeros(at.space.size)
+        for term in self.terms:
+            found += term.gradient(at)
+        return found
+
     def normal(self, at: Point, *, precise: bool = True) -> Normal:
         """Return value, gradient and information of all terms in the unknowns of the point."""
         first, *others = (term.normal(at, precise=precise) for term in self.terms)

@@ -12,7 +12,7 @@ from torch import Tensor
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.occupancy.groups import Restraint
 from multicopy_refinement.posterior.blocks import Kind, Point
-from multicopy_refinement.posterior.terms import Normal
+from multicopy_refinement.posterior.terms import Normal, spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +69,18 @@ class OccupancyPrior:
         """Return log p."""
         return float(-0.5 * (self.deviations(at[Kind.OCCUPANCY]) ** 2).sum())
 
+    def gradient(self, at: Point) -> FloatArray:
+        """Return its derivatives in the unknowns of the point."""
+        return spread(self._slope(at[Kind.OCCUPANCY]), at.space, (Kind.OCCUPANCY,))
+
+    def _slope(self, occupancy: FloatArray) -> FloatArray:
+        return np.asarray(-(self.deviations(occupancy) / self.sigmas) @ self.rows)
+
     def normal(self, at: Point, *, precise: bool = True) -> Normal:
         """Return log p, its gradient, and minus its second derivatives."""
         del precise
-        gradient = -(self.deviations(at[Kind.OCCUPANCY]) / self.sigmas) @ self.rows
         scaled = self.rows / self.sigmas[:, None]
-        found = Normal(self.value(at), gradient, scaled.T @ scaled)
+        found = Normal(self.value(at), self._slope(at[Kind.OCCUPANCY]), scaled.T @ scaled)
         return found.within(at.space, (Kind.OCCUPANCY,))
 
     def log_density(self, values: Mapping[Kind, Tensor]) -> Tensor:
@@ -110,11 +116,17 @@ class BShiftPrior:
         """Return log p."""
         return float(-0.5 * ((at[Kind.B_GROUP] / self.sigmas) ** 2).sum())
 
+    def gradient(self, at: Point) -> FloatArray:
+        """Return its derivatives in the unknowns of the point."""
+        return spread(self._slope(at[Kind.B_GROUP]), at.space, (Kind.B_GROUP,))
+
+    def _slope(self, shifts: FloatArray) -> FloatArray:
+        return np.asarray(-shifts / self.sigmas**2)
+
     def normal(self, at: Point, *, precise: bool = True) -> Normal:
         """Return log p, its gradient, and minus its second derivatives."""
         del precise
-        precision = self.sigmas**-2
-        found = Normal(self.value(at), -precision * at[Kind.B_GROUP], np.diag(precision))
+        found = Normal(self.value(at), self._slope(at[Kind.B_GROUP]), np.diag(self.sigmas**-2))
         return found.within(at.space, (Kind.B_GROUP,))
 
     def log_density(self, values: Mapping[Kind, Tensor]) -> Tensor:

@@ -43,10 +43,16 @@ class Normal:
         if kinds == space.kinds:
             return self
         rows = space.indices(kinds)
-        gradient, information = np.zeros(space.size), np.zeros((space.size, space.size))
-        gradient[rows] = self.gradient
+        information = np.zeros((space.size, space.size))
         information[np.ix_(rows, rows)] = self.information
-        return Normal(self.value, gradient, information)
+        return Normal(self.value, spread(self.gradient, space, kinds), information)
+
+
+def spread(gradient: FloatArray, space: Space, kinds: tuple[Kind, ...]) -> FloatArray:
+    """Return the gradient in a space in which these kinds are the ones that it is of."""
+    found = np.zeros(space.size)
+    found[space.indices(kinds)] = gradient
+    return found
 
 
 class Term(Protocol):
@@ -67,6 +73,10 @@ class Term(Protocol):
 
     def value(self, at: Point) -> float:
         """Return its log density."""
+        ...
+
+    def gradient(self, at: Point) -> FloatArray:
+        """Return its derivatives in the unknowns of the point, ``[size]``."""
         ...
 
     def normal(self, at: Point, *, precise: bool = True) -> Normal:

@@ -15,6 +15,7 @@ from torch import Tensor
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.scattering.atoms import ScatteringAtoms, symmetric_matrices
+from multicopy_refinement.scattering.rows import row_products, weighted_rows
 from multicopy_refinement.scattering.splat import splat_structure_factors
 
 #: Steps in s^2 of the tables of f exp(-B s^2/4); quadratic interpolation errs by less than 1e-6.
@@ -83,9 +84,30 @@ def weighted_sum(
     """Return sum_g w_g exp(-b_g s^2/4) G_g in double precision, complex ``[n]``."""
     f = np.empty(len(s_squared), dtype=np.complex128)
     for rows in ranges(len(f), columns.block_size):
-        real, imaginary = faded_parts(columns, rows, np.float64, s_squared, b_shift)
-        f.real[rows], f.imag[rows] = weights @ real, weights @ imaginary
+        if b_shift is None:
+            real, imaginary = columns.parts(rows)
+            f.real[rows] = weighted_rows(real, weights)
+            f.imag[rows] = weighted_rows(imaginary, weights)
+        else:
+            faded = faded_parts(columns, rows, np.float64, s_squared, b_shift)
+            f.real[rows], f.imag[rows] = weights @ faded[0], weights @ faded[1]
     return f
+
+
+def products(
+    columns: GroupColumns, c: ComplexArray, s_squared: FloatArray,
+    b_shift: FloatArray | None = None,
+) -> FloatArray:  # fmt: skip
+    """Return Re sum_h conj(G_g) exp(-b_g s^2/4) c in double precision, ``[n_groups]``."""
+    total = np.zeros(columns.n_groups)
+    for rows in ranges(len(c), columns.block_size):
+        if b_shift is None:
+            real, imaginary = columns.parts(rows)
+            total += row_products(real, c.real[rows]) + row_products(imaginary, c.imag[rows])
+        else:
+            faded = faded_parts(columns, rows, np.float64, s_squared, b_shift)
+            total += faded[0] @ c.real[rows] + faded[1] @ c.imag[rows]
+    return total
 
 
 @dataclass(frozen=True, eq=False)

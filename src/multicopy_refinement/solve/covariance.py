@@ -13,7 +13,7 @@ from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.solve.common_factor import common_factor
-from multicopy_refinement.solve.gauss_newton import null_space
+from multicopy_refinement.solve.gauss_newton import all_above, inside, null_space
 
 #: A value between 0 and 1 of which nothing is known has this standard deviation.
 UNDETERMINED_SU = 12**-0.5
@@ -197,7 +197,12 @@ def _conditional_su(sums: SumConstraints, free: FloatArray, h: FloatArray) -> Fl
 
 def _inverse_along(free: FloatArray, h: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return Z (Z'HZ)^-1 Z' of what the data see, and directions that they do not see."""
-    values, vectors = np.linalg.eigh(free.T @ h @ free)
+    inner = inside(free, h)
+    if all_above(inner, UNSEEN_SU**-2):
+        factor = scipy.linalg.cholesky(inner, lower=True, check_finite=False)
+        across = scipy.linalg.solve_triangular(factor, free.T, lower=True, check_finite=False)
+        return np.asarray(across.T @ across), np.zeros((len(free), 0))
+    values, vectors = np.linalg.eigh(inner)
     directions = free @ vectors
     seen = values > UNSEEN_SU**-2
     weighted = directions[:, seen] / np.sqrt(values[seen])

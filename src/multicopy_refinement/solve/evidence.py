@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -142,10 +142,8 @@ class _Judge:
         if renewed is None:
             return cls(scaled, np.ones(n))
         renewal, target = renewed
-        q = at.space.indices([Kind.OCCUPANCY])
         mine, theirs = (
-            np.diag(term.normal(at, precise=False).information)[q]
-            for term in (data, replace(data, target=target))
+            data.diagonal_information(at, Kind.OCCUPANCY, one) for one in (data.target, target)
         )
         return cls(renewal.lost, np.where(theirs > 0, mine / np.maximum(theirs, 1e-300), 1.0))
 
@@ -190,7 +188,11 @@ class _Nulls:
         moved = np.zeros(len(self.occupancy))
         if float(np.diag(own).max(initial=0.0)) < _NO_VARIANCE:
             return moved
-        moved = matrix[:, members] @ (np.linalg.pinv(own, rcond=1e-6, hermitian=True) @ change)
+        if len(members) == 1:
+            pull = change / own[0]
+        else:
+            pull = np.linalg.pinv(own, rcond=1e-6, hermitian=True) @ change
+        moved = pull @ matrix[members]
         moved[members] = 0.0
         su = np.sqrt(np.maximum(np.diag(matrix), 0.0))
         parts = np.abs(moved) / np.maximum(su, 1e-300)

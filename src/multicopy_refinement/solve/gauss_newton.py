@@ -22,8 +22,11 @@ HELD_SU = 2.0
 #: combination that may move is farther than 3e-4 from the maximum.
 SMALLEST_GAIN = 1e-8
 _FIRST_DAMPING, _MOST_DAMPING = 1e-3, 1e8
-#: The smallest gain that tells the curvature, and how far that may be from the expected one.
-_TELLING, _LEAST_BEND, _MOST_BEND = 1e-5, 0.5, 2.0
+#: A step that gains between these parts of what was expected is one that the quadratic model was
+#: right about: secants mend it. Elsewhere it is made anew.
+_FAITHFUL = (0.5, 2.0)
+#: A secant tells no less curvature than this part of what is known (Powell 1978).
+_LEAST_CURVATURE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,24 +63,35 @@ def maximise(
 ) -> Search:  # fmt: skip
     """Return the most probable point; the log posterior never falls on the way.
 
-    Each step solves the quadratic model of the expected information under the sums and bounds,
-    damped (Levenberg) until the posterior rises. Unknowns whose bounds coincide are held, and so
+    Each step solves a quadratic model under the sums and bounds, damped (Levenberg) until the
+    posterior rises. The model is the expected information, mended by the secants of the steps
+    (Broyden 1970, J. Inst. Maths Applics 6, 76; Fletcher 1970, Comput. J. 13, 317), and made anew
+    where it expects another gain than there is. Unknowns whose bounds coincide are held, and so
     are combinations of occupancies that the data do not determine.
     """
     scoring = _Scoring(posterior, smallest_gain)
-    point, value = start, posterior.value(start)
-    damping = 0.0
+    point = start
     try:
+        here = scoring.normal(start)
         for step in range(max_steps):
-            normal = scoring.normal(point)
-            moved, damping = scoring.improve(point, value, normal, damping)
+            moved = scoring.improved(point, here)
             if moved is None:
-                return Search(point, value, step, True, "no step promises or brings a gain")
-            point, value = moved
+                return Search(point, here.value, step, True, "no step promises or brings a gain")
+            here = scoring.normal_after(point, here, moved)
+            point = moved.point
     except QuadraticProgramError as fault:
         status = f"a step could not be computed: {fault}"
-        return Search(point, value, step, False, status, failed=True)
-    return Search(point, value, max_steps, False, f"still rising after {max_steps} steps")
+        return Search(point, here.value, step, False, status, failed=True)
+    return Search(point, here.value, max_steps, False, f"still rising after {max_steps} steps")
+
+
+@dataclass(frozen=True, eq=False)
+class _Moved:
+    """A better point, its value, and the gain that was expected of it."""
+
+    point: Point
+    value: float
+    expected: float
 
 
 class _Scoring:
@@ -88,7 +102,7 @@ class _Scoring:
         self.free = ~posterior.space.held
         self._held: FloatArray | None = None
         self._sums = posterior.equalities[:, self.free]
-        self._curvature = 1.0
+        self._damping = 0.0
 
     def normal(self, point: Point) -> Normal:
         """Return the normal equations of the free unknowns, without what the data do not determine.
@@ -97,11 +111,27 @@ class _Scoring:
         """
         first = self._held is None
         raw = self.posterior.normal(point, precise=first)
-        gradient, information = raw.gradient[self.free], raw.information[self._free_pairs]
+        information = raw.information if self.free.all() else raw.information[self._free_pairs]
         if self._held is None:
             self._held = self._held_directions(raw.information)
             self._sums = self._with_factor(point)
-        return Normal(raw.value, gradient - self._along_held(gradient), self._moving(information))
+        return Normal(raw.value, self._slope(raw.gradient), self._moving(information))
+
+    def normal_after(self, point: Point, here: Normal, moved: _Moved) -> Normal:
+        """Return the normal equations after a step: mended where they were right about it."""
+        low, high = _FAITHFUL
+        if not low <= (moved.value - here.value) / moved.expected <= high:
+            return self.normal(moved.point)
+        slope = self._slope(self.posterior.gradient(moved.point))
+        step = (moved.point.x - point.x)[self.free]
+        step -= self._along_held(step)
+        mended = with_secant(here.information, step, here.gradient - slope)
+        return Normal(moved.value, slope, mended)
+
+    def _slope(self, gradient: FloatArray) -> FloatArray:
+        """Return the gradient of the free unknowns without what is held."""
+        free = gradient[self.free]
+        return np.asarray(free - self._along_held(free))
 
     @cached_property
     def _free_pairs(self) -> tuple[np.ndarray, ...]:
@@ -130,7 +160,9 @@ class _Scoring:
 
     def _along_held(self, values: FloatArray) -> FloatArray:
         """Return the part of vectors, ``[n_free, ...]``, that lies along the held directions."""
-        return np.zeros_like(values) if self._held is None else self._held @ (self._held.T @ values)
+        if self._held is None or self._held.shape[1] == 0:
+            return np.zeros_like(values)
+        return np.asarray(self._held @ (self._held.T @ values))
 
     def _moving(self, matrix: FloatArray) -> FloatArray:
         """Return P M P, with P = 1 - D D' and D the held directions.
@@ -138,53 +170,50 @@ class _Scoring:
         A cross term of single precision between what is held and what moves would move what is
         held, by an amount that the processor's rounding decides.
         """
+        if self._held is None or self._held.shape[1] == 0:
+            return matrix
         half = matrix - self._along_held(matrix)
         return half - self._along_held(half.T).T
 
-    def improve(
-        self, point: Point, value: float, normal: Normal, damping: float
-    ) -> tuple[tuple[Point, float] | None, float]:
-        """Return a better point with its value, or None where no step promises or brings a gain."""
-        gradient, information = normal.gradient, self._curvature * normal.information
+    def improved(self, point: Point, normal: Normal) -> _Moved | None:
+        """Return a better point, or None where no step promises or brings a gain."""
+        gradient, information = normal.gradient, normal.information
         low, high = self._bounds(point)
-        # a cost of moving along held directions that yields only where bounds ask for it
-        stiff = HELD_SU**-2 * self._along_held(np.eye(len(gradient)))
-        floor = self._floor(np.diag(information + stiff))
-        sums = self._sums
-        limits = self.posterior.limits[:, self.free]
-        room = self.posterior.room(point)
-        while damping <= _MOST_DAMPING:
-            damped = information + self._moving(np.diag((damping + 1e-9) * floor)) + stiff
+        stiff = self._stiffness
+        damped = information if stiff is None else information + stiff
+        floor = self._floor(np.diag(damped))
+        limits = self.posterior.limits[:, self.free], self.posterior.room(point)
+        while self._damping <= _MOST_DAMPING:
+            ridge = (self._damping + 1e-9) * floor
+            trial = damped + (np.diag(ridge) if stiff is None else self._moving(np.diag(ridge)))
             try:
-                step = solve_step(damped, gradient, sums, low, high, limits=(limits, room))
+                step = solve_step(trial, gradient, self._sums, low, high, limits=limits)
             except QuadraticProgramError:
-                if damping > _MOST_DAMPING / 10:
+                if self._damping > _MOST_DAMPING / 10:
                     raise
-                damping = max(10 * damping, _FIRST_DAMPING)  # better conditioned
+                self._harder()  # better conditioned
                 continue
             gain = float(gradient @ step - 0.5 * step @ information @ step)
             if gain < self.smallest_gain:
-                return None, damping
+                return None
             moved = self._moved(point, step)
             reached = self.posterior.value(moved)
-            if reached > value:
-                self._learn(float(gradient @ step), reached - value, normal.information, step)
-                damping = damping / 10 if damping > _FIRST_DAMPING / 2 else 0.0
-                return (moved, reached), damping
-            damping = max(10 * damping, _FIRST_DAMPING)
-        return None, damping
+            if reached > normal.value:
+                easier = self._damping > _FIRST_DAMPING / 2
+                self._damping = self._damping / 10 if easier else 0.0
+                return _Moved(moved, reached, gain)
+            self._harder()
+        return None
 
-    def _learn(
-        self, slope: float, gained: float, information: FloatArray, step: FloatArray
-    ) -> None:
-        """Note by how much the log posterior bends more than the expected information says.
+    def _harder(self) -> None:
+        self._damping = max(10 * self._damping, _FIRST_DAMPING)
 
-        Along a step d it gains g'd - c d'Hd/2. Where the errors are those of other reflections
-        than the ones that are fitted c is not 1, and steps of H alone creep.
-        """
-        bend = float(step @ information @ step)
-        if gained > _TELLING and bend > 0:
-            self._curvature = min(max(2 * (slope - gained) / bend, _LEAST_BEND), _MOST_BEND)
+    @cached_property
+    def _stiffness(self) -> FloatArray | None:
+        """A cost of moving along held directions that yields only where bounds ask for it."""
+        if self._held is None or self._held.shape[1] == 0:
+            return None
+        return np.asarray(HELD_SU**-2 * self._held @ self._held.T)
 
     def _floor(self, diagonal: FloatArray) -> FloatArray:
         """Return what damping goes by: the diagonal, with a floor in each block's own units."""
@@ -211,12 +240,50 @@ class _Scoring:
         return Point(point.space, x)
 
 
+def with_secant(information: FloatArray, step: FloatArray, fall: FloatArray) -> FloatArray:
+    """Return a positive B' near B with B' s = y: the BFGS update, damped where s'y is too small.
+
+    ``step`` is s and ``fall`` y, by how much the gradient fell along it (Powell 1978, Lecture
+    Notes in Mathematics 630, 144, for the damping: y is moved towards B s until s'y is a fifth of
+    s'B s).
+    """
+    known = information @ step
+    bend, told = float(step @ known), float(step @ fall)
+    if bend <= 0:
+        return information
+    if told < _LEAST_CURVATURE * bend:
+        part = (1 - _LEAST_CURVATURE) * bend / (bend - told)
+        fall = part * fall + (1 - part) * known
+        told = _LEAST_CURVATURE * bend
+    return np.asarray(information + np.outer(fall, fall / told) - np.outer(known, known / bend))
+
+
 def null_space(sums: FloatArray, n: int) -> FloatArray:
     """Return an orthonormal basis ``[n, m]`` of all d with A d = 0."""
     if len(sums) == 0:
         return np.eye(n)
     q = scipy.linalg.qr(sums.T, mode="full")[0]
     return np.asarray(q[:, len(sums) :])
+
+
+def inside(free: FloatArray, matrix: FloatArray) -> FloatArray:
+    """Return Z'MZ for a basis of `null_space`."""
+    whole = free.shape[0] == free.shape[1]  # then nothing is summed, and Z is the unit matrix
+    return matrix if whole else np.asarray(free.T @ matrix @ free)
+
+
+def all_above(matrix: FloatArray, value: float) -> bool:
+    """Return whether all eigenvalues of a symmetric matrix are: then M - v has a Cholesky factor.
+
+    That takes a twentieth of the time of the eigenvalues.
+    """
+    lowered = matrix.copy()
+    lowered.flat[:: len(lowered) + 1] -= value
+    try:
+        scipy.linalg.cholesky(lowered, lower=True, overwrite_a=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def held_directions(
@@ -232,7 +299,10 @@ def held_directions(
     free = null_space(rows[rows.any(axis=1)], len(kept))
     if free.shape[1] == 0:
         return np.zeros((n, 0))
-    values, vectors = np.linalg.eigh(free.T @ information[np.ix_(kept, kept)] @ free)
+    inner = inside(free, information[np.ix_(kept, kept)])
+    if all_above(inner, HELD_SU**-2):
+        return np.zeros((n, 0))
+    values, vectors = np.linalg.eigh(inner)
     directions = np.zeros((n, int((values < HELD_SU**-2).sum())))
     directions[kept] = free @ vectors[:, values < HELD_SU**-2]
     return directions

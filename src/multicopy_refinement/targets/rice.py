@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import i0e, i1e
 
 from multicopy_refinement._typing import BoolArray, FloatArray
+from multicopy_refinement.parallel import in_threads
 
 #: Below this the Bessel ratio r = I1(x)/I0(x) is x/2 to machine precision.
 _SMALL = 1e-8
+_BESSEL_STEPS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +37,44 @@ class RiceDerivatives(RiceSlopes):
 def rice_slopes(
     f_obs: FloatArray, scaled: FloatArray, variance: FloatArray, centric: BoolArray
 ) -> RiceSlopes:
-    """Return log p(F_obs; a, V) and its first derivatives, as `rice_derivatives` has them."""
-    n, x, bessel, r = _parts(f_obs, scaled, variance, centric)
-    return RiceSlopes(*_first(f_obs, scaled, variance, centric, (n, x, bessel, r)))
+    """Return log p(F_obs; a, V) and its first derivatives, as `rice_derivatives` has them.
+
+    To 1e-12 of them, and several times as fast: models without a group are judged by it.
+    """
+    from multicopy_refinement.targets.kernels.rice import rice_slopes_into
+
+    value, d_a, d_v = (np.empty(len(f_obs)) for _ in range(3))
+    table = _bessel_table()
+    in_threads(
+        lambda first, last: rice_slopes_into(
+            first, last, value, d_a, d_v, f_obs, scaled, variance, centric, table
+        ),
+        len(f_obs),
+    )
+    return RiceSlopes(value, d_a, d_v)
+
+
+@lru_cache(maxsize=1)
+def _bessel_table() -> FloatArray:
+    """Return ln(I0(x) exp(-x)) + ln(1 + x)/2, I1(x)/I0(x) and their slopes, ``[steps + 1, 4]``.
+
+    At equal steps of u = x/(1 + x), up to u = 1, where ln(I0 exp(-x)) is -ln(2 pi x)/2 + 1/(8x)
+    and the ratio 1 - 1/(2x).
+    """
+    u = np.arange(_BESSEL_STEPS) / _BESSEL_STEPS
+    x = u / (1 - u)
+    r = i1e(x) / i0e(x)
+    r_over_x = np.where(x > _SMALL, r / np.maximum(x, _SMALL), 0.5)
+    widening = (1 + x) ** 2 / _BESSEL_STEPS
+    inner = np.stack(
+        [
+            np.log(i0e(x)) + 0.5 * np.log1p(x), r,
+            (r - 1 + 0.5 / (1 + x)) * widening, (1 - r_over_x - r**2) * widening,
+        ],
+        axis=1,
+    )  # fmt: skip
+    end = [-0.5 * np.log(2 * np.pi), 1.0, -0.625 / _BESSEL_STEPS, 0.5 / _BESSEL_STEPS]
+    return np.vstack([inner, end])
 
 
 def rice_derivatives(

@@ -8,6 +8,7 @@ import torch
 
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior import Block, Kind, Normal, Point, Posterior, Space
+from multicopy_refinement.posterior.terms import spread
 from multicopy_refinement.solve import gauss_newton
 
 
@@ -72,6 +73,9 @@ class Bowl:
 
     def value(self, at):
         return float(-0.5 * self.curvature * ((at[self.kind] - self.centre) ** 2).sum())
+
+    def gradient(self, at):
+        return spread(-self.curvature * (at[self.kind] - self.centre), at.space, (self.kind,))
 
     def normal(self, at, *, precise=True):
         n = len(self.centre)

@@ -1,0 +1,55 @@
+"""Sums over and along rows that are stored in single precision, in double precision."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from multicopy_refinement._typing import ComplexArray, FloatArray
+from multicopy_refinement.parallel import in_threads
+
+
+def weighted_rows(matrix: NDArray[np.float32], weights: FloatArray) -> FloatArray:
+    """Return w'M, ``[n]``, for M ``[n_rows, n]``."""
+    from multicopy_refinement.scattering.kernels.rows import add_weighted_rows
+
+    found = np.zeros(matrix.shape[1])
+    memory, stride = _memory(matrix)
+    weights = np.ascontiguousarray(weights, dtype=np.float64)
+    in_threads(
+        lambda first, last: add_weighted_rows(first, last, found, memory, stride, weights),
+        len(found),
+    )
+    return found
+
+
+def row_products(matrix: NDArray[np.float32], vector: FloatArray) -> FloatArray:
+    """Return M v, ``[n_rows]``, for M ``[n_rows, n]``."""
+    from multicopy_refinement.scattering.kernels.rows import row_sums
+
+    found = np.zeros(len(matrix))
+    memory, stride = _memory(matrix)
+    vector = np.ascontiguousarray(vector, dtype=np.float64)
+    in_threads(lambda first, last: row_sums(first, last, found, memory, stride, vector), len(found))
+    return found
+
+
+def weighted_complex_rows(matrix: NDArray[np.complex64], weights: FloatArray) -> ComplexArray:
+    """Return w'M, complex ``[n]``, for a complex M ``[n_rows, n]``."""
+    return weighted_rows(matrix.view(np.float32), weights).view(np.complex128)
+
+
+def complex_row_products(matrix: NDArray[np.complex64], vector: ComplexArray) -> FloatArray:
+    """Return Re(M* v), ``[n_rows]``, for a complex M ``[n_rows, n]``."""
+    parts = np.ascontiguousarray(vector, dtype=np.complex128).view(np.float64)
+    return row_products(matrix.view(np.float32), parts)
+
+
+def _memory(matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    """Return all memory between the first and the last element, and the length of a row in it."""
+    if matrix.size and matrix.strides[1] != matrix.itemsize:
+        matrix = np.ascontiguousarray(matrix)
+    stride = matrix.strides[0] // matrix.itemsize
+    length = (len(matrix) - 1) * stride + matrix.shape[1] if matrix.size else 0
+    return as_strided(matrix, (length,), (matrix.itemsize,), writeable=False), stride

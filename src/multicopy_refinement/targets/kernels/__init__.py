@@ -1,0 +1,1 @@
+"""Compiled inner loops over reflections (numba), cached on disk; see `scattering.kernels`."""
