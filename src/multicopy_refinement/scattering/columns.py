@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +28,8 @@ _SUMS = 8_000_000
 _TWO_PI_SQUARED = 2 * np.pi**2
 #: Reflections of a block of stored columns.
 _STORED_BLOCK = 8192
+#: Free disk that a file of columns needs, as a multiple of its size.
+_DISK_LEFT = 1.5
 #: Atoms whose tables are made at once.
 _ATOMS = 256
 #: Seconds of direct summation for an atom, an operation and a reflection; and of the grid for an
@@ -112,7 +116,7 @@ def products(
 
 @dataclass(frozen=True, eq=False)
 class StoredColumns:
-    """G in memory, real and imaginary parts ``[n_groups, n]``."""
+    """G in memory, or mapped into it from a file, real and imaginary parts ``[n_groups, n]``."""
 
     real: NDArray[np.float32]
     imaginary: NDArray[np.float32]
@@ -127,9 +131,14 @@ class StoredColumns:
         """Return G of all groups at some reflections."""
         return self.real[:, rows], self.imaginary[:, rows]
 
+    @property
+    def filed(self) -> bool:
+        """Whether they are in a file, since they are too large to be copied."""
+        return isinstance(self.real, np.memmap)
+
     def members(self, groups: IntArray) -> Parts:
         """Return G of some groups at all reflections."""
-        return self.real[groups], self.imaginary[groups]
+        return np.asarray(self.real[groups]), np.asarray(self.imaginary[groups])
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,9 +206,9 @@ class ReducedColumns:
 
 
 def reduced(whole: GroupColumns, less: LowColumns) -> GroupColumns:
-    """Return G less something: stored where G is stored, made at each use otherwise."""
+    """Return G less something: stored where G is in memory, made at each use otherwise."""
     made = ReducedColumns(whole, less)
-    if not isinstance(whole, StoredColumns):
+    if not isinstance(whole, StoredColumns) or whole.filed:
         return made
     return StoredColumns(*made.members(np.arange(whole.n_groups)), whole.block_size)
 
@@ -230,23 +239,45 @@ class StreamedColumns:
 def make_columns(
     atoms: ScatteringAtoms, group: IntArray, n_groups: int, hkl: IntArray, memory_limit: int
 ) -> StoredColumns | StreamedColumns:
-    """Return G of the groups of atoms (at occupancy 1): stored if it fits into the limit in bytes.
+    """Return G of the groups of atoms (at occupancy 1).
 
-    Groups of very many atoms go through the grid where that is cheaper.
+    In memory if it fits into the limit in bytes, otherwise in a temporary file, which goes when it
+    is used no more; made anew at each use where there is no room for that either. Groups of very
+    many atoms go through the grid where that is cheaper.
     """
     size = n_groups * len(hkl) * np.dtype(np.complex64).itemsize
+    room, block = None, _STORED_BLOCK
     if size > memory_limit:
-        rows = max(256, memory_limit // (4 * 16 * max(n_groups, 1)))  # float64 sums and a copy
-        return StreamedColumns(atoms, group, n_groups, hkl, rows)
+        # float64 sums and a copy
+        block = max(256, min(block, memory_limit // (4 * 16 * max(n_groups, 1))))
+        room = _filed(n_groups, len(hkl))
+        if room is None:
+            return StreamedColumns(atoms, group, n_groups, hkl, block)
     large = _cheaper_on_grid(atoms, group, n_groups, hkl)
     chosen = np.flatnonzero(~large[group])
     real, imaginary = direct_columns(
-        atoms.select(torch.as_tensor(chosen)), group[chosen], n_groups, hkl
+        atoms.select(torch.as_tensor(chosen)), group[chosen], n_groups, hkl, room
     )
     for number in np.flatnonzero(large).tolist():
         column = grid_column(atoms.select(torch.as_tensor(group == number)), hkl)
         real[number], imaginary[number] = column.real, column.imag
-    return StoredColumns(real, imaginary)
+    return StoredColumns(real, imaginary, block)
+
+
+def _filed(n_groups: int, n: int) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Return room for real and imaginary parts in temporary files, or None where there is none."""
+    folder = tempfile.gettempdir()
+    size = 2 * n_groups * n * np.dtype(np.float32).itemsize
+    try:
+        if shutil.disk_usage(folder).free < _DISK_LEFT * size:
+            return None
+        parts = []
+        for _ in range(2):
+            with tempfile.TemporaryFile(dir=folder) as file:  # mapped until the array goes
+                parts.append(np.memmap(file, np.float32, "w+", shape=(n_groups, n)))
+    except OSError:
+        return None
+    return parts[0], parts[1]
 
 
 def _cheaper_on_grid(
@@ -266,12 +297,15 @@ def grid_column(atoms: ScatteringAtoms, hkl: IntArray) -> ComplexArray:
         return np.asarray(splat_structure_factors(whole, hkl).numpy())
 
 
-def direct_columns(atoms: ScatteringAtoms, group: IntArray, n_groups: int, hkl: IntArray) -> Parts:
+def direct_columns(
+    atoms: ScatteringAtoms, group: IntArray, n_groups: int, hkl: IntArray,
+    room: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+) -> Parts:  # fmt: skip
     """Return sums over the atoms of each group at occupancy 1, ``[n_groups, n]``.
 
-    Summed in float64, a range of groups at a time.
+    Summed in float64, a range of groups at a time; put into ``room``, of zeros, where there is one.
     """
-    parts = tuple(np.zeros((n_groups, len(hkl)), dtype=np.float32) for _ in range(2))
+    parts = room or tuple(np.zeros((n_groups, len(hkl)), dtype=np.float32) for _ in range(2))
     order = np.argsort(group, kind="stable")
     edges = np.searchsorted(group[order], np.arange(n_groups + 1))
     together = max(1, _SUMS // max(1, len(hkl)))

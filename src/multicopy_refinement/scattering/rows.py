@@ -48,6 +48,7 @@ def complex_row_products(matrix: NDArray[np.complex64], vector: ComplexArray) ->
 
 def _memory(matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
     """Return all memory between the first and the last element, and the length of a row in it."""
+    matrix = np.asarray(matrix)  # of a file that is mapped into memory
     if matrix.size and matrix.strides[1] != matrix.itemsize:
         matrix = np.ascontiguousarray(matrix)
     stride = matrix.strides[0] // matrix.itemsize

@@ -1,5 +1,7 @@
 """The basis of groups: F_calc linear in occupancies, against direct summation."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,12 @@ from multicopy_refinement import structure_factors
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import StaleBasisError
 from multicopy_refinement.scattering.basis import group_basis
-from multicopy_refinement.scattering.columns import StoredColumns, StreamedColumns
+from multicopy_refinement.scattering.columns import (
+    LowColumns,
+    StoredColumns,
+    StreamedColumns,
+    reduced,
+)
 
 
 @pytest.mark.parametrize("group", list(CRYSTALS))
@@ -43,18 +50,34 @@ def test_a_changed_model_makes_it_stale(tmp_path):
         basis.check(model)
 
 
-def test_past_the_memory_limit_it_is_streamed_and_the_same(tmp_path):
+@pytest.mark.parametrize("disk", [True, False], ids=["filed", "streamed"])
+def test_past_the_memory_limit_it_is_the_same(tmp_path, monkeypatch, disk):
+    if not disk:
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     model = load_crystal(tmp_path / "c.pdb", "P 31 2 1", random_atoms(12, 7, anisotropic=True))
     hkl = unique_reflections(model.cell, model.spacegroup, 1.8)
-    stored, streamed = group_basis(model, hkl), group_basis(model, hkl, memory_limit=1)
+    stored, other = group_basis(model, hkl), group_basis(model, hkl, memory_limit=1)
     assert isinstance(stored.columns, StoredColumns)
-    assert isinstance(streamed.columns, StreamedColumns)
-    occupancy = np.random.default_rng(1).uniform(0, 1, len(stored.groups))
-    shift = np.linspace(-2, 3, len(stored.groups))
-    for b in (None, shift):
-        assert np.allclose(streamed.f_calc(occupancy, b), stored.f_calc(occupancy, b), rtol=1e-5)
-    chosen = np.array([2, 0])
-    assert np.allclose(streamed.columns.members(chosen), stored.columns.members(chosen), atol=1e-4)
+    assert isinstance(other.columns, StoredColumns if disk else StreamedColumns)
+    assert not stored.columns.filed
+    assert not disk or other.columns.filed
+    assert other.columns.block_size < stored.columns.block_size
+    q = np.linspace(0.2, 0.8, stored.columns.n_groups)
+    for b in (None, np.linspace(-2, 3, len(q))):
+        assert np.allclose(other.f_calc(q, b), stored.f_calc(q, b), rtol=1e-5)
+    assert np.allclose(
+        other.columns.members(np.array([2, 0])), stored.columns.members(np.array([2, 0])), atol=1e-4
+    )
+    for rows in (slice(0, 256), slice(256, 300)):
+        for mine, theirs in zip(other.columns.parts(rows), stored.columns.parts(rows), strict=True):
+            assert np.allclose(mine, theirs, atol=1e-5)
+    less = LowColumns(np.arange(40), *(np.ones((len(q), 40), np.float32) for _ in range(2)))
+    mine, theirs = reduced(other.columns, less), reduced(stored.columns, less)
+    assert isinstance(theirs, StoredColumns)
+    assert not isinstance(mine, StoredColumns)  # nothing large is copied into memory
+    assert np.allclose(mine.members(np.array([1]))[0], theirs.members(np.array([1]))[0], atol=1e-5)
+    assert not list(tmp_path.glob("tmp*"))  # the file has no name, and goes with the array
 
 
 def complex_columns(basis):

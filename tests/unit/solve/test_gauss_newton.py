@@ -280,7 +280,7 @@ def test_search_rises_from_a_corner_with_exact_sums_and_within_bounds(demo, monk
     assert (np.diff(accepted) > 0).all()
     assert search.value == pytest.approx(accepted[-1], rel=1e-12)
     sums, total = demo.posterior.sums.equalities
-    assert len(tried) >= len(accepted)
+    assert len(tried) >= len(accepted) - 1  # the start is not tried
     for occupancy in tried:
         assert np.abs(sums @ occupancy - total).max() < 1e-12
         assert occupancy.min() >= 0
