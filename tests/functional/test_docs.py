@@ -13,8 +13,8 @@ BLOCK = re.compile(r"```(python|console|toml)\n(.*?)```", re.DOTALL)
 PAGES = sorted(p.name for p in DOCS.glob("*.md") if BLOCK.search(p.read_text("utf-8")))
 #: What the examples of a page print, among other things.
 PRINTED = {
-    "groups.md": ["fixed by sharing_rules[0]", "['A/5/GLN:A', 'A/5/GLN:B']", "B shift",
-                  "atoms for each occupancy"],
+    "groups.md": ["held by --hold A/17/GLU", "fixed by sharing_rules[0]",
+                  "['A/5/GLN:A', 'A/5/GLN:B']", "B shift", "atoms for each occupancy"],
     "how-to-ligand.md": ["log-likelihood gain"],
     "how-to-torch.md": ["OccupancyTensor("],
     "files.md": ["0."],

@@ -68,14 +68,15 @@ def test_strings_of_a_table_make_the_same_job_as_the_command_line():
     row = {
         "model": "m.pdb", "data": "d.mtz", "parameters": "occupancy,b_group", "max_cycles": "12",
         "tolerance": "1e-4", "b_prior": "3", "labels": "F,SIGF", "link_close_waters": "true",
-        "solver": "gauss_newton", "free_value": "1",
+        "solver": "gauss_newton", "free_value": "1", "hold": "//A/5/CA,CB:A", "ligands": "true",
     }  # fmt: skip
     job = RefineJob.of(row)
     assert RefineJob.of(json.loads(job.model_dump_json())) == job
     assert job.command() == [
         "multicopy-refine", "refine", "m.pdb", "d.mtz", "--parameters", "occupancy,b_group",
         "--b-prior", "3.0", "--max-cycles", "12", "--tolerance", "0.0001", "--link-close-waters",
-        "--labels", "F,SIGF", "--free-value", "1", "--out", "refined",
+        "--hold", "//A/5/CA,CB:A", "--ligands", "--labels", "F,SIGF",
+        "--free-value", "1", "--out", "refined",
     ]  # fmt: skip
     assert job.options()["max_cycles"] == 12
 

@@ -12,15 +12,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.cli.warn import print_warning
-from multicopy_refinement.errors import OutputError
+from multicopy_refinement.errors import InputError, OutputError
 from multicopy_refinement.io.files import written_aside
 from multicopy_refinement.io.structure import read_structure
-from multicopy_refinement.modes import ExchangeFormat, Grouping, GroupsFormat
+from multicopy_refinement.modes import ExchangeFormat, GroupsFormat
 from multicopy_refinement.occupancy.exchange import write_groups
 from multicopy_refinement.occupancy.exchange.common import is_plain
 from multicopy_refinement.occupancy.grouping import GroupingOptions, group_atoms
 from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.occupancy.rules.selection import KINDS_OF_RESIDUES
 from multicopy_refinement.occupancy.summary import summary_of
 from multicopy_refinement.occupancy.values import GroupingResult, not_full
 
@@ -30,20 +32,23 @@ def run_groups(
     output_format: GroupsFormat,
     output: Path | None,
     *,
-    grouping: Grouping = Grouping.RESIDUE,
+    everything: bool = False,
     rules: Path | None = None,
-    contact_distance: float = 4.0,
-    link_close_waters: bool = False,
+    **options: Any,
 ) -> None:
-    """Print the groups of a model, or write them to a file."""
+    """Print the groups of a model, or write them to a file; options are `GroupingOptions`."""
     if output is not None and output.exists():
         raise OutputError(f"{output}: the file is there already; name another with --output")
+    if everything and output_format not in (GroupsFormat.TABLE, GroupsFormat.JSON):
+        raise InputError(
+            f"--all: is for tables; {output_format} says of what is held no more than it must"
+        )
     source = read_structure(model)
-    options = GroupingOptions(grouping, contact_distance, link_close_waters)
-    result = group_atoms(source.table, options, rules=rules, crystal=source.crystal)
+    grouping = GroupingOptions(**options)
+    result = group_atoms(source.table, grouping, rules=rules, crystal=source.crystal)
     result = replace(result, notices=source.notices + result.notices)
     if output_format is GroupsFormat.TABLE:
-        _deliver_table(result, output)
+        _deliver_table(result, output, everything=everything)
         return
     if output_format is GroupsFormat.JSON:
         text = json.dumps(groups_as_json(result.groups), indent=1) + "\n"
@@ -98,18 +103,19 @@ def _deliver(text: str, output: Path | None) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
-def _deliver_table(result: GroupingResult, output: Path | None) -> None:
+def _deliver_table(result: GroupingResult, output: Path | None, *, everything: bool) -> None:
     if output is None:
-        _print_table(Console(emoji=False), result)
+        _print_table(Console(emoji=False), result, everything=everything)
         return
     with written_aside(output) as aside, aside.open("w", encoding="utf-8") as stream:
-        _print_table(Console(file=stream, width=160, emoji=False), result)
+        console = Console(file=stream, width=160, emoji=False)
+        _print_table(console, result, everything=everything)
 
 
-def _print_table(console: Console, result: GroupingResult) -> None:
-    """Print the groups that are refined or tied one by one, and count the others."""
+def _print_table(console: Console, result: GroupingResult, *, everything: bool) -> None:
+    """Print the groups that are refined or tied one by one, or all, and count the others."""
     groups = result.groups
-    shown = groups.refined | (groups.set_index >= 0) | not_full(groups.occupancy)
+    shown = groups.refined | (groups.set_index >= 0) | not_full(groups.occupancy) | everything
     table = Table(
         title=f"{int(groups.refined.sum())} refined of {len(groups)} groups, "
         f"{len(groups.sets)} sets",
@@ -136,3 +142,23 @@ def _print_table(console: Console, result: GroupingResult) -> None:
     console.print(summary_of(groups).in_words(), highlight=False, markup=False, soft_wrap=True)
     for notice in result.notices:
         print_warning(console, notice.message)
+    console.print(_how_to_free(groups), highlight=False, markup=False, soft_wrap=True)
+
+
+def _how_to_free(groups: OccupancyGroups) -> str:
+    """Return how many residues are held at 1, and how they can be refined."""
+    full = ~groups.refined & ~not_full(groups.occupancy)
+    residue = number_residues(groups.table)
+    held = np.setdiff1d(residue, residue[~full[groups.index]])
+    if len(held) == 0:
+        return "No residue is held at 1."
+    counts = {
+        kind: len(np.intersect1d(residue[atoms(groups.table)], held))
+        for kind, atoms in KINDS_OF_RESIDUES.items()
+    }
+    offers = "".join(f", --{kind} the {n} {kind} of them" for kind, n in counts.items() if n)
+    name = groups.table.residue_label(int(np.flatnonzero(residue == held[0])[0]))
+    return (
+        f"{len(held)} residues are held at 1 (--all lists them): --refine SELECTION refines what "
+        f"you name, for example --refine {name}{offers}."
+    )

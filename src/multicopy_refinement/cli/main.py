@@ -26,7 +26,10 @@ DEBUG = "MULTICOPY_DEBUG"
 #: Fields of a job in the order of the help: what is asked for first, how it is found last. Those
 #: that ``groups`` shares.
 _REFINE = [*inspect.get_annotations(RefineJob), *inspect.get_annotations(RefineOptions)]
-_GROUPING = ("grouping", "rules", "contact_distance", "link_close_waters")
+_GROUPING = (
+    "grouping", "rules", "refine", "hold", "ligands", "waters", "contact_distance",
+    "link_close_waters",
+)  # fmt: skip
 
 app = typer.Typer(
     name="multicopy-refine",
@@ -79,12 +82,13 @@ def groups(
         GroupsFormat, typer.Option("--format", help="How they are shown.")
     ] = GroupsFormat.TABLE,
     output: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="List what is held at 1, too.")] = False,
     **values: Any,
 ) -> None:
     """Show the occupancy groups of MODEL, and why each exists."""
     from multicopy_refinement.cli.groups import run_groups
 
-    run_groups(model, output_format, output, **values)
+    run_groups(model, output_format, output, everything=everything, **values)
 
 
 @app.command()

@@ -11,12 +11,12 @@ from typing import Annotated, Any, get_args
 import typer
 from pydantic.fields import FieldInfo
 
-from multicopy_refinement.run.job import RefineJob
+from multicopy_refinement.run.job import REPEATED, RefineJob
 
 #: How values are called in the help where their type does not say it.
 _METAVARS = {
     "out": "DIR", "rules": "FILE", "labels": "F,SIGF", "parameters": "NAME[,NAME]",
-    "free_label": "NAME",
+    "free_label": "NAME", "refine": "SELECTION", "hold": "SELECTION",
 }  # fmt: skip
 
 Command = Callable[..., None]
@@ -56,6 +56,14 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         )  # fmt: skip
     default = field.default
     flag = f"--{name.replace('_', '-')}"
+    if name in REPEATED:
+        option = typer.Option(flag, metavar=metavar, help=text, show_default=False)
+        return inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=[],
+            annotation=Annotated[list[str], option],
+        )
     if kind is bool:
         declared = f"{flag}/--no{flag[1:]}" if default else flag
         option = typer.Option(declared, help=text, show_default=False)

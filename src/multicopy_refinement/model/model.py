@@ -20,7 +20,12 @@ from multicopy_refinement.io.structure import StructureFile, read_structure
 from multicopy_refinement.io.write_structure import AtomValues, write_mmcif, write_pdb
 from multicopy_refinement.modes import Grouping
 from multicopy_refinement.notices import Notice, listed
-from multicopy_refinement.occupancy.grouping import GroupingOptions, Rules, group_atoms
+from multicopy_refinement.occupancy.grouping import (
+    GroupingOptions,
+    Rules,
+    Selections,
+    group_atoms,
+)
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.summary import summary_of
 from multicopy_refinement.parameters import (
@@ -88,6 +93,8 @@ class Model(nn.Module):
         self._dtype_float, self._device = dtype_float, torch.device(device)
         self.verbose = verbose
         self._source: StructureFile | None = None
+        self._grouping = GroupingOptions()
+        self._rules: Rules | None = None
 
     @property
     def device(self) -> torch.device:
@@ -111,6 +118,10 @@ class Model(nn.Module):
         *,
         sharing_rules: Rules | None = None,
         grouping: Grouping | GroupingOptions = Grouping.RESIDUE,
+        refine: Selections = (),
+        hold: Selections = (),
+        ligands: bool = False,
+        waters: bool = False,
     ) -> Model:
         """Load PDB or mmCIF, told apart by content, gzipped or not, and return the model.
 
@@ -123,6 +134,9 @@ class Model(nn.Module):
             a file (our TOML, phenix parameters, REFMAC or SHELXL keywords).
         grouping
             The automatic rules.
+        refine, hold, ligands, waters
+            What is refined beside what is anyway, and what is held: names as they are printed, or
+            selections as in rules (``--refine``, ``--hold``, ``--ligands``, ``--waters``).
 
         Raises
         ------
@@ -132,9 +146,41 @@ class Model(nn.Module):
             A rule that selects nothing, contradicts another, or makes a set impossible.
         """
         source = read_structure(path)
-        result = group_atoms(source.table, grouping, rules=sharing_rules, crystal=source.crystal)
+        asked = GroupingOptions.of(grouping).asking(refine, hold, ligands=ligands, waters=waters)
+        self._take(source, asked, sharing_rules)
+        return self
+
+    def regroup(
+        self,
+        *,
+        grouping: Grouping | GroupingOptions | None = None,
+        rules: Rules | None = None,
+        refine: Selections = (),
+        hold: Selections = (),
+        ligands: bool = False,
+        waters: bool = False,
+    ) -> Model:
+        """Put the atoms of the file into groups anew, and return the model.
+
+        All begins with what the file says. What is not given is as when the model was loaded;
+        ``refine``, ``hold``, ``ligands`` and ``waters`` come on top of what was asked for then.
+
+        Raises
+        ------
+        RuleError
+            As for `load`.
+        """
+        options = self._grouping if grouping is None else GroupingOptions.of(grouping)
+        asked = options.asking(refine, hold, ligands=ligands, waters=waters)
+        self._take(self.source, asked, self._rules if rules is None else rules)
+        return self
+
+    def _take(self, source: StructureFile, grouping: GroupingOptions, rules: Rules | None) -> None:
+        """Make groups and parameters of a file."""
+        result = group_atoms(source.table, grouping, rules=rules, crystal=source.crystal)
         self._dtype_float, self._device = self.dtype_float, self.device
         self._source = None  # until there are parameters
+        self._grouping, self._rules = grouping, rules
         self.table = source.table
         self.__dict__.pop("pdb", None)
         self.occupancy_groups = result.groups
@@ -143,7 +189,6 @@ class Model(nn.Module):
         self._make_parameters(b_iso)
         self._source = source
         self._log()
-        return self
 
     def _make_parameters(self, b_iso: FloatArray) -> None:
         dtype, device = self.dtype_float, self.device

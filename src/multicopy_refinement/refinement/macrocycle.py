@@ -12,8 +12,9 @@ from multicopy_refinement._typing import ComplexArray, FloatArray
 from multicopy_refinement.clock import Clock
 from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.model import Model
-from multicopy_refinement.modes import Parameter, Solver, TargetKind, UncertaintyKind
+from multicopy_refinement.modes import Grouping, Parameter, Solver, TargetKind, UncertaintyKind
 from multicopy_refinement.notices import Notice
+from multicopy_refinement.occupancy.grouping import GroupingOptions, Rules, Selections
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.experiment import Statistics, check_same_crystal
 from multicopy_refinement.posterior.occupancies import BShifts, occupancy_posterior
@@ -63,6 +64,12 @@ def refine(
     data: ReflectionData,
     options: RefineOptions | None = None,
     *,
+    grouping: Grouping | GroupingOptions | None = None,
+    rules: Rules | None = None,
+    refine: Selections = (),
+    hold: Selections = (),
+    ligands: bool = False,
+    waters: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Solution:
     """Refine the refinable occupancies of a model against data; the model takes the result.
@@ -75,6 +82,9 @@ def refine(
         Its reflections.
     options
         `RefineOptions`.
+    grouping, rules, refine, hold, ligands, waters
+        Where one is given, the atoms are put into groups anew, from the occupancies of the file:
+        see `Model.regroup`.
     progress
         Called after every step.
 
@@ -85,6 +95,11 @@ def refine(
     """
     check_radiation(model.source)
     check_same_crystal(model, data)
+    if grouping or rules is not None or len(refine) or len(hold) or ligands or waters:
+        model.regroup(
+            grouping=grouping, rules=rules, refine=refine, hold=hold, ligands=ligands,
+            waters=waters,
+        )  # fmt: skip
     run = _Run(model, data, options or RefineOptions(), progress or (lambda _: None))
     return run.solution()
 

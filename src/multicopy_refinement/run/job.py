@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from multicopy_refinement.modes import Grouping
 from multicopy_refinement.refinement.options import RefineOptions, split_names
 
 if TYPE_CHECKING:
+    from multicopy_refinement.occupancy.grouping import GroupingOptions
     from multicopy_refinement.refinement.macrocycle import Progress
     from multicopy_refinement.results.record import RunRecord
 
@@ -20,6 +22,17 @@ if TYPE_CHECKING:
 PLACES = frozenset({"model", "data", "out", "overwrite", "report"})
 #: Fields that stand in the record under ``inputs`` as what was found, not as what was asked for.
 _CHOSEN = frozenset({"labels", "free_label", "free_value"})
+
+#: Options that may be given several times.
+REPEATED = frozenset({"refine", "hold"})
+
+
+def _one_or_more(value: Any) -> Any:
+    """Return one text as a list of one: selections have commas in them."""
+    return [value] if isinstance(value, str) else value
+
+
+Selections = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
 
 
 class RefineJob(RefineOptions):
@@ -36,6 +49,8 @@ class RefineJob(RefineOptions):
         Folder for the results.
     grouping, rules, contact_distance, link_close_waters
         How atoms are put into groups.
+    refine, hold, ligands, waters
+        What is refined beside what is anyway, and what is held.
     labels, free_label, free_value, d_min
         Which reflections are used, and as what.
     threads
@@ -62,6 +77,16 @@ class RefineJob(RefineOptions):
     link_close_waters: bool = Field(
         default=False, description="Partial waters closer than 1.5 A share a site."
     )
+    refine: Selections = Field(
+        default=(), description="Refine this residue or group, too; may be repeated."
+    )
+    hold: Selections = Field(
+        default=(), description="Hold this at the value of the file; may be repeated."
+    )
+    ligands: bool = Field(
+        default=False, description="Refine all ligands: what is no polymer, water or common ion."
+    )
+    waters: bool = Field(default=False, description="Refine all waters, each on its own.")
     labels: Annotated[tuple[str, ...] | None, BeforeValidator(split_names)] = Field(
         default=None, description="Columns of the data, if not by type: F,SIGF."
     )
@@ -107,12 +132,21 @@ class RefineJob(RefineOptions):
             value = getattr(self, name)
             if name in PLACES or value == field.default:
                 continue
-            words.append(f"--{name.replace('_', '-')}")
-            if isinstance(value, tuple):
-                words.append(",".join(str(v) for v in value))
-            elif value is not True:
-                words.append(str(value))
+            flag = f"--{name.replace('_', '-')}"
+            if name in REPEATED:
+                words += [word for one in value for word in (flag, one)]
+            elif isinstance(value, tuple):
+                words += [flag, ",".join(str(v) for v in value)]
+            else:
+                words += [flag] if value is True else [flag, str(value)]
         return [*words, "--out", str(self.out)]
+
+    def grouping_options(self) -> GroupingOptions:
+        """Return how atoms are put into groups, rules apart."""
+        from multicopy_refinement.occupancy.grouping import GroupingOptions
+
+        named = {field.name: getattr(self, field.name) for field in fields(GroupingOptions)}
+        return GroupingOptions(**named)
 
     @property
     def inputs(self) -> dict[str, Path]:

@@ -16,7 +16,6 @@ from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
-from multicopy_refinement.occupancy.grouping import GroupingOptions
 from multicopy_refinement.parallel import using_threads
 from multicopy_refinement.posterior.experiment import check_same_crystal
 from multicopy_refinement.refinement.macrocycle import Progress, refine
@@ -71,9 +70,8 @@ def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> Ru
 
 
 def _load(job: RefineJob) -> tuple[Model, ReflectionData]:
-    grouping = GroupingOptions(job.grouping, job.contact_distance, job.link_close_waters)
     model = Model(dtype_float=torch.float64).load(
-        job.model, grouping=grouping, sharing_rules=job.rules
+        job.model, grouping=job.grouping_options(), sharing_rules=job.rules
     )
     check_radiation(model.source)
     data = read_reflections(

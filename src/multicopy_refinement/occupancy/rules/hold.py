@@ -17,16 +17,8 @@ class FixRule(Rule):
 
     def apply(self, bench: Workbench) -> None:
         """Hold the groups."""
-        claims = bench.claims
         for group in bench.whole_groups(self.fix):
-            if group in claims.released or group in claims.fixed:
-                other = claims.released.get(group) or claims.fixed[group]
-                raise bench.fault(f"{bench.name(group)}: contradicts the rule of {other}")
-            claims.fixed[group] = bench.where
-            one = bench.draft.groups[group]
-            one.refined, one.detail = False, f"fixed by {bench.where}"
-            if self.value is not None:
-                one.occupancy = self.value
+            bench.fix(group, f"fixed by {bench.where}", self.value)
 
 
 class RefineRule(Rule):
@@ -39,7 +31,4 @@ class RefineRule(Rule):
         """Refine the groups."""
         for group in bench.whole_groups(self.refine):
             bench.refuse_if_fixed(group)
-            bench.claims.released[group] = bench.where
-            one = bench.draft.groups[group]
-            one.refined = True
-            one.detail = one.detail or f"refined by {bench.where}"
+            bench.release(group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -71,3 +71,7 @@ class RuleSet:
     rules: tuple[PlacedRule, ...]
     automatic: bool = True
     remarks: tuple[str, ...] = ()
+
+    def followed_by(self, later: RuleSet) -> RuleSet:
+        """Return these rules with others after them."""
+        return replace(self, rules=self.rules + later.rules, remarks=self.remarks + later.remarks)

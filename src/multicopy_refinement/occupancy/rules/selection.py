@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray
-from multicopy_refinement.atoms.selection import select_cid
+from multicopy_refinement.atoms.kinds import ligand_atoms, water_atoms
+from multicopy_refinement.atoms.selection import ResidueNames, select_cid
+from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.notices import listed
 from multicopy_refinement.occupancy.draft import Draft
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 
-#: A CID expression or the name of a group, or places of atoms in the file, counted from 0.
+#: A name or a CID expression, or places of atoms in the file, counted from 0.
 Selection = str | tuple[int, ...]
+#: Words that select all residues of a kind.
+KINDS_OF_RESIDUES: Mapping[str, Callable[[AtomTable], BoolArray]] = {
+    "ligands": ligand_atoms,
+    "waters": water_atoms,
+}
 
 
 class RuleSelection:
@@ -37,6 +44,8 @@ class RuleSelection:
         self._names = dict(enumerate(groups.names))  # of groups that are their own
         self._rank = {name: rank for rank, name in enumerate(self.by_name)}
         self._followed = 0
+        self._sets = {one.name: one.groups for one in groups.sets}
+        self._residues: ResidueNames | None = None
         self.where = ""
 
     def fault(self, message: str) -> RuleError:
@@ -54,43 +63,91 @@ class RuleSelection:
         return selected
 
     def atoms(self, selection: Selection) -> BoolArray:
-        """Return the atoms of a selection: the name of a group, a CID, or places in the file."""
-        found = np.zeros(len(self.table), dtype=bool)
+        """Return the atoms of a selection.
+
+        In this order: places in the file; the name of a group; all that `named` knows; a CID.
+        """
+        found = self._nothing()
         if not isinstance(selection, str):
             outside = [a for a in selection if not 0 <= a < len(self.table)]
             if outside:
                 raise self.fault(f"atom {outside[0]} is not in 0..{len(self.table) - 1}")
+            if not selection:
+                raise self.fault("an empty selection")
             found[list(selection)] = True
         elif not selection.strip():
             raise self.fault("an empty selection")
         elif selection in self.by_name:
             found[self.draft.atoms(self.by_name[selection])] = True
         else:
-            try:
-                found = select_cid(self.table, selection)
-            except RuleError as fault:
-                raise self.fault(str(fault)) from None
-        if not found.any():
-            raise self.fault(f"{selection!r} selects no atom")
+            found = self.named(selection)
+        return found if found.any() else self._by_cid(str(selection))
+
+    def asked(self, selection: Selection) -> BoolArray:
+        """Return the atoms of a selection; a name means all that goes by it."""
+        found = self.named(selection) if isinstance(selection, str) else self.atoms(selection)
+        return found if found.any() else self.atoms(selection)
+
+    def named(self, name: str) -> BoolArray:
+        """Return all atoms that go by a name, none if it is not known.
+
+        It may be that of a group, a set or a residue (`ResidueNames.atoms`), ``ligands`` or
+        ``waters``.
+        """
+        if name in KINDS_OF_RESIDUES:
+            return KINDS_OF_RESIDUES[name](self.table)
+        found = self.residue_names.atoms(name) if name.strip() else self._nothing()
+        groups = [
+            *self._sets.get(name, ()),
+            *([self.by_name[name]] if name in self.by_name else ()),
+        ]
+        for group in groups:
+            found[self.draft.atoms(group)] = True
         return found
+
+    @property
+    def residue_names(self) -> ResidueNames:
+        """Residues by their names, made when they are asked for."""
+        if self._residues is None:
+            self._residues = ResidueNames.of(self.table)
+        return self._residues
+
+    def _nothing(self) -> BoolArray:
+        return np.zeros(len(self.table), dtype=bool)
+
+    def _by_cid(self, cid: str) -> BoolArray:
+        """Return the atoms of a CID, or raise an error that proposes what has a name like it."""
+        message = f"{cid!r} selects no atom"
+        try:
+            found = select_cid(self.table, cid)
+        except RuleError as fault:
+            message = str(fault)
+        else:
+            if found.any():
+                return found
+        near = self.residue_names.like(cid, [*self.by_name, *self._sets])
+        raise self.fault(message + (f"; nearest: {listed(near)}" if near else ""))
 
     def whole_groups(self, selections: Sequence[Selection]) -> list[int]:
         """Return the groups that selections hold as a whole."""
         found: list[int] = []
         for selection in selections:
             atoms = self.atoms(selection)
-            for group in self.draft.touched(atoms):
-                members = self.draft.atoms(group)
-                inside = int(atoms[members].sum())
-                if inside < len(members):
-                    outside = listed(list(self.table.labels(members[~atoms[members]])))
-                    raise self.fault(
-                        f"{selection!r} selects {inside} of the {len(members)} atoms of group "
-                        f"{self.name(group)}, not {outside}; name the group, or separate it first"
-                    )
-                if group not in found:
-                    found.append(group)
-        return found
+            found += self.uncut(self.draft.touched(atoms), atoms, selection)
+        return list(dict.fromkeys(found))
+
+    def uncut(self, groups: list[int], atoms: BoolArray, selection: Selection) -> list[int]:
+        """Return groups that selected atoms hold as a whole, or say of which they are a part."""
+        for group in groups:
+            members = self.draft.atoms(group)
+            inside = int(atoms[members].sum())
+            if inside < len(members):
+                outside = listed(list(self.table.labels(members[~atoms[members]])))
+                raise self.fault(
+                    f"{selection!r} selects {inside} of the {len(members)} atoms of group "
+                    f"{self.name(group)}, not {outside}; name the group, or separate it first"
+                )
+        return groups
 
     def name(self, group: int) -> str:
         """Return the name of a group."""

@@ -12,6 +12,7 @@ from multicopy_refinement.occupancy.draft import DraftRestraint, DraftSet
 from multicopy_refinement.occupancy.groups import Why
 from multicopy_refinement.occupancy.rules.selection import RuleSelection
 from multicopy_refinement.occupancy.values import (
+    EXACT,
     RESOLUTION,
     SAME_OCCUPANCY,
     GroupingResult,
@@ -77,6 +78,25 @@ class Workbench(RuleSelection):
                 f"{self.name(group)}: contradicts the rule of {self.claims.fixed[group]}"
             )
 
+    def fix(self, group: int, detail: str, value: float | None = None) -> None:
+        """Hold a group, at a value if one is given, where no earlier rule stands against it."""
+        claims = self.claims
+        other = claims.released.get(group) or claims.fixed.get(group)
+        if other is not None:
+            raise self.fault(f"{self.name(group)}: contradicts the rule of {other}")
+        claims.fixed[group] = self.where
+        one = self.draft.groups[group]
+        one.refined, one.detail = False, detail
+        if value is not None:
+            one.occupancy = value
+
+    def release(self, group: int) -> None:
+        """Refine a group."""
+        self.claims.released[group] = self.where
+        one = self.draft.groups[group]
+        one.refined = True
+        one.detail = one.detail or f"refined by {self.where}"
+
     def label(self, group: int, name: str) -> None:
         """Give a group a name that no other has."""
         other = self.by_name.get(name)
@@ -112,6 +132,16 @@ class Workbench(RuleSelection):
         """Let all members leave a set."""
         for member in list(one.members):
             self.draft.leave_set(member)
+
+    def open_held_sets(self, groups: list[int]) -> None:
+        """Let automatic sets of held groups alone sum to less than they must, as it is written."""
+        draft, claims = self.draft, self.claims
+        for number in claims.automatic_sets:
+            one = draft.sets[number]
+            held = all(g in claims.fixed for g in one.members)
+            if held and one.parent is None and set(one.members) & set(groups):
+                total = sum(draft.groups[g].occupancy for g in one.members)
+                one.complete &= total > one.total - EXACT
 
     def restrain(
         self, groups: list[int], weights: list[float], target: float, sigma: float
