@@ -12,7 +12,7 @@ import pytest
 from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.report.html import make_report
-from multicopy_refinement.report.real_space import (
+from multicopy_refinement.results.real_space import (
     describe_groups,
     read_amplitudes,
     read_maps,

@@ -11,7 +11,7 @@ from rich.table import Table
 from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.notices import HARMFUL
 from multicopy_refinement.results.record import Group, RunRecord
-from multicopy_refinement.results.words import probability
+from multicopy_refinement.words import probability, with_su
 
 #: Files of a run, in the order in which they are named.
 _FILES = (
@@ -23,6 +23,8 @@ MOST_GROUPS, MOST_WARNINGS, LONGEST_WARNING = 12, 8, 400
 
 def print_summary(console: Console, record: RunRecord, out: Path) -> None:
     """Print R factors, the largest changes, warnings and where the files are."""
+    if record.ligands:
+        console.print(_ligands(record))
     _print_data(console, record)
     console.print(_agreement(record))
     console.print(_changes(record))
@@ -42,6 +44,36 @@ def print_summary(console: Console, record: RunRecord, out: Path) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _ligands(record: RunRecord) -> Table:
+    """Return what a run is about: each ligand, those in doubt first."""
+    table = Table(title="Ligands", title_justify="left")
+    table.add_column("ligand")
+    table.add_column("occupancy", justify="right")
+    table.add_column("conformers")
+    for name in ("p absent", "CC", "worst difference"):
+        table.add_column(name, justify="right")
+    ordered = sorted(record.ligands, key=lambda one: -(one.p_absent or 0.0))
+    for one in ordered[:MOST_GROUPS]:
+        held = "" if one.refined else "not refined"
+        flags = ", ".join(flag.replace("_", " ") for flag in one.flags)
+        table.add_row(
+            escape(_ligand_name(one.name)), with_su(one.occupancy, one.su),
+            escape("; ".join(text for text in (one.made_of, flags, held) if text)),
+            probability(one.p_absent),
+            "-" if one.correlation is None else f"{one.correlation:.2f}",
+            "-" if one.worst is None else f"{one.worst + 0.0:.1f} sigma",
+        )  # fmt: skip
+    if len(ordered) > MOST_GROUPS:
+        table.add_row(f"{len(ordered) - MOST_GROUPS} more in result.json", "", "", "", "", "")
+    return table
+
+
+def _ligand_name(name: str) -> str:
+    """Return ``LIG A1101`` for ``A/1101/LIG``."""
+    *address, residue = name.split("/")
+    return f"{residue} {''.join(address[-2:])}"
 
 
 def _print_data(console: Console, record: RunRecord) -> None:
@@ -85,7 +117,7 @@ def _changes(record: RunRecord) -> Table:
     table.add_column("group")
     # what was clamped or scaled before refinement stands beside what the file says
     moved = any(group.begun_elsewhere for group in shown)
-    for name in ("atoms", "before", *(["scaled"] if moved else []), "after", "su", "p absent"):
+    for name in ("atoms", "before", *(["scaled"] if moved else []), "after", "p absent"):
         table.add_column(name, justify="right")
     table.add_column("flags")
     for group in shown:
@@ -97,26 +129,24 @@ def _states(record: RunRecord) -> Table:
     title = "Sums that the data determine where they do not determine their members"
     table = Table(title=title, title_justify="left")
     table.add_column("state")
-    for name in ("occupancy", "su", "p absent"):
+    for name in ("occupancy", "p absent"):
         table.add_column(name, justify="right")
     for state in record.states[:MOST_GROUPS]:
-        su = "-" if state.su is None else f"{state.su:.3f}"
-        table.add_row(escape(state.name), f"{state.occupancy:.3f}", su, probability(state.p_absent))
+        occupancy = with_su(state.occupancy, state.su)
+        table.add_row(escape(state.name), occupancy, probability(state.p_absent))
     if len(record.states) > MOST_GROUPS:
-        table.add_row(f"{len(record.states) - MOST_GROUPS} more in result.json", "", "", "")
+        table.add_row(f"{len(record.states) - MOST_GROUPS} more in result.json", "", "")
     return table
 
 
 def _row(group: Group, *, moved: bool) -> tuple[str, ...]:
-    su = "-" if group.su is None else f"{group.su:.3f}"
     flags = ", ".join(flag.replace("_", " ") for flag in group.flags)
     return (
         escape(group.name),
         str(group.n_atoms),
         f"{group.initial:.2f}",
         *([f"{group.initial if group.start is None else group.start:.2f}"] if moved else []),
-        f"{group.occupancy:.3f}",
-        su,
+        with_su(group.occupancy, group.su),
         probability(group.p_absent),
         flags,
     )

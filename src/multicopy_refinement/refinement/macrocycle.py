@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,11 +23,13 @@ from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
 from multicopy_refinement.refinement.before import Before, rise_of_r_free, worse_than_file
+from multicopy_refinement.refinement.ligands import ligand_sites, ligands_of, with_ligands
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.solution import (
     Correlations,
     Cycle,
     GroupResults,
+    Ligand,
     Solution,
     State,
     Status,
@@ -143,11 +146,12 @@ class _Run:
         results = GroupResults.nothing(len(self.groups))
         correlations = None
         states: tuple[State, ...] = ()
+        judged: Callable[[FloatArray], tuple[Ligand, ...]] | None = None
         if len(self.refined):
             initial, final, status = self._macrocycles()
             wanted = self.options.uncertainty is not UncertaintyKind.NONE
             if self.options.solver is Solver.GAUSS_NEWTON and wanted:
-                results, states, correlations = self._uncertainties()
+                results, states, correlations, judged = self._uncertainties()
         else:
             final = self.experiment.statistics()
             initial = self.before.beside_the_end(final)
@@ -155,6 +159,11 @@ class _Run:
         self.seconds["refine"] = clock.lap()
         occupancy = self.start.copy()
         occupancy[self.refined] = self.at[Kind.OCCUPANCY]
+        if judged is None:
+            sites = ligand_sites(self.groups)
+            judged = partial(
+                ligands_of, self.groups, sites, (-1,) * len(sites), su=np.zeros(0), support=None
+            )
         r_free_change = self._r_free_change()
         return Solution(
             groups=self.groups, occupancy=occupancy, results=results, states=states,
@@ -162,6 +171,7 @@ class _Run:
             notices=self._notices(results)
             + rise_of_r_free(r_free_change)
             + worse_than_file(self.before, initial, final),
+            ligands=judged(occupancy),
             r_free_change=r_free_change, conditional_on=self._conditional_on(),
             n_decoys=self.n_decoys,
             seconds=self.seconds, experiment=self.experiment,
@@ -227,16 +237,23 @@ class _Run:
 
     def _uncertainties(
         self,
-    ) -> tuple[GroupResults, tuple[State, ...], Correlations | None]:
+    ) -> tuple[
+        GroupResults, tuple[State, ...], Correlations | None,
+        Callable[[FloatArray], tuple[Ligand, ...]],
+    ]:  # fmt: skip
         posterior = self._posterior()
         if self.options.target is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
         found = covariance(posterior, self.at)
         alone = [np.array([i]) for i in range(len(self.refined))]
         together = state_members(found)
-        su = np.concatenate([found.su, [su for _, su in together]])
+        sites = ligand_sites(self.groups)
+        candidates, su, index = with_ligands(
+            [*alone, *(members for members, _ in together)],
+            np.concatenate([found.su, [su for _, su in together]]), sites, self.refined, found,
+        )  # fmt: skip
         support = support_of(
-            [*alone, *(members for members, _ in together)], su, self.groups, self.refined,
+            candidates, su, self.groups, self.refined,
             self.experiment, posterior, self.at, found, self.options.decoys,
         )  # fmt: skip
         of_groups, of_states = support.split(len(alone))
@@ -246,7 +263,8 @@ class _Run:
         states = determined_states(self.groups, self.refined, self.at, together, of_states)
         self.n_decoys = int(of_groups.n_decoys.max(initial=0))
         correlations = worst_correlations(found, self.refined, self.sums)
-        return results, states, correlations
+        ligands = partial(ligands_of, self.groups, sites, index, su=su, support=support)
+        return results, states, correlations, ligands
 
     # ------------------------------------------------------------------ state
 

@@ -13,6 +13,7 @@ from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.posterior.experiment import Statistics
+from multicopy_refinement.words import probability, with_su
 
 if TYPE_CHECKING:
     from multicopy_refinement.posterior.experiment import Experiment
@@ -61,6 +62,44 @@ class State:
 
     name: str
     groups: tuple[int, ...]
+    occupancy: float
+    su: float
+    delta_log_likelihood: float
+    delta_log_likelihood_free: float
+    wald: float
+    p_absent: float
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ligand:
+    """A residue that is no polymer, water or common ion.
+
+    Attributes
+    ----------
+    name
+        For example ``A/1101/LIG``.
+    groups
+        Indices of the groups whose occupancies add up to its own.
+    atoms
+        Its atoms, counted from 0 in the order of the file.
+    beside
+        Other residues that share these occupancies.
+    refined
+        Whether any of the groups is.
+    initial, occupancy, su
+        The sum in the file, and as it was found; the su is nan where the data do not determine it,
+        and 0 where a set does.
+    delta_log_likelihood, delta_log_likelihood_free, wald, p_absent, flags
+        As for groups, were all of it absent.
+    """
+
+    name: str
+    groups: tuple[int, ...]
+    atoms: tuple[int, ...]
+    beside: tuple[str, ...]
+    refined: bool
+    initial: float
     occupancy: float
     su: float
     delta_log_likelihood: float
@@ -184,6 +223,8 @@ class Solution:
         The start and every macrocycle.
     correlations
         Of the groups that depend on each other most, beyond their sets; None without su.
+    ligands
+        What is no polymer, water or common ion: its occupancy, over all its conformers.
     r_free_change
         Of R-free from before to after, and its su; None without a free set.
     conditional_on
@@ -206,6 +247,7 @@ class Solution:
     options: RefineOptions
     history: tuple[Cycle, ...] = ()
     correlations: Correlations | None = None
+    ligands: tuple[Ligand, ...] = ()
     r_free_change: tuple[float, float] | None = None
     conditional_on: tuple[str, ...] = ()
     n_decoys: int = 0
@@ -241,6 +283,14 @@ class Solution:
             f"{changes}</table>{more}"
         )
 
+    def __str__(self) -> str:
+        lines = [
+            f"{one.name}  {with_su(one.occupancy, one.su)}  "
+            + (f"p absent {probability(_known(one.p_absent))}" if one.refined else "not refined")
+            for one in self.ligands
+        ]
+        return "\n".join([*lines, repr(self)])
+
     def __repr__(self) -> str:
         free = (self.initial.r_free, self.final.r_free)
         r_free = "" if None in free else f", R-free {free[0]:.4f} -> {free[1]:.4f}"
@@ -249,6 +299,10 @@ class Solution:
             f"{self.initial.r_work:.4f} -> {self.final.r_work:.4f}{r_free}, "
             f"{self.status.reason})"
         )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def _number(value: float | None, digits: int) -> str:

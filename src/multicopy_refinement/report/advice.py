@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.report.real_space import GroupDensity
+from multicopy_refinement.results.real_space import GroupDensity
 from multicopy_refinement.results.record import Group, RunRecord
 
 #: A difference peak is worth a look above this, in standard deviations of the map.

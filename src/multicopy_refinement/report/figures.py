@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from multicopy_refinement.refinement import Solution
-from multicopy_refinement.report.real_space import Amplitudes, Shell, shells
+from multicopy_refinement.results.real_space import Amplitudes, Shell, shells
 from multicopy_refinement.results.record import Inputs, RunRecord, Seconds, make_record
 
 

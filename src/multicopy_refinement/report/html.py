@@ -21,15 +21,6 @@ from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.files import written_aside
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.report.advice import Findings, advise
-from multicopy_refinement.report.real_space import (
-    GroupDensity,
-    Maps,
-    Shell,
-    describe_groups,
-    read_amplitudes,
-    read_maps,
-    shells,
-)
 from multicopy_refinement.report.viewer import (
     LEVELS,
     as_pdb,
@@ -38,8 +29,17 @@ from multicopy_refinement.report.viewer import (
     sites_of_interest,
 )
 from multicopy_refinement.results.files import NO_PDB
+from multicopy_refinement.results.real_space import (
+    GroupDensity,
+    Maps,
+    Shell,
+    describe_groups,
+    read_amplitudes,
+    read_maps,
+    shells,
+)
 from multicopy_refinement.results.record import Group, RunRecord, read_record
-from multicopy_refinement.results.words import probability
+from multicopy_refinement.words import probability, with_su
 
 #: Flags in words.
 FLAGS = {
@@ -113,6 +113,7 @@ def _render(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["number"] = _number
+    environment.filters["with_su"] = with_su
     environment.filters["probability"] = partial(probability, none="\u2013")
     sites = sites_of_interest(record)
     return environment.get_template("report.html.j2").render(

@@ -19,7 +19,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
-from multicopy_refinement.report.real_space import Shell
+from multicopy_refinement.results.real_space import Shell
 from multicopy_refinement.results.record import Group, RunRecord
 
 #: Readable on light and on dark, and told apart without colour by place or mark as well.

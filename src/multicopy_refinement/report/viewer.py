@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.report.real_space import Maps
+from multicopy_refinement.results.real_space import Maps
 from multicopy_refinement.results.record import RunRecord
 
 #: Residues with an atom this near to a refined group are shown, A.

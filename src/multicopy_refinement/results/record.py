@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from multicopy_refinement.notices import Notice, worst_first
 from multicopy_refinement.posterior.experiment import Statistics
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.results.real_space import GroupDensity
 
 SCHEMA = 1
 #: Occupancies in the record have this many decimals, and sets still sum to 1.
 DECIMALS = 6
+#: Residues beside a ligand that are named.
+MOST_BESIDE = 3
 
 
 class _Record(BaseModel):
@@ -135,6 +139,51 @@ class RestraintValue(_Record):
     deviation: float
 
 
+class LigandRecord(_Record):
+    """A residue that is no polymer, water or common ion, over all its conformers.
+
+    ``groups`` are those whose occupancies add up to its own, ``beside`` other residues that share
+    them. ``su`` is 0 where a set decides. ``correlation`` is that of 2mFo-DFc with the density of
+    the model, ``highest`` and ``lowest`` are of mFo-DFc in standard deviations.
+    """
+
+    name: str
+    groups: list[str]
+    atom_indices: list[int]
+    beside: list[str]
+    refined: bool
+    initial: float
+    occupancy: float
+    su: float | None
+    delta_log_likelihood: float | None
+    delta_log_likelihood_free: float | None
+    wald: float | None
+    p_absent: float | None
+    flags: list[str]
+    correlation: float | None = None
+    highest: float | None = None
+    lowest: float | None = None
+
+    @property
+    def worst(self) -> float | None:
+        """The larger of peak and hole."""
+        if self.highest is None or self.lowest is None:
+            return None
+        return max(self.highest, self.lowest, key=abs)
+
+    @property
+    def made_of(self) -> str:
+        """Its conformers, and what shares their occupancies, in words."""
+        letters = [name.rpartition(":")[2] for name in self.groups if ":" in name]
+        parts = ["+".join(letters)] if letters else []
+        if self.beside:
+            some = [" ".join(name.split("/")[:0:-1]) for name in self.beside[:MOST_BESIDE]]
+            more = len(self.beside) - len(some)
+            tail = f" and {more} more" if more else ""
+            parts.append(f"with {', '.join(some)}{tail}")
+        return ", ".join(parts)
+
+
 class State(_Record):
     """A combination of groups that the data determine."""
 
@@ -219,6 +268,7 @@ class RunRecord(_Record):
     groups: list[Group]
     sets: list[Set]
     states: list[State]
+    ligands: list[LigandRecord] = []
     restraints: list[RestraintValue] = []
     warnings: list[Warned]
     seconds: Seconds
@@ -245,8 +295,9 @@ class RunRecord(_Record):
 def make_record(
     solution: Solution, data: ReflectionData, inputs: Inputs, notices: tuple[Notice, ...],
     seconds: Seconds, provenance: Provenance | None = None,
+    density: Sequence[GroupDensity] = (),
 ) -> RunRecord:  # fmt: skip
-    """Return the record of a solution."""
+    """Return the record of a solution; ``density`` is that of its ligands."""
     groups, used = solution.groups, solution.experiment.data
     change = solution.r_free_change
     return RunRecord(
@@ -268,6 +319,7 @@ def make_record(
                   parent=None if s.parent is None else groups.names[s.parent])
               for s in groups.sets],
         states=_states(solution),
+        ligands=_ligands(solution, density),
         restraints=_restraints(solution),
         warnings=[
             Warned(code=n.code, message=n.message, atoms=list(n.atoms))
@@ -301,6 +353,28 @@ def _states(solution: Solution) -> list[State]:
         )
         for s in solution.states
     ]  # fmt: skip
+
+
+def _ligands(solution: Solution, density: Sequence[GroupDensity]) -> list[LigandRecord]:
+    names = solution.groups.names
+    found = []
+    for place, one in enumerate(solution.ligands):
+        shown = density[place] if place < len(density) else None
+        found.append(
+            LigandRecord(
+                name=one.name, groups=[names[g] for g in one.groups], atom_indices=list(one.atoms),
+                beside=list(one.beside), refined=one.refined, initial=round(one.initial, DECIMALS),
+                occupancy=round(one.occupancy, DECIMALS), su=_known(one.su),
+                delta_log_likelihood=_known(one.delta_log_likelihood),
+                delta_log_likelihood_free=_known(one.delta_log_likelihood_free),
+                wald=_known(one.wald), p_absent=_known(one.p_absent),
+                flags=[str(flag) for flag in one.flags],
+                correlation=None if shown is None else shown.correlation,
+                highest=None if shown is None else shown.highest,
+                lowest=None if shown is None else shown.lowest,
+            )
+        )  # fmt: skip
+    return found
 
 
 def _restraints(solution: Solution) -> list[RestraintValue]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from multicopy_refinement import __version__
@@ -28,6 +29,7 @@ from multicopy_refinement.results.files import (
     placed_together,
     write_model_and_maps,
 )
+from multicopy_refinement.results.real_space import GroupDensity, describe_groups, read_maps
 from multicopy_refinement.results.record import (
     Inputs,
     Provenance,
@@ -58,11 +60,12 @@ def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> Ru
             solution = refine(model, data, job, progress=_logged(log, progress))
             clock.lap()  # the solution has its own times
             written = write_model_and_maps(model, solution, folder)
+            density = _ligand_density(model, solution, folder)
             writing = clock.lap()
             record = make_record(
                 solution, data, _inputs(job, data),
                 model.notices + data.notices + solution.notices + written,
-                _seconds(solution, loading, writing, clock.total), _provenance(job, data),
+                _seconds(solution, loading, writing, clock.total), _provenance(job, data), density,
             )  # fmt: skip
             (folder / "result.json").write_text(record.to_json())
             _log_outcome(log, solution, record)
@@ -83,6 +86,14 @@ def _load(job: RefineJob) -> tuple[Model, ReflectionData]:
     except InputError as fault:
         raise InputError(f"{job.data}: {fault}; take the data of this crystal") from None
     return model, data
+
+
+def _ligand_density(model: Model, solution: Solution, folder: Path) -> list[GroupDensity]:
+    """Return what the maps of the run say of its ligands."""
+    if not solution.ligands:
+        return []
+    maps = read_maps(folder / "refined.mtz")
+    return describe_groups(maps, model.table, [np.array(one.atoms) for one in solution.ligands])
 
 
 def _seconds(solution: Solution, loading: float, writing: float, total: float) -> Seconds:

@@ -167,11 +167,15 @@ class _Nulls:
 
     def _occupancy_without(self, groups: IntArray) -> FloatArray:
         """Return the occupancies without some groups."""
-        members = _members(self.sums, groups)
-        after = self.occupancy.copy()
-        after[members] += _without(
-            self.sums, groups, members, self.occupancy, self.found.information
-        )
+        after, moved = self.occupancy.copy(), []
+        for number in np.unique(self.sums.set_index[groups]).tolist():  # what is in no set: -1
+            inside = groups[self.sums.set_index[groups] == number]
+            members = _members(self.sums, inside)
+            after[members] += _without(
+                self.sums, inside, members, self.occupancy, self.found.information
+            )
+            moved.append(members)
+        members = np.unique(np.concatenate(moved))
         # all others follow as far as the quadratic model takes them
         follow = self._followed(members, (after - self.occupancy)[members])
         after = np.clip(after + follow, 0.0, 1.0)

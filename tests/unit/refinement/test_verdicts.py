@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
+from boxes import load, waters
 from demo_data import observe
 from helpers import atom_line
-from multicopy_refinement import Model, RefineOptions, refine
+from multicopy_refinement import RefineOptions, refine
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior import Block, Kind, Space
 from multicopy_refinement.refinement.solution import Flag, Solution
@@ -18,18 +18,7 @@ from multicopy_refinement.simulate import simulate
 from multicopy_refinement.solve.covariance import Beside, Covariance
 from multicopy_refinement.solve.evidence import at_bound
 
-CELL = (15.0, 16.0, 17.0)
 SERINE = ("N", "CA", "CB", "OG")
-
-
-def waters(n: int, *, cell=CELL, occupancies=None, seed: int = 5) -> list[str]:
-    """Return lines of single waters anywhere in the cell."""
-    random = np.random.default_rng(seed)
-    occupancies = np.ones(n) if occupancies is None else occupancies
-    return [
-        atom_line("O", "HOH", i + 1, q, chain="W", xyz=random.uniform(0, cell, 3), record="HETATM")
-        for i, q in enumerate(occupancies)
-    ]
 
 
 def serine(occupancies, shifts, *, number: int = 1, b: float = 15.0) -> list[str]:
@@ -47,15 +36,6 @@ def serine(occupancies, shifts, *, number: int = 1, b: float = 15.0) -> list[str
         for letter, q, x in zip("ABCDEFGH", occupancies, shifts, strict=False)
         for i, name in enumerate(SERINE)
     ]
-
-
-def load(tmp_path, *blocks, cell=CELL) -> Model:
-    """Write and load a crystal of symmetry P 1."""
-    a, b, c = cell
-    head = f"CRYST1{a:9.3f}{b:9.3f}{c:9.3f}  90.00  90.00  90.00 P 1"
-    path = tmp_path / "model.pdb"
-    path.write_text("\n".join([head, *(line for block in blocks for line in block), "END", ""]))
-    return Model(dtype_float=torch.float64).load(path)
 
 
 def solve(tmp_path, start, truth, d_min: float = 1.8, **options) -> Solution:

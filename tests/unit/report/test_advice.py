@@ -6,7 +6,7 @@ import pytest
 from helpers import atom_line, pdb_text, write_text
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.report.advice import Findings, advise
-from multicopy_refinement.report.real_space import GroupDensity
+from multicopy_refinement.results.real_space import GroupDensity
 from multicopy_refinement.results.record import RunRecord
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from multicopy_refinement.crystal import Cell
-from multicopy_refinement.report.real_space import Maps, points_near
+from multicopy_refinement.results.real_space import Maps, points_near
 
 
 @pytest.mark.parametrize("cell", [Cell(20, 24, 30, 90, 90, 90), Cell(20, 24, 30, 75, 103, 118)])

@@ -1,0 +1,123 @@
+"""Ligands: what a run is about, as sums of the groups that their atoms are in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.atoms.kinds import ligand_atoms
+from multicopy_refinement.atoms.numbering import number_residues
+from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.refinement.solution import Flag, Ligand
+from multicopy_refinement.refinement.support import Support
+from multicopy_refinement.solve.covariance import Covariance
+
+
+@dataclass(frozen=True)
+class LigandSite:
+    """A residue that is no polymer, water or common ion, and the groups that its presence is.
+
+    Attributes
+    ----------
+    name
+        For example ``A/1101/LIG``.
+    atoms
+        Its atoms.
+    groups
+        Whose occupancies add up to its own: those of its altlocs, or the one that holds most of
+        its atoms without altloc, since these are there with every altloc.
+    """
+
+    name: str
+    atoms: tuple[int, ...]
+    groups: tuple[int, ...]
+
+
+def ligand_sites(groups: OccupancyGroups) -> tuple[LigandSite, ...]:
+    """Return the ligands of a model in the order of the file."""
+    table, residue = groups.table, number_residues(groups.table)
+    mine = np.flatnonzero(ligand_atoms(table))
+    sites = []
+    for number in dict.fromkeys(residue[mine].tolist()):
+        atoms = mine[residue[mine] == number]
+        heavy = atoms[~table.hydrogen[atoms]]
+        blank = groups.index[heavy[table.altloc[heavy] == b""]]
+        if len(blank):
+            found = (int(np.bincount(blank).argmax()),)
+        else:
+            found = tuple(dict.fromkeys(groups.index[heavy].tolist()))
+        name = table.residue_label(int(atoms[0]))
+        sites.append(LigandSite(name, tuple(atoms.tolist()), found))
+    return tuple(sites)
+
+
+def with_ligands(
+    candidates: list[IntArray], su: FloatArray, sites: tuple[LigandSite, ...], refined: IntArray,
+    found: Covariance,
+) -> tuple[list[IntArray], FloatArray, tuple[int, ...]]:  # fmt: skip
+    """Return candidates and their su with those of ligands, and which is that of each ligand.
+
+    A ligand that is a candidate already is not judged twice; -1 where none of it is refined.
+    """
+    place = np.full(int(max(refined, default=-1)) + 2, -1)
+    place[refined] = np.arange(len(refined))
+    known = {tuple(sorted(members.tolist())): i for i, members in enumerate(candidates)}
+    candidates, more, index = list(candidates), [], []
+    for site in sites:
+        members = tuple(sorted(int(place[g]) for g in site.groups if g < len(place)))
+        members = tuple(m for m in members if m >= 0)
+        if not members:
+            index.append(-1)
+            continue
+        if members not in known:
+            known[members] = len(candidates)
+            combination = np.zeros(len(refined))
+            combination[list(members)] = 1.0
+            candidates.append(np.array(members))
+            more.append(found.su_of(combination))
+        index.append(known[members])
+    return candidates, np.concatenate([su, more]), tuple(index)
+
+
+def ligands_of(
+    groups: OccupancyGroups, sites: tuple[LigandSite, ...], index: tuple[int, ...],
+    occupancy: FloatArray, su: FloatArray, support: Support | None,
+) -> tuple[Ligand, ...]:  # fmt: skip
+    """Return the ligands with what was found of them; occupancies are those of all groups."""
+    found = []
+    for site, i in zip(sites, index, strict=True):
+        members = list(site.groups)
+        flags: tuple[Flag, ...] = ()
+        judged = (float("nan"),) * 5
+        if support is not None and i >= 0:
+            judged = (
+                float(su[i]), float(support.gain[i]), float(support.gain_free[i]),
+                float(support.wald[i]), float(support.p_absent[i]),
+            )  # fmt: skip
+            flags = _flags(float(su[i]), supported=bool(support.supported[i]))
+        found.append(
+            Ligand(
+                site.name, site.groups, site.atoms, _beside(groups, site),
+                bool(groups.refined[members].any()), float(groups.file_occupancy[members].sum()),
+                float(occupancy[members].sum()), *judged, flags,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _flags(su: float, *, supported: bool) -> tuple[Flag, ...]:
+    if np.isnan(su):
+        return (Flag.UNDETERMINED,)
+    return () if supported else (Flag.NOT_SUPPORTED,)
+
+
+def _beside(groups: OccupancyGroups, site: LigandSite) -> tuple[str, ...]:
+    """Return the other residues that share the groups of a ligand."""
+    table, residue = groups.table, number_residues(groups.table)
+    atoms = np.concatenate([groups.atoms(g) for g in site.groups])
+    own = residue[site.atoms[0]]
+    _, first = np.unique(residue[atoms], return_index=True)
+    others = [a for a in atoms[np.sort(first)].tolist() if residue[a] != own]
+    return tuple(dict.fromkeys(table.residue_label(a) for a in others))
