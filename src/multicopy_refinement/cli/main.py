@@ -92,6 +92,28 @@ def groups(
 
 
 @app.command()
+def check(
+    model: ModelFile,
+    data: Annotated[
+        Path | None, typer.Argument(metavar="[DATA]", help="MTZ or SF-mmCIF of its crystal.")
+    ] = None,
+    fix: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what can be mended without a decision."),
+    ] = None,
+) -> int:
+    """Find what blocks a deposition of MODEL or misleads its refinement; exit 1 if anything does.
+
+    Sums over 1, conformers of several occupancies, altlocs without a partner or beside blanks,
+    atoms that are there twice or clash with their images, bonds whose ends have two occupancies,
+    waters to be linked; with DATA also cell, symmetry and free set.
+    """
+    from multicopy_refinement.cli.check import run_check
+
+    return run_check(model, data, fix)
+
+
+@app.command()
 def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
 ) -> None:
