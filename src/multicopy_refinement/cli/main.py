@@ -114,6 +114,26 @@ def check(
 
 
 @app.command()
+def compare(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, or model files.")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Reflections, where they are not those of a run."),
+    ] = None,
+) -> None:
+    """Compare runs of one data set, and models, on one error model.
+
+    Log-likelihoods that runs print have the errors of each: they cannot be subtracted. Here all
+    have the same, and each difference its standard error.
+    """
+    from multicopy_refinement.cli.compare import run_compare
+
+    run_compare(paths, data)
+
+
+@app.command()
 def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
 ) -> None:

@@ -28,7 +28,7 @@ from multicopy_refinement.report.viewer import (
     shown_atoms,
     sites_of_interest,
 )
-from multicopy_refinement.results.files import NO_PDB
+from multicopy_refinement.results.files import refined_model
 from multicopy_refinement.results.real_space import (
     GroupDensity,
     Maps,
@@ -86,12 +86,7 @@ def make_report(directory: Path) -> str:
 
 def _model_of(directory: Path, record: RunRecord) -> AtomTable:
     """Return the refined atoms in the order of the input, whose places the record counts."""
-    name = record.inputs.model.lower().removesuffix(".gz")
-    cif = name.endswith((".cif", ".mmcif"))
-    cif |= any(warning.code == NO_PDB for warning in record.warnings)
-    path = directory / ("refined.cif" if cif else "refined.pdb")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; the report is made from the files of a run")
+    path = refined_model(directory, record)
     table = read_structure(path).table
     if sum(g.n_atoms for g in record.groups) != len(table):
         raise InputError(f"{path}: has {len(table)} atoms, and result.json has others")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multicopy_refinement.errors import OutputError
+from multicopy_refinement.errors import InputError, OutputError
 from multicopy_refinement.io.mtz import MtzColumn, write_mtz
 from multicopy_refinement.io.pdb_limits import LARGEST_B, RESIDUE_NAME, pdb_fault
 from multicopy_refinement.io.structure import StructureFormat
@@ -20,6 +20,7 @@ from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.results.maps import map_coefficients
+from multicopy_refinement.results.record import RunRecord
 
 #: The code of the notice that there is no ``refined.pdb``.
 NO_PDB = "pdb_cannot_hold"
@@ -77,6 +78,23 @@ def placed_together(directory: Path, *, replaces: tuple[str, ...] = ()) -> Itera
             (target / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def refined_model(directory: Path, record: RunRecord) -> Path:
+    """Return the refined model of a run whose atoms are in the order of the input.
+
+    Raises
+    ------
+    InputError
+        A file that is not there.
+    """
+    name = record.inputs.model.lower().removesuffix(".gz")
+    cif = name.endswith((".cif", ".mmcif"))
+    cif |= any(warning.code == NO_PDB for warning in record.warnings)
+    path = directory / ("refined.cif" if cif else "refined.pdb")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; it is one of those that a run leaves")
+    return path
 
 
 def write_model_and_maps(model: Model, solution: Solution, directory: Path) -> tuple[Notice, ...]:

@@ -1,0 +1,111 @@
+"""``multicopy-refine compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from multicopy_refinement.results.record import RunRecord
+from multicopy_refinement.run.compare import Comparison, Difference, compare
+from multicopy_refinement.words import with_su
+
+_Value = tuple[float, float | None]
+#: Groups that are shown: those that differ most.
+MOST_GROUPS = 24
+#: Occupancies that differ by less than this are the same.
+_SAME = 0.005
+
+
+def run_compare(paths: list[Path], data: Path | None) -> None:
+    """Print runs side by side."""
+    found = compare(paths, data)
+    console = Console(emoji=False)
+    console.print(_agreement(found))
+    table = _groups(found)
+    if table.row_count:
+        console.print(table)
+    console.print(
+        f"{found.n_work} work and {found.n_free} free reflections, with the errors of "
+        f"{found.errors_of} for all. {found.conclusion}",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _agreement(found: Comparison) -> Table:
+    table = Table(title="Agreement, on one error model", title_justify="left")
+    table.add_column("")
+    for one in found.entries:
+        table.add_column(escape(one.name), justify="right")
+    rows = {
+        "parameters": [str(one.n_parameters) for one in found.entries],
+        "R-work": [f"{one.r_work:.4f}" for one in found.entries],
+        "R-free": [_number(one.r_free, 4) for one in found.entries],
+        "log-likelihood": [_number(one.log_likelihood, 1) for one in found.entries],
+        "less the first": [_less(one.work) for one in found.entries],
+        "log-likelihood, free": [_number(one.log_likelihood_free, 1) for one in found.entries],
+        "less the first, free": [_less(one.free) for one in found.entries],
+    }
+    for label, values in rows.items():
+        table.add_row(label, *values)
+    return table
+
+
+def _groups(found: Comparison) -> Table:
+    """Return the occupancies that differ between runs, ligands first, then by how much."""
+    records = [one.record for one in found.entries if one.record is not None]
+    ligands = list(dict.fromkeys(one.name for r in records for one in r.ligands if one.refined))
+    rows = {name: [_of_ligand(record, name) for record in records] for name in ligands}
+    for atom, name in _first_atoms(records).items():
+        rows.setdefault(name, [_of_atom(record, atom) for record in records])
+
+    def spread(values: list[_Value | None]) -> float:
+        here = [value[0] for value in values if value is not None]
+        return max(here) - min(here)
+
+    shown = [name for name, values in rows.items() if spread(values) > _SAME]
+    shown.sort(key=lambda name: (name not in ligands, -spread(rows[name])))
+    table = Table(title="Occupancies that differ", title_justify="left")
+    table.add_column("ligand or group")
+    for one in found.entries:
+        if one.record is not None:
+            table.add_column(escape(one.name), justify="right")
+    for name in shown[:MOST_GROUPS]:
+        table.add_row(escape(name), *("-" if v is None else with_su(*v) for v in rows[name]))
+    if len(shown) > MOST_GROUPS:
+        table.add_row(f"and {len(shown) - MOST_GROUPS} more", *([""] * len(records)))
+    return table
+
+
+def _first_atoms(records: list[RunRecord]) -> dict[int, str]:
+    """Return the refined groups by their first atom: those of finer groupings have more."""
+    found: dict[int, str] = {}
+    for record in records:
+        for group in record.groups:
+            if group.refined:
+                found.setdefault(group.atom_indices[0], group.name)
+    return found
+
+
+def _of_ligand(record: RunRecord, name: str) -> _Value | None:
+    return next(((one.occupancy, one.su) for one in record.ligands if one.name == name), None)
+
+
+def _of_atom(record: RunRecord, atom: int) -> _Value | None:
+    """Return the occupancy of the group that an atom is in, as atoms are counted in its file."""
+    mine = (group for group in record.groups if atom in set(group.atom_indices))
+    return next(((group.occupancy, group.su) for group in mine), None)
+
+
+def _less(difference: Difference | None) -> str:
+    if difference is None:
+        return "-"
+    if difference.value == 0 and difference.su == 0:
+        return "0"
+    return f"{difference.value:+.1f} +- {difference.su:.1f}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
