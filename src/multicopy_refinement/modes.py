@@ -11,6 +11,7 @@ class Grouping(StrEnum):
     RESIDUE = "residue"
     CONNECTED = "connected"
     COPIES = "copies"
+    STATES = "states"
 
 
 class Parameter(StrEnum):

@@ -156,7 +156,7 @@ def _how_to_free(groups: OccupancyGroups) -> str:
         kind: len(np.intersect1d(residue[atoms(groups.table)], held))
         for kind, atoms in KINDS_OF_RESIDUES.items()
     }
-    offers = "".join(f", --{kind} the {n} {kind} of them" for kind, n in counts.items() if n)
+    offers = "".join(f", --{kind} all {kind} ({n})" for kind, n in counts.items() if n)
     name = groups.table.residue_label(int(np.flatnonzero(residue == held[0])[0]))
     return (
         f"{len(held)} residues are held at 1 (--all lists them): --refine SELECTION refines what "

@@ -126,7 +126,7 @@ def _changes(record: RunRecord) -> Table:
 
 
 def _states(record: RunRecord) -> Table:
-    title = "Sums that the data determine where they do not determine their members"
+    title = "States: sums of groups"
     table = Table(title=title, title_justify="left")
     table.add_column("state")
     for name in ("occupancy", "p absent"):

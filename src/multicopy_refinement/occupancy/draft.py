@@ -9,7 +9,7 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.numbering import number_in_order
-from multicopy_refinement.occupancy.groups import OccupancyGroups, Restraint, Why
+from multicopy_refinement.occupancy.groups import ModelState, OccupancyGroups, Restraint, Why
 from multicopy_refinement.occupancy.sums import SumConstraints
 
 _NOBODY = np.empty(0, dtype=np.int64)
@@ -70,6 +70,8 @@ class Draft:
         Which group each group has become part of: itself where it is its own.
     absorbed
         Pairs of a group and what it has become part of, in the order in which that happened.
+    states
+        Of the whole model, in numbers of groups; one that is no longer of one set goes.
     """
 
     start: OccupancyGroups
@@ -80,6 +82,7 @@ class Draft:
     joined: list[int]
     restraints: list[DraftRestraint] = field(default_factory=list)
     absorbed: list[tuple[int, int]] = field(default_factory=list)
+    states: list[ModelState] = field(default_factory=list)
 
     @classmethod
     def of(cls, groups: OccupancyGroups) -> Draft:
@@ -112,7 +115,8 @@ class Draft:
         ]
         joined = list(range(len(drafts)))
         index, members = groups.index.copy(), list(groups.members)
-        return cls(groups, index, members, drafts, sets, joined, restraints)
+        states = list(groups.states)
+        return cls(groups, index, members, drafts, sets, joined, restraints, states=states)
 
     # ------------------------------------------------------------------ looking
 
@@ -243,7 +247,17 @@ class Draft:
             {numbering[i]: s.label for i, s in enumerate(sets) if s.label},
             {i: g.detail for i, g in enumerate(kept) if g.detail},
             {numbering[i]: s.detail for i, s in enumerate(sets) if s.detail},
+            self._finished_states(place),
         )  # fmt: skip
+
+    def _finished_states(self, place: dict[int, int]) -> tuple[ModelState, ...]:
+        found = []
+        for one in self.states:
+            groups = list(dict.fromkeys(self.find(g) for g in one.groups))
+            sets = {self.groups[g].set_number for g in groups}
+            if len(groups) == len(one.groups) and len(sets) == 1 and None not in sets:
+                found.append(ModelState(one.name, tuple(place[g] for g in groups)))
+        return tuple(found)
 
     def _finished_restraints(self, place: dict[int, int]) -> tuple[Restraint, ...]:
         return tuple(

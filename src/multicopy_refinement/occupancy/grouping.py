@@ -19,6 +19,7 @@ from multicopy_refinement.occupancy.automatic.special import (
     limit_special_positions,
     mind_close_waters,
 )
+from multicopy_refinement.occupancy.automatic.states import group_by_state, offer_states
 from multicopy_refinement.occupancy.exchange import read_rules
 from multicopy_refinement.occupancy.rules import RuleSet, apply_rules, asked_rules, parse_rules
 from multicopy_refinement.occupancy.rules.selection import Selection
@@ -39,7 +40,7 @@ class GroupingOptions:
     grouping
         Which rules.
     contact_distance
-        Of ``connected``: atoms of one letter that are this close belong together, A.
+        Of ``connected`` and ``states``: atoms of one letter that are this close belong together, A.
     link_close_waters
         Whether partial waters that are too close to be there at once become a set.
     refine, hold
@@ -126,8 +127,13 @@ def automatic_groups(table: AtomTable, options: GroupingOptions | Grouping) -> G
     if options.grouping is Grouping.COPIES:
         return group_by_copy(table)
     result = _without_unknown(residue_parts(table))
-    if options.grouping is Grouping.CONNECTED:
-        result = connect(result, options.contact_distance)
+    if options.grouping is Grouping.STATES:
+        result = group_by_state(result, options.contact_distance)
+    else:
+        residues = result.groups
+        if options.grouping is Grouping.CONNECTED:
+            result = connect(result, options.contact_distance)
+        result = offer_states(residues, result, options.contact_distance)
     return mind_close_waters(result, link=options.link_close_waters)
 
 

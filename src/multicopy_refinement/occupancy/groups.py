@@ -29,6 +29,7 @@ class Why(IntEnum):
     HYDROGEN_PAIR = 6
     SEPARATED = 7
     DEFINED = 8
+    STATE = 9
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,22 @@ class OccupancySet:
     total: float = 1.0
     complete: bool = True
     parent: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """A state of the whole model, of which the occupancy is the sum of those of groups.
+
+    Attributes
+    ----------
+    name
+        For example ``bound:C+D``.
+    groups
+        Indices of the groups, members of one set.
+    """
+
+    name: str
+    groups: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,8 @@ class OccupancyGroups:
         What a group's reason says beyond its rule.
     set_details
         Why a set is one, where it is not the altlocs of a residue.
+    states
+        States of the whole model.
     special
         Multiplicity of groups with atoms on special positions.
     """
@@ -121,6 +140,7 @@ class OccupancyGroups:
     set_labels: Mapping[int, str] = field(default_factory=dict)
     details: Mapping[int, str] = field(default_factory=dict)
     set_details: Mapping[int, str] = field(default_factory=dict)
+    states: tuple[ModelState, ...] = ()
     special: Mapping[int, int] = field(default_factory=dict)
 
     @property
@@ -207,6 +227,7 @@ class OccupancyGroups:
             Why.HYDROGEN_PAIR: "H and D at one site",
             Why.SEPARATED: f"taken out of its group by a rule{letter}",
             Why.DEFINED: "atoms that a rule names",
+            Why.STATE: f"one state of the model{letter}",
         }[Why(int(self.rule[group]))]
         detail = self.details.get(group)
         return f"{reason} ({detail})" if detail else reason

@@ -168,7 +168,7 @@ class _Run:
         return Solution(
             groups=self.groups, occupancy=occupancy, results=results, states=states,
             initial=initial, final=final, status=status,
-            notices=self._notices(results)
+            notices=self._notices(results, states)
             + rise_of_r_free(r_free_change)
             + worse_than_file(self.before, initial, final),
             ligands=judged(occupancy),
@@ -246,11 +246,11 @@ class _Run:
             posterior = posterior.with_reduced_chi_square(self.at)
         found = covariance(posterior, self.at)
         alone = [np.array([i]) for i in range(len(self.refined))]
-        together = state_members(found)
+        together = state_members(self.groups, self.refined, found)
         sites = ligand_sites(self.groups)
         candidates, su, index = with_ligands(
-            [*alone, *(members for members, _ in together)],
-            np.concatenate([found.su, [su for _, su in together]]), sites, self.refined, found,
+            [*alone, *(one.places for one in together)],
+            np.concatenate([found.su, [one.su for one in together]]), sites, self.refined, found,
         )  # fmt: skip
         support = support_of(
             candidates, su, self.groups, self.refined,
@@ -260,7 +260,7 @@ class _Run:
         bounded = at_bound(self.sums, self.at[Kind.OCCUPANCY])
         fit = misfit(posterior, self.at, found)
         results = group_results(self.groups, self.refined, self.at, found, of_groups, bounded, fit)
-        states = determined_states(self.groups, self.refined, self.at, together, of_states)
+        states = determined_states(self.refined, self.at, together, of_states)
         self.n_decoys = int(of_groups.n_decoys.max(initial=0))
         correlations = worst_correlations(found, self.refined, self.sums)
         ligands = partial(ligands_of, self.groups, sites, index, su=su, support=support)
@@ -325,12 +325,12 @@ class _Run:
         size = self._f_model(self.at).abs().numpy() if len(self.refined) else self.before.size
         return self.before.change_of_r_free(size)
 
-    def _notices(self, results: GroupResults) -> tuple[Notice, ...]:
+    def _notices(self, results: GroupResults, states: tuple[State, ...]) -> tuple[Notice, ...]:
         return (
             tuple(self.experiment.notices)
             + self.experiment.errors.notices
             + self.experiment.screening
-            + undetermined_notice(self.groups, results)
+            + undetermined_notice(self.groups, results, states)
         )
 
     def _report(self, step: str, done: int, change: float | None = None) -> None:

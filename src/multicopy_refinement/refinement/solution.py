@@ -46,15 +46,15 @@ class Status:
 
 @dataclass(frozen=True)
 class State:
-    """A combination of a set's members that the data determine where its members are not.
+    """A sum of a set's members: a state of the model, or what is determined where they are not.
 
     Attributes
     ----------
     name
-        For example ``A/10/ARG:A+B``.
+        For example ``bound:C+D`` or ``A/10/ARG:A+B``.
     groups
         Indices of the members.
-    occupancy, su
+    occupancy, su, su_conditional
         Of their sum.
     delta_log_likelihood, delta_log_likelihood_free, wald, p_absent, flags
         As for groups, were all members absent.
@@ -64,6 +64,7 @@ class State:
     groups: tuple[int, ...]
     occupancy: float
     su: float
+    su_conditional: float
     delta_log_likelihood: float
     delta_log_likelihood_free: float
     wald: float
@@ -202,7 +203,7 @@ class Solution:
     results
         `GroupResults`: uncertainties, B shifts, evidence and flags.
     states
-        Determined combinations of members that are not determined alone.
+        Those of the model, and determined combinations of members that are not determined alone.
     initial, final
         Agreement before, as the file is written, and after. Both log-likelihoods are evaluated with
         the scale and the error model of the end, so that they can be compared; the R factors have

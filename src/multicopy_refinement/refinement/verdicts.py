@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
@@ -83,42 +85,81 @@ def _flags(
     return tuple(flags)
 
 
-def state_members(found: Covariance) -> list[tuple[IntArray, float]]:
-    """Return the members that coincide, for each sum of them that the data determine, with its su.
+@dataclass(frozen=True, eq=False)
+class StateMembers:
+    """Groups whose sum is told as that of a state.
 
-    Places among the refined groups. A complete set in which all coincide has no such sum beside
-    its total; one that may sum to less has. Members that coincide are one for the question what
-    would be known of the sum without data.
+    Attributes
+    ----------
+    name
+        Of the state.
+    places
+        Of its members among the refined groups.
+    su, su_conditional
+        Of their sum, nan where the data do not determine it.
     """
-    states = []
+
+    name: str
+    places: IntArray
+    su: float
+    su_conditional: float
+
+
+def state_members(
+    groups: OccupancyGroups, refined: IntArray, found: Covariance
+) -> list[StateMembers]:
+    """Return the states of the model, and the sums of members that coincide and are determined.
+
+    A complete set in which all coincide has no such sum beside its total; one that may sum to less
+    has. Members that coincide are one for the question what would be known of the sum without
+    data.
+    """
+    place = {group: i for i, group in enumerate(refined.tolist())}
+    of_model = [
+        _members_of_state(one.name, [place[g] for g in one.groups], len(groups.states), found)
+        for one in groups.states
+        if groups.refined[list(one.groups)].all()
+    ]
+    known = [sorted(one.places.tolist()) for one in of_model]
+    coinciding = []
     for number, clusters in enumerate(coincident_members(found.sums, found)):
         open_ = not found.sums.complete[number]
         if all(len(cluster) == 1 for cluster in clusters) or (len(clusters) < 2 and not open_):
             continue
-        for cluster in clusters:
-            combination = np.zeros(len(found.matrix))
-            combination[cluster] = 1.0
-            su = found.su_of(combination, simplex_sd(1, len(clusters), complete=not open_))
-            if np.isfinite(su):
-                states.append((np.array(cluster), su))
-    return states
+        for cluster in [c for c in clusters if c not in known]:
+            name = _state_name(groups, [int(refined[m]) for m in cluster])
+            coinciding.append(_members_of_state(name, cluster, len(clusters) + open_, found))
+    return of_model + [one for one in coinciding if np.isfinite(one.su)]
+
+
+def _members_of_state(
+    name: str, members: list[int], n_states: int, found: Covariance
+) -> StateMembers:
+    """Return members with the su of their sum, one of several that sum to 1."""
+    combination = np.zeros(len(found.matrix))
+    combination[members] = 1.0
+    flat = simplex_sd(1, n_states)
+    conditional = found.conditional or found
+    return StateMembers(
+        name, np.array(members), found.su_of(combination, flat),
+        conditional.su_of(combination, flat),
+    )  # fmt: skip
 
 
 def determined_states(
-    groups: OccupancyGroups, refined: IntArray, at: Point, members: list[tuple[IntArray, float]],
-    support: Support,
-) -> tuple[State, ...]:  # fmt: skip
+    refined: IntArray, at: Point, members: list[StateMembers], support: Support
+) -> tuple[State, ...]:
     """Return the states of `state_members` with their support."""
     states = []
-    for i, (cluster, su) in enumerate(members):
-        occupancy = float(at[Kind.OCCUPANCY][cluster].sum())
-        inside = tuple(int(refined[m]) for m in cluster.tolist())
-        flags = () if support.supported[i] else (Flag.NOT_SUPPORTED,)
+    for i, one in enumerate(members):
+        occupancy = float(at[Kind.OCCUPANCY][one.places].sum())
+        flags: tuple[Flag, ...] = () if support.supported[i] else (Flag.NOT_SUPPORTED,)
         states.append(
             State(
-                _state_name(groups, inside), inside, occupancy, su, float(support.gain[i]),
-                float(support.gain_free[i]), float(support.wald[i]), float(support.p_absent[i]),
-                flags,
+                one.name, tuple(int(refined[m]) for m in one.places.tolist()), occupancy, one.su,
+                one.su_conditional, float(support.gain[i]), float(support.gain_free[i]),
+                float(support.wald[i]), float(support.p_absent[i]),
+                (Flag.UNDETERMINED,) if np.isnan(one.su) else flags,
             )
         )  # fmt: skip
     return tuple(states)
@@ -153,16 +194,19 @@ def worst_correlations(
     )
 
 
-def _state_name(groups: OccupancyGroups, members: tuple[int, ...]) -> str:
+def _state_name(groups: OccupancyGroups, members: list[int]) -> str:
     first = groups.names[members[0]]
     letters = [groups.names[g].rpartition(":")[2] for g in members]
     return f"{first.rpartition(':')[0]}:{'+'.join(letters)}"
 
 
-def undetermined_notice(groups: OccupancyGroups, results: GroupResults) -> tuple[Notice, ...]:
+def undetermined_notice(
+    groups: OccupancyGroups, results: GroupResults, states: tuple[State, ...] = ()
+) -> tuple[Notice, ...]:
     """Return notices that name the groups whose occupancy the data do not determine.
 
-    Those of which only a common factor is missing have an su conditional on it.
+    Those in sums that are determined are counted. Those of which only a common factor is missing
+    have an su conditional on it.
     """
     flagged = np.array([Flag.UNDETERMINED in flags for flags in results.flags], dtype=bool)
     scaled = flagged & np.isfinite(results.su_conditional) & results.share_factor
@@ -182,12 +226,15 @@ def undetermined_notice(groups: OccupancyGroups, results: GroupResults) -> tuple
     rest = np.flatnonzero(flagged & ~scaled)
     if len(rest):
         names = [groups.names[g] for g in rest.tolist()]
+        summed = {g for one in states if np.isfinite(one.su) for g in one.groups}
+        n_summed = len(summed & set(rest.tolist()))
+        sums = f"; sums that hold {n_summed} of them are determined (states)" if n_summed else ""
         notices.append(
             Notice(
                 "undetermined",
                 f"the data do not determine the occupancy of {len(names)} "
                 f"groups; they keep what they had as far as set and likelihood allow: "
-                f"{listed(names, 12)}",
+                f"{listed(names, 12)}{sums}",
                 groups.table.labels(np.isin(groups.index, rest)),
             )
         )

@@ -185,12 +185,15 @@ class LigandRecord(_Record):
 
 
 class State(_Record):
-    """A combination of groups that the data determine."""
+    """A sum of groups: a state of the model, or what the data determine of groups that coincide."""
 
     name: str
     groups: list[str]
+    initial: float | None = None
+    start: float | None = None
     occupancy: float
     su: float | None
+    su_conditional: float | None = None
     delta_log_likelihood: float | None = None
     delta_log_likelihood_free: float | None = None
     wald: float | None = None
@@ -343,11 +346,14 @@ def make_record(
 
 
 def _states(solution: Solution) -> list[State]:
-    names = solution.groups.names
+    groups = solution.groups
     return [
         State(
-            name=s.name, groups=[names[g] for g in s.groups], occupancy=s.occupancy,
-            su=_known(s.su), delta_log_likelihood=_known(s.delta_log_likelihood),
+            name=s.name, groups=[groups.names[g] for g in s.groups],
+            initial=float(groups.file_occupancy[list(s.groups)].sum()),
+            start=float(groups.occupancy[list(s.groups)].sum()), occupancy=s.occupancy,
+            su=_known(s.su), su_conditional=_known(s.su_conditional),
+            delta_log_likelihood=_known(s.delta_log_likelihood),
             delta_log_likelihood_free=_known(s.delta_log_likelihood_free), wald=_known(s.wald),
             p_absent=_known(s.p_absent), flags=[str(flag) for flag in s.flags],
         )

@@ -72,7 +72,7 @@ class RefineJob(RefineOptions):
     )
     contact_distance: float = Field(
         default=4.0, ge=0.1,
-        description="Of connected: atoms of one altloc this close belong together, A.",
+        description="Of connected and states: atoms of one altloc this close belong together, A.",
     )  # fmt: skip
     link_close_waters: bool = Field(
         default=False, description="Partial waters closer than 1.5 A share a site."

@@ -65,6 +65,8 @@ class Covariance:
         data tell them apart.
     data_alone
         The covariance without restraints on occupancies; None where there are none.
+    conditional
+        The covariance were all other unknowns known, which has none itself.
     """
 
     matrix: FloatArray
@@ -76,6 +78,7 @@ class Covariance:
     su_conditional: FloatArray
     common_factor: FloatArray | None = None
     data_alone: Covariance | None = None
+    conditional: Covariance | None = None
 
     def su_of(self, combination: FloatArray, flat: float | None = None) -> float:
         """Return the su of c'q, nan where the data do not determine it.
@@ -177,22 +180,17 @@ def _marginal(
     solved = _solve_positive(rest, cross.T)  # H_pp^-1 H_pq
     marginal = h[np.ix_(q, q)] - cross @ solved
     rows = sums.equalities[0]
-    conditional = _conditional_su(sums, null_space(rows, len(q)), h[np.ix_(q, q)])
+    held = _inverse_along(null_space(rows, len(q)), h[np.ix_(q, q)])
+    su = np.where(_determined(*held, flat_sds(sums)), _root_diagonal(held[0]), np.nan)
     if factor is not None:
         rows = np.vstack([rows, factor])
     matrix, unseen = _inverse_along(null_space(rows, len(q)), marginal)
     if factor is not None:
         unseen = np.column_stack([unseen, factor])
     others = _beside(whole, p, solved, rest, matrix)
-    return Covariance(
-        matrix, unseen, marginal, others, solved, sums, conditional, common_factor=factor
-    )
-
-
-def _conditional_su(sums: SumConstraints, free: FloatArray, h: FloatArray) -> FloatArray:
-    """Return the su of every occupancy with all but occupancies held, nan where undetermined."""
-    matrix, unseen = _inverse_along(free, h)
-    return np.where(_determined(matrix, unseen, flat_sds(sums)), _root_diagonal(matrix), np.nan)
+    found = Covariance(matrix, unseen, marginal, others, solved, sums, su, common_factor=factor)
+    conditional = replace(found, matrix=held[0], unseen=held[1], common_factor=None)
+    return replace(found, conditional=conditional)
 
 
 def _inverse_along(free: FloatArray, h: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from multicopy_refinement._typing import IntArray
+from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.connections import (
     ResiduePairs,
     bonded_residues,
@@ -44,13 +44,17 @@ class _Networks:
         A residue of the network and what joined it, in order.
     """
 
-    def __init__(self, groups: OccupancyGroups, residue: IntArray) -> None:
+    def __init__(
+        self, groups: OccupancyGroups, residue: IntArray, among: frozenset[int] | None
+    ) -> None:
         from scipy.cluster.hierarchy import DisjointSet
 
         self.parts: dict[int, dict[bytes, list[int]]] = {}
         altloc = groups.table.altloc[groups.first_atom]
         for group in np.flatnonzero(groups.rule == Why.ALTLOC).tolist():
             number = int(residue[groups.first_atom[group]])
+            if among is not None and number not in among:
+                continue
             mine = self.parts.setdefault(number, {})
             mine.setdefault(bytes(altloc[group]), []).append(group)
         self.residue = residue
@@ -93,18 +97,21 @@ class _Networks:
                 yield [sorted(g) for g in letters.values()], joints[root], found
 
 
-def connect(result: GroupingResult, contact_distance: float) -> GroupingResult:
+def connect(
+    result: GroupingResult, contact_distance: float, among: frozenset[int] | None = None
+) -> GroupingResult:
     """Join the altloc parts of connected residues letter by letter.
 
     Two residues with the same letters are connected by a bond (`bonded_residues`), or by atoms of
     one letter within ``contact_distance`` in A. A ligand or water, whose letters are a part of
     those of a network that it touches, joins that network; of several, the closest. The order in
-    the file plays no part, and symmetry mates are not looked at.
+    the file plays no part, and symmetry mates are not looked at. ``among`` are the numbers of the
+    residues that are looked at; all when left out.
     """
     groups = result.groups
     table = groups.table
     residue = number_residues(table)
-    networks = _Networks(groups, residue)
+    networks = _Networks(groups, residue, among)
     if not networks.parts:
         return result
     inside = np.isin(residue, list(networks.parts))
@@ -187,17 +194,28 @@ def _merged(result: GroupingResult, networks: _Networks) -> GroupingResult:
         if number is not None:
             draft.sets[number].members = []
     groups = draft.finished()
-    notices = list(result.notices)
+    shared = notice_shared(
+        groups, before, "connected_values", "residues that they are connected with"
+    )
+    return GroupingResult(groups, (*result.notices, *shared))
+
+
+def notice_shared(
+    groups: OccupancyGroups, before: FloatArray, code: str, whom: str
+) -> tuple[Notice, ...]:
+    """Name the atoms whose occupancy is another now, because it is the mean of several groups.
+
+    Parameters
+    ----------
+    before
+        Occupancy of each atom, ``[n_atoms]``.
+    code, whom
+        Of the notice, and in words whose mean it is.
+    """
     change = np.abs(groups.occupancy[groups.index] - before)
     changed = change > SAME_OCCUPANCY / 2 + RESOLUTION / 2
-    if changed.any():
-        labels = groups.table.labels(changed)
-        notices.append(
-            Notice(
-                "connected_values",
-                f"{len(labels)} atoms take the mean of the residues that they are "
-                f"connected with: {listed(list(labels))}",
-                labels,
-            )
-        )
-    return GroupingResult(groups, tuple(notices))
+    if not changed.any():
+        return ()
+    labels = groups.table.labels(changed)
+    message = f"{len(labels)} atoms take the mean of the {whom}: {listed(list(labels))}"
+    return (Notice(code, message, labels),)

@@ -98,7 +98,9 @@ def _cid(table: AtomTable, part: Piece, *, several: bool) -> str | None:
 def _worth_saying(groups: OccupancyGroups) -> list[int]:
     """Return groups that are refined, in sets, restrained, partial, or made by a rule."""
     wanted = groups.refined | (groups.set_index >= 0) | not_full(groups.occupancy)
-    wanted |= np.isin(groups.rule, [Why.SHARED, Why.SEPARATED, Why.DEFINED, Why.CONNECTED])
+    wanted |= np.isin(
+        groups.rule, [Why.SHARED, Why.SEPARATED, Why.DEFINED, Why.CONNECTED, Why.STATE]
+    )
     for restraint in groups.restraints:
         wanted[list(restraint.groups)] = True
     wanted[groups.sums.parent[groups.sums.parent >= 0]] = True

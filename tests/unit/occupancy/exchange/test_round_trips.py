@@ -76,6 +76,12 @@ def test_shared_models(shared_data, name, form, grouping):
     check(read_structure(shared_data / name), form, grouping)
 
 
+@pytest.mark.parametrize("form", EXACT)
+@pytest.mark.parametrize("name", ["1g8a/model.pdb", "mpro-x0107/model.pdb"])
+def test_states_of_shared_models(shared_data, name, form):
+    check(read_structure(shared_data / name), form, Grouping.STATES)
+
+
 @pytest.mark.parametrize("name", ["1g8a/model.pdb", "2xiu/model.pdb", "mpro-x0107/model.pdb"])
 def test_shared_models_through_shelxl(shared_data, name):
     check(read_structure(shared_data / name), ExchangeFormat.SHELX, Grouping.RESIDUE)
