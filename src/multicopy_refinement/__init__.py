@@ -46,3 +46,7 @@ if TYPE_CHECKING:
 
 
 __getattr__ = lazy_names(__name__, _HOME)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]

@@ -10,6 +10,7 @@ The tree::
     |   `-- RuleError            (OccupancyError) a rule for occupancy groups that cannot be
     |-- OccupancyError           (ValueError) values, masks, groups or sets that cannot be
     |   `-- ConformationError    (AssertionError) a conformation whose atoms are in several groups
+    |-- UnknownNameError         (KeyError) a group, state or ligand that a solution does not have
     |-- StaleBasisError          a basis used with a model that has changed since it was made
     `-- GradientError            (RuntimeError) derivatives that a calculation does not have
 
@@ -47,6 +48,13 @@ class RuleError(InputError, OccupancyError):
 
 class ConformationError(OccupancyError, AssertionError):
     """A conformation whose atoms do not share one collapsed index."""
+
+
+class UnknownNameError(MulticopyError, KeyError):
+    """A name of a group, state or ligand that a solution does not have."""
+
+    def __str__(self) -> str:  # a KeyError would show the message in quotes
+        return str(self.args[0])
 
 
 class StaleBasisError(MulticopyError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from multicopy_refinement.io.columns import (
     unfit_columns,
 )
 from multicopy_refinement.io.reflection_cif import read_cif
+from multicopy_refinement.io.reflection_objects import as_file
 from multicopy_refinement.io.reflection_table import ReflectionTable, read_mtz
 from multicopy_refinement.io.text import read_bytes
 from multicopy_refinement.notices import Notice, listed
@@ -43,6 +45,10 @@ FILLED_BEYOND = 1.05
 #: An intensity below this times its sigma is no observation (French & Wilson 1978).
 LOWEST_INTENSITY = -4.0
 
+if TYPE_CHECKING:
+    import gemmi
+    import pandas as pd
+
 
 @dataclass(frozen=True)
 class _Asked:
@@ -57,7 +63,7 @@ class _Asked:
 
 
 def read_reflections(
-    path: str | Path,
+    path: str | Path | gemmi.Mtz | pd.DataFrame,
     *,
     labels: Sequence[str] | None = None,
     free_label: str | None = None,
@@ -71,7 +77,8 @@ def read_reflections(
     Parameters
     ----------
     path
-        MTZ, SF-mmCIF or small-molecule CIF, told apart by content, gzipped or not.
+        MTZ, SF-mmCIF or small-molecule CIF, told apart by content, gzipped or not; or a gemmi.Mtz,
+        a reciprocalspaceship.DataSet, or a data frame with Miller indices H, K, L.
     labels
         Value and sigma (or those of two Friedel mates, or a value that has no sigma); found by
         types, partners and values of the columns when left out.
@@ -89,6 +96,12 @@ def read_reflections(
         What makes the file unusable: one line that says what, where and what to do.
     """
     asked = _Asked(labels, free_label, free_value, d_min, cell, spacegroup)
+    if not isinstance(path, (str, Path)):
+        with as_file(path, cell, spacegroup) as file:
+            try:
+                return _read(file, asked)
+            except ReflectionFileError as fault:
+                raise ReflectionFileError(str(fault).replace(str(file), "the data")) from None
     try:
         return _read(path, asked)
     except ReflectionFileError as fault:

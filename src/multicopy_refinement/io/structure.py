@@ -123,15 +123,15 @@ class _Parsed:
     before_end: int | None = None
 
 
-def read_structure(path: str | Path) -> StructureFile:
-    """Read a PDB or mmCIF file, told apart by content, gzipped or not.
+def read_structure(source: str | Path | gemmi.Structure) -> StructureFile:
+    """Read a PDB or mmCIF file, told apart by content, gzipped or not, or take a gemmi structure.
 
     Raises
     ------
     ModelFileError
-        What makes the file unusable: one line that says what, where and what to do.
+        What makes it unusable: one line that says what, where and what to do.
     """
-    content = read_bytes(path, ModelFileError)
+    path, content = _content_of(source)
     form = _recognise(path, content)
     read = _read_pdb if form is StructureFormat.PDB else _read_mmcif
     parsed = read(path, content)
@@ -157,6 +157,19 @@ def read_structure(path: str | Path) -> StructureFile:
         content,
         parsed.order,
     )
+
+
+def _content_of(source: object) -> tuple[str | Path, bytes]:
+    """Return a path and what the file there holds, or would hold for a structure."""
+    if isinstance(source, gemmi.Structure):
+        structure = source.clone()
+        structure.setup_entities()  # names that mmCIF needs, where there are none
+        text = structure.make_mmcif_document().as_string()
+        return f"{structure.name or 'structure'}.cif", text.encode()
+    if not isinstance(source, (str, Path)):
+        kind = type(source).__name__
+        raise ModelFileError(f"a model is the path of a file or a gemmi.Structure, not {kind}")
+    return source, read_bytes(source, ModelFileError)
 
 
 def _recognise(path: str | Path, content: bytes) -> StructureFormat:

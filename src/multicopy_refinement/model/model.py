@@ -37,6 +37,7 @@ from multicopy_refinement.parameters import (
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 if TYPE_CHECKING:
+    import gemmi
     import pandas as pd
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,9 @@ class Model(nn.Module):
 
     Parameters
     ----------
+    source
+        The path of a PDB or mmCIF file, or a gemmi.Structure, loaded at once; without it the model
+        is empty until `load`.
     dtype_float
         Type of all parameters.
     device
@@ -85,7 +89,9 @@ class Model(nn.Module):
 
     def __init__(
         self,
-        dtype_float: torch.dtype = torch.float32,
+        source: str | Path | gemmi.Structure | None = None,
+        *,
+        dtype_float: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
         verbose: int = 0,
     ) -> None:
@@ -95,6 +101,8 @@ class Model(nn.Module):
         self._source: StructureFile | None = None
         self._grouping = GroupingOptions()
         self._rules: Rules | None = None
+        if source is not None:
+            self.load(source)
 
     @property
     def device(self) -> torch.device:
@@ -114,7 +122,7 @@ class Model(nn.Module):
 
     def load(
         self,
-        path: str | Path,
+        path: str | Path | gemmi.Structure,
         *,
         sharing_rules: Rules | None = None,
         grouping: Grouping | GroupingOptions = Grouping.RESIDUE,
@@ -128,7 +136,7 @@ class Model(nn.Module):
         Parameters
         ----------
         path
-            The file.
+            The file, or a gemmi.Structure.
         sharing_rules
             Rules that change the automatic groups: mappings as in docs/groups.md, or the path of
             a file (our TOML, phenix parameters, REFMAC or SHELXL keywords).

@@ -36,3 +36,7 @@ if TYPE_CHECKING:
     from multicopy_refinement.posterior.terms import Term as Term
 
 __getattr__ = lazy_names(__name__, _HOME)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]

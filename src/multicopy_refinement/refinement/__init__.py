@@ -22,3 +22,7 @@ if TYPE_CHECKING:
     from multicopy_refinement.refinement.solution import Status as Status
 
 __getattr__ = lazy_names(__name__, _HOME)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]

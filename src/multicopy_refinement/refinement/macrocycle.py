@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ import torch
 from multicopy_refinement._typing import ComplexArray, FloatArray
 from multicopy_refinement.clock import Clock
 from multicopy_refinement.io.radiation import check_radiation
+from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Grouping, Parameter, Solver, TargetKind, UncertaintyKind
 from multicopy_refinement.notices import Notice
@@ -48,6 +51,10 @@ from multicopy_refinement.solve import gauss_newton, lbfgs
 from multicopy_refinement.solve.covariance import covariance, misfit
 from multicopy_refinement.solve.evidence import at_bound
 
+if TYPE_CHECKING:
+    import gemmi
+    import pandas as pd
+
 #: B shifts have converged when none moves by more than this in a macrocycle, in A^2.
 B_TOLERANCE = 0.05
 
@@ -63,8 +70,8 @@ class Progress:
 
 
 def refine(
-    model: Model,
-    data: ReflectionData,
+    model: Model | str | Path | gemmi.Structure,
+    data: ReflectionData | str | Path | gemmi.Mtz | pd.DataFrame,
     options: RefineOptions | None = None,
     *,
     grouping: Grouping | GroupingOptions | None = None,
@@ -80,9 +87,10 @@ def refine(
     Parameters
     ----------
     model
-        A loaded model; coordinates are held, and displacements unless B shifts are asked for.
+        A loaded model, or what `Model` takes; coordinates are held, and displacements unless B
+        shifts are asked for.
     data
-        Its reflections.
+        Its reflections, or what `read_reflections` takes.
     options
         `RefineOptions`.
     grouping, rules, refine, hold, ligands, waters
@@ -96,7 +104,11 @@ def refine(
     Solution
         Not converging is a status of it, not an error.
     """
+    if not isinstance(model, Model):
+        model = Model(model)
     check_radiation(model.source)
+    if not isinstance(data, ReflectionData):
+        data = read_reflections(data, cell=model.cell, spacegroup=model.spacegroup)
     check_same_crystal(model, data)
     if grouping or rules is not None or len(refine) or len(hold) or ligands or waters:
         model.regroup(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray
+from multicopy_refinement.errors import UnknownNameError
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.posterior.experiment import Statistics
 from multicopy_refinement.words import probability, with_su
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from multicopy_refinement.posterior.experiment import Experiment
     from multicopy_refinement.refinement.options import RefineOptions
 
@@ -190,6 +194,20 @@ class GroupResults:
         return cls(*(blank,) * 10, np.zeros(n, dtype=bool), ((),) * n)
 
 
+class Found(NamedTuple):
+    """What was found of one group, state or ligand; nan where nothing was."""
+
+    name: str
+    occupancy: float
+    su: float
+    delta_log_likelihood: float
+    p_absent: float
+    flags: tuple[Flag, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}  {with_su(self.occupancy, self.su)}"
+
+
 @dataclass(frozen=True, eq=False)
 class Solution:
     """Refined occupancies with their agreement to the data.
@@ -257,6 +275,56 @@ class Solution:
     def su(self) -> FloatArray:
         """Standard uncertainty of each occupancy, nan where there is none, ``[n_groups]``."""
         return self.results.su
+
+    def __getitem__(self, name: str) -> Found:
+        """Return what was found of a group, a state or a ligand, by its name as it is printed.
+
+        A name of a ligand is that of all its conformers together.
+
+        Raises
+        ------
+        UnknownNameError
+            With the names that are most like it.
+        """
+        sums: tuple[Ligand | State, ...] = (*self.ligands, *self.states)
+        for sum_ in sums:
+            if sum_.name == name:
+                return Found(
+                    name, sum_.occupancy, sum_.su, sum_.delta_log_likelihood, sum_.p_absent,
+                    sum_.flags,
+                )  # fmt: skip
+        if name in self.groups.names:
+            g, found = self.groups.names.index(name), self.results
+            return Found(
+                name, float(self.occupancy[g]), float(found.su[g]),
+                float(found.delta_log_likelihood[g]), float(found.p_absent[g]), found.flags[g],
+            )  # fmt: skip
+        known = [*self.groups.names, *(one.name for one in sums)]
+        near = get_close_matches(str(name), known, 3, 0.5)
+        hint = f"; like it: {', '.join(near)}" if near else ""
+        raise UnknownNameError(f"no group, state or ligand {name!r}{hint}")
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return the refined groups as a data frame, one row each, their names as index."""
+        import pandas as pd
+
+        rows, groups, found = np.flatnonzero(self.groups.refined), self.groups, self.results
+        columns = {
+            "initial": groups.file_occupancy[rows], "occupancy": self.occupancy[rows],
+            "su": found.su[rows], "su_conditional": found.su_conditional[rows],
+            "delta_b": found.delta_b[rows], "delta_b_su": found.delta_b_su[rows],
+            "delta_log_likelihood": found.delta_log_likelihood[rows],
+            "delta_log_likelihood_free": found.delta_log_likelihood_free[rows],
+            "wald": found.wald[rows], "p_absent": found.p_absent[rows],
+            "misfit": found.misfit[rows],
+            "set": [
+                groups.sets[n].name if n >= 0 else None for n in groups.set_index[rows].tolist()
+            ],
+            "n_atoms": [len(groups.members[g]) for g in rows.tolist()],
+            "flags": [", ".join(found.flags[g]) for g in rows.tolist()],
+        }  # fmt: skip
+        names = pd.Index([groups.names[g] for g in rows.tolist()], name="group")
+        return pd.DataFrame(columns, index=names)
 
     def _repr_html_(self) -> str:
         """Return the agreement and the largest changes as tables, for notebooks."""
