@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from multicopy_refinement.io.facts import RefinementFacts
 from multicopy_refinement.io.structure import StructureFile
 from multicopy_refinement.occupancy.grouping import Grouping, Rules, group_atoms
 from multicopy_refinement.occupancy.values import GroupingResult
 
 CRYST1 = "CRYST1   40.000   40.000   40.000  90.00  90.00  90.00 P 1"
+#: What a refinement says of itself in files.
+FACTS = RefinementFacts(
+    version="1.2", target="MAXIMUM LIKELIHOOD", refined=("Occupancies of 3 groups were refined.",),
+    d_min=1.5, d_max=30.0, n_work=950, n_free=50, n_outliers=4, completeness=97.5,
+    free_set="FREE = 0", r_all=0.171, r_work=0.17, r_free=0.2, k_sol=0.35, b_sol=46.0,
+    b_scale=(1.0, 2.0, 3.0, 0.1, 0.2, 0.3), b_mean=21.5, b_range=(4.0, 60.0),
+    occupancy_range=(0.2, 1.0), dpi_free=0.12,
+)  # fmt: skip
 
 
 def atom_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,15 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray
 from multicopy_refinement.errors import OutputError
+from multicopy_refinement.io.ensembles import AltEnsemble, write_ensembles
+from multicopy_refinement.io.entry import entry_name, name_entry
+from multicopy_refinement.io.facts import RefinementFacts
 from multicopy_refinement.io.files import written_aside
 from multicopy_refinement.io.pdb_limits import LARGEST_B, pdb_fault
 from multicopy_refinement.io.pdb_lines import pdb_atom_lines
-from multicopy_refinement.io.structure import StructureFile, StructureFormat, model_block
+from multicopy_refinement.io.refine_categories import describe_refinement
+from multicopy_refinement.io.remark_3 import with_remark_3
+from multicopy_refinement.io.structure import StructureFile, StructureFormat
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +44,14 @@ class AtomValues:
     occupancy_su: FloatArray | None = None
 
 
-def write_pdb(source: StructureFile, values: AtomValues, path: str | Path) -> None:
+def write_pdb(
+    source: StructureFile, values: AtomValues, path: str | Path,
+    facts: RefinementFacts | None = None,
+) -> None:  # fmt: skip
     """Write PDB: the lines of a PDB input with new numbers, or a conversion of an mmCIF input.
 
-    B factors that its columns cannot hold are written as 999.99.
+    B factors that its columns cannot hold are written as 999.99. REMARK 3 is that of the
+    refinement whose ``facts`` are given.
 
     Raises
     ------
@@ -60,23 +70,36 @@ def write_pdb(source: StructureFile, values: AtomValues, path: str | Path) -> No
         structure = _updated_structure(source, values)
         structure.shorten_ccd_codes()
         content = structure.make_pdb_string().encode()
+    if facts is not None:
+        content = with_remark_3(content, facts)
     with written_aside(path) as aside:
         aside.write_bytes(content)
 
 
-def write_mmcif(source: StructureFile, values: AtomValues, path: str | Path) -> None:
+def write_mmcif(
+    source: StructureFile, values: AtomValues, path: str | Path,
+    facts: RefinementFacts | None = None, ensembles: Sequence[AltEnsemble] = (),
+) -> None:  # fmt: skip
     """Write mmCIF: the blocks of an mmCIF input with new numbers, or a conversion of a PDB input.
 
     Occupancies have four decimals; ``_atom_site.occupancy_esd`` holds standard uncertainties.
+    ``_refine`` and ``_software`` are those of the refinement whose ``facts`` are given, and
+    ``_atom_sites_alt_ens`` holds the ``ensembles``.
     """
+    name = entry_name(source)
     if source.format is StructureFormat.MMCIF:
         document = gemmi.cif.read_string(source.content)
-        name = model_block(source.path, source.content).name
-        _update_sites(document[name], source, values, rows=np.arange(len(values.occupancy)))
+        block, rows = document[name], np.arange(len(values.occupancy))
     else:
-        document = _updated_structure(source, values).make_mmcif_document()
-        _quote_names(document[0], source)
-        _update_sites(document[0], source, values, rows=source.order)
+        structure = _updated_structure(source, values)
+        name_entry(structure, name)
+        document = structure.make_mmcif_document()
+        block, rows = document[0], source.order
+        _quote_names(block, source)
+    _update_sites(block, source, values, rows=rows)
+    write_ensembles(block, ensembles)
+    if facts is not None:
+        describe_refinement(block, facts)
     with written_aside(path) as aside:
         document.write_file(str(aside))
 

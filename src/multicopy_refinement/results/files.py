@@ -19,6 +19,7 @@ from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.results.facts import ensembles_of, facts_of
 from multicopy_refinement.results.maps import map_coefficients
 from multicopy_refinement.results.record import RunRecord
 
@@ -99,11 +100,13 @@ def refined_model(directory: Path, record: RunRecord) -> Path:
 
 def write_model_and_maps(model: Model, solution: Solution, directory: Path) -> tuple[Notice, ...]:
     """Write ``refined.pdb``, ``refined.cif`` and ``refined.mtz``, and return what was left out."""
-    su = solution.su
     notices = pdb_notices(model)
+    values = model.atom_values(decimals=4, group_su=solution.su)
+    facts = facts_of(solution, model.table, values)
     if not any(notice.code == NO_PDB for notice in notices):
-        write_pdb(model.source, model.atom_values(decimals=2), directory / "refined.pdb")
-    write_mmcif(model.source, model.atom_values(decimals=4, group_su=su), directory / "refined.cif")
+        write_pdb(model.source, model.atom_values(decimals=2), directory / "refined.pdb", facts)
+    ensembles = ensembles_of(solution)
+    write_mmcif(model.source, values, directory / "refined.cif", facts, ensembles)
     write_map_file(solution, directory / "refined.mtz")
     return notices
 

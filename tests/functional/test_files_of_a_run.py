@@ -1,0 +1,142 @@
+"""The files of a run say who made them, against which data, and how well they fit."""
+
+import gemmi
+import numpy as np
+import pytest
+
+from multicopy_refinement.crystal.hkl import unique_reflections
+from multicopy_refinement.model import Model
+from multicopy_refinement.results.record import read_record
+
+PDB_HEADER = """HEADER    HYDROLASE                               01-JAN-20   1ABC
+REMARK   3
+REMARK   3 REFINEMENT.
+REMARK   3   PROGRAM     : REFMAC 5.8
+REMARK   3  DATA USED IN REFINEMENT.
+REMARK   3   FREE R VALUE                     : 0.999
+"""
+
+
+@pytest.fixture(scope="module")
+def run(command, demo, tmp_path_factory):
+    """A run of the connected groups of a model that another program refined."""
+    folder = tmp_path_factory.mktemp("files")
+    model = folder / "model.pdb"
+    model.write_text(PDB_HEADER + (demo / "start.pdb").read_text())
+    out = folder / "out"
+    called = command(
+        "refine", model, demo / "1.8.mtz", "--grouping", "connected", "--out", out, "--quiet"
+    )
+    assert (called.status, called.err) == (0, "")
+    return out
+
+
+@pytest.fixture(scope="module")
+def record(run):
+    return read_record(run / "result.json")
+
+
+def block_of(path):
+    return gemmi.cif.read(str(path)).sole_block()
+
+
+def check_fit(found, record, data):
+    """Check what both formats hold against the record, and against the amplitudes themselves."""
+    assert found.r_work == pytest.approx(record.statistics.final.r_work, abs=1e-4)
+    assert found.r_free == pytest.approx(record.statistics.final.r_free, abs=1e-4)
+    assert found.reflection_count == record.data.n_work + record.data.n_free
+    assert found.rfree_set_count == record.data.n_free
+    assert found.resolution_high == pytest.approx(record.data.d_min, abs=0.01)
+    possible = unique_reflections(data.cell, data.spacegroup, record.data.d_min)
+    assert found.completeness == pytest.approx(100 * record_size(record) / len(possible), abs=0.5)
+
+
+def record_size(record):
+    return record.data.n_work + record.data.n_free + record.data.n_outliers
+
+
+def test_both_formats_hold_the_figures_of_the_record(run, record):
+    model = Model().load(run / "refined.pdb")
+    for name in ("refined.pdb", "refined.cif"):
+        structure = gemmi.read_structure(str(run / name))
+        if name == "refined.pdb":
+            check_fit(structure.meta.refinement[0], record, model)
+        software = [(s.name.lower(), s.version) for s in structure.meta.software]
+        assert software[-1] == ("multicopy_refinement", record.program.version)
+    block = block_of(run / "refined.cif")
+    final = record.statistics.final
+    assert float(block.find_value("_refine.ls_R_factor_R_free")) == pytest.approx(
+        final.r_free, abs=6e-5
+    )
+    assert int(block.find_value("_refine.ls_number_reflns_R_work")) == record.data.n_work
+    mean = np.mean([atom[-1] for atom in _atoms(run / "refined.cif")])
+    assert float(block.find_value("_refine.B_iso_mean")) == pytest.approx(mean, abs=0.01)
+    assert list(block.find_values("_multicopy_input_refine.ls_R_factor_R_free")) == ["0.999"]
+
+
+def _atoms(path):
+    structure = gemmi.read_structure(str(path))
+    atoms = [site.atom for site in structure[0].all()]
+    return [(a.name, a.altloc, a.pos.tolist(), a.b_iso) for a in atoms]
+
+
+def test_r_of_all_reflections_is_that_of_the_map_file(run, record):
+    mtz = gemmi.read_mtz_file(str(run / "refined.mtz"))
+    f, model = (np.array(mtz.column_with_label(c), dtype=float) for c in ("F", "FC_ALL"))
+    assert record.data.n_outliers == 0
+    expected = np.abs(f - model).sum() / f.sum()
+    block = block_of(run / "refined.cif")
+    assert float(block.find_value("_refine.ls_R_factor_obs")) == pytest.approx(expected, abs=6e-5)
+
+
+def test_the_pdb_file_has_the_atoms_of_the_input(run, demo):
+    assert _atoms(demo / "start.pdb") == _atoms(run / "refined.pdb")
+
+
+def test_the_block_is_called_after_the_entry(run, command, demo, tmp_path):
+    assert block_of(run / "refined.cif").name == "1ABC"
+    for name, expected in (("my model.pdb", "my_model"), ("x.ent", "x")):
+        (tmp_path / name).write_bytes((demo / "start.pdb").read_bytes())
+        model = Model().load(tmp_path / name)
+        model.write(tmp_path / "out.cif")
+        block = block_of(tmp_path / "out.cif")
+        entry = gemmi.cif.as_string(block.find_value("_entry.id"))
+        assert (block.name, entry) == (expected, expected)
+
+
+def test_conformers_of_a_network_are_ensembles_with_their_occupancies(run, record):
+    block = block_of(run / "refined.cif")
+    letters = set(block.find_values("_atom_site.label_alt_id")) - {"."}
+    assert set(block.find_values("_atom_sites_alt.id")) == letters | {"."}
+    ids = [gemmi.cif.as_string(v) for v in block.find_values("_atom_sites_alt_ens.id")]
+    details = [gemmi.cif.as_string(v) for v in block.find_values("_atom_sites_alt_ens.details")]
+    groups = {g.name: g for g in record.groups}
+    sets = {one.name: one for one in record.sets}
+    with_letters = [name for one in sets.values() for name in one.groups if ":" in name]
+    assert ids == with_letters
+    for name, text in zip(ids, details, strict=True):
+        value = float(text.split("occupancy ")[1].split("(")[0].split(",")[0])
+        assert value == pytest.approx(groups[name].occupancy, abs=6e-4)
+        assert f"set {groups[name].set}" in text
+    pairs = block.find("_atom_sites_alt_gen.", ["ens_id", "alt_id"])
+    named = {(gemmi.cif.as_string(row[0]), row[1]) for row in pairs}
+    assert {name for name, _ in named} == set(ids)
+    assert {(name, name[-1]) for name in ids} <= named
+
+
+def test_a_second_run_does_not_pile_up(run, command, demo, tmp_path):
+    for name in ("refined.pdb", "refined.cif"):
+        out = tmp_path / name.replace(".", "_")
+        called = command("refine", run / name, demo / "2.5.mtz", "--out", out, "--quiet")
+        assert called.status == 0, called.err
+        text = (out / "refined.pdb").read_text()
+        assert text.count("PROGRAM     : MULTICOPY_REFINEMENT") == 1
+        if name == "refined.pdb":
+            assert text.count("REFMAC 5.8") == 1
+        block = block_of(out / "refined.cif")
+        assert len(block.find_values("_refine.ls_R_factor_R_free")) == 1
+        names = [gemmi.cif.as_string(v).lower() for v in block.find_values("_software.name")]
+        assert names.count("multicopy_refinement") == 1
+        assert Model().load(out / "refined.pdb").table.program == (
+            "REFMAC 5.8" if name == "refined.pdb" else ""
+        )
