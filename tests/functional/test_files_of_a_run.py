@@ -140,3 +140,94 @@ def test_a_second_run_does_not_pile_up(run, command, demo, tmp_path):
         assert Model().load(out / "refined.pdb").table.program == (
             "REFMAC 5.8" if name == "refined.pdb" else ""
         )
+
+
+# ---------------------------------------------------------------------- reflections
+
+
+@pytest.fixture(scope="module")
+def gaps(command, demo, tmp_path_factory):
+    """A run with an outlier of the work set and reflections without an amplitude."""
+    folder = tmp_path_factory.mktemp("gaps")
+    mtz = gemmi.read_mtz_file(str(demo / "2.5.mtz"))
+    rows = np.array(mtz)
+    label = [c.label for c in mtz.columns].index
+    free = rows[:, label("FreeR_flag")] == 0
+    rows[::50, label("F")] = np.nan
+    weak = np.flatnonzero(~free & (rows[:, label("F")] > 0))
+    weak = weak[np.argsort(rows[weak, label("F")])][0]
+    rows[weak, label("F")] = 20 * np.nanmedian(rows[:, label("F")])
+    mtz.set_data(rows)
+    mtz.write_to_file(str(folder / "data.mtz"))
+    out = folder / "out"
+    called = command("refine", demo / "start.pdb", folder / "data.mtz", "--out", out)
+    assert called.status == 0, called.err
+    return out
+
+
+def _reflections(path):
+    """Return the ``_refln`` items by name, by gemmi's reader of reflection blocks."""
+    (block,) = gemmi.as_refln_blocks(gemmi.cif.read(str(path)))
+    status = [gemmi.cif.as_string(v) for v in block.block.find_values("_refln.status")]
+    return block, np.array(status)
+
+
+def test_deposited_reflections_are_those_of_the_map_file(gaps):
+    block, status = _reflections(gaps / "refined-sf.cif")
+    mtz = gemmi.read_mtz_file(str(gaps / "refined.mtz"))
+    assert block.spacegroup.xhm() == mtz.spacegroup.xhm()
+    assert block.cell.parameters == pytest.approx(mtz.cell.parameters, abs=1e-4)
+    place = {tuple(h): i for i, h in enumerate(mtz.make_miller_array().tolist())}
+    order = [place[tuple(h)] for h in block.make_miller_array().tolist()]
+    assert len(order) == len(place) == len(status)
+    for item, column in (
+        ("F_meas_au", "F"), ("F_meas_sigma_au", "SIGF"), ("pdbx_r_free_flag", "FreeR_flag"),
+        ("pdbx_F_calc_with_solvent", "FC_ALL"), ("pdbx_FWT", "FWT"), ("pdbx_DELFWT", "DELFWT"),
+    ):  # fmt: skip
+        theirs = np.array(mtz.column_with_label(column))[order]
+        np.testing.assert_allclose(block.make_float_array(item), theirs, rtol=1e-5, atol=1e-5)
+    for item, column in (("pdbx_PHWT", "PHWT"), ("pdbx_phase_calc_with_solvent", "PHIC_ALL")):
+        turn = block.make_float_array(item) - np.array(mtz.column_with_label(column))[order]
+        assert np.abs((turn + 180) % 360 - 180).max() < 0.011
+
+
+def test_status_says_what_was_used(gaps):
+    data = read_record(gaps / "result.json").data
+    block, status = _reflections(gaps / "refined-sf.cif")
+    measured = np.isfinite(block.make_float_array("F_meas_au"))
+    assert (data.n_outliers, (status[measured] == "x").sum()) == (1, 1)
+    assert ((status == "o").sum(), (status == "f").sum()) == (data.n_work, data.n_free)
+    assert set(status[~measured]) == {"x"}
+    merit = block.make_float_array("fom")
+    assert np.array_equal(np.isfinite(merit), status != "x")
+    assert ((merit[status != "x"] >= 0) & (merit[status != "x"] <= 1)).all()
+
+
+def test_f_calc_of_atoms_and_solvent_differ_as_the_solvent_does(gaps, demo):
+    """At high angles there is no solvent left, at low ones it takes from the atoms."""
+    block, _ = _reflections(gaps / "refined-sf.cif")
+    atoms, both = (block.make_float_array(i) for i in ("F_calc_au", "pdbx_F_calc_with_solvent"))
+    d = 1 / np.sqrt(block.make_1_d2_array())
+    high, low = d < 2.6, d > 12
+    assert np.abs(both - atoms)[high].sum() < 0.05 * both[high].sum()
+    assert both[low].sum() < 0.9 * atoms[low].sum()
+
+
+def test_the_deposited_reflections_can_be_refined_against(gaps, command, demo, tmp_path):
+    out = tmp_path / "out"
+    called = command("refine", demo / "start.pdb", gaps / "refined-sf.cif", "--out", out)
+    assert called.status == 0, called.err
+    first, second = (read_record(folder / "result.json") for folder in (gaps, out))
+    assert second.inputs.labels == ["FP", "SIGFP"]
+    assert (second.data.n_work, second.data.n_free) == (first.data.n_work, first.data.n_free)
+    assert not [w for w in second.warnings if w.code == "free_set_chosen"]
+    for one, other in zip(first.groups, second.groups, strict=True):
+        assert one.occupancy == pytest.approx(other.occupancy, abs=2e-3)
+
+
+def test_the_map_file_says_what_its_columns_are(gaps):
+    mtz = gemmi.read_mtz_file(str(gaps / "refined.mtz"))
+    assert mtz.history[0].startswith("multicopy_refinement")
+    for column in list(mtz.columns)[3:]:
+        assert any(column.label in line.split(":")[0].split(",") for line in mtz.history)
+    assert all(len(line) <= 80 for line in mtz.history)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 RESULTS = {
-    "refined.pdb", "refined.cif", "refined.mtz", "result.json", "run.log", "report.html",
+    "refined.pdb", "refined.cif", "refined.mtz", "refined-sf.cif", "result.json", "run.log",
+    "report.html",
 }  # fmt: skip
 
 

@@ -10,13 +10,10 @@ from rich.table import Table
 
 from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.notices import HARMFUL
+from multicopy_refinement.results.files import RESULTS
 from multicopy_refinement.results.record import Group, RunRecord
 from multicopy_refinement.words import probability, with_su
 
-#: Files of a run, in the order in which they are named.
-_FILES = (
-    "refined.pdb", "refined.cif", "refined.mtz", "result.json", "run.log", "report.html",
-)  # fmt: skip
 #: Groups and warnings that are shown; all of them are in the record.
 MOST_GROUPS, MOST_WARNINGS, LONGEST_WARNING = 12, 8, 400
 
@@ -38,7 +35,7 @@ def print_summary(console: Console, record: RunRecord, out: Path) -> None:
         highlight=False,
     )
     _print_warnings(console, record)
-    made = [name for name in _FILES if (out / name).is_file()]
+    made = [name for name in RESULTS if (out / name).is_file()]
     console.print(
         f"Results are in {escape(str(out))}: {', '.join(made)}",
         highlight=False,

@@ -25,11 +25,15 @@ class MtzColumn:
 
 def write_mtz(
     path: str | Path, cell: Cell, group: SpaceGroup, hkl: IntArray, columns: Sequence[MtzColumn],
-    *, title: str,
+    *, title: str, history: Sequence[str] = (),
 ) -> None:  # fmt: skip
-    """Write one data set with the indices H, K, L and the given columns."""
+    """Write one data set with the indices H, K, L and the given columns.
+
+    ``history`` are at most 30 lines of at most 80 characters.
+    """
     mtz = gemmi.Mtz(with_base=True)
     mtz.title = title[:70]
+    mtz.history = list(history)
     mtz.spacegroup = group.gemmi
     mtz.set_cell_for_all(cell.gemmi)
     data_set = mtz.add_dataset("multicopy_refinement")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import gemmi
 
 from multicopy_refinement.errors import ModelFileError
+from multicopy_refinement.io.text import parse_number
 from multicopy_refinement.notices import Notice
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 _EXPDTA = re.compile(rb"^EXPDTA(?P<text>[^\r\n]*)", re.MULTILINE | re.IGNORECASE)
 #: Items of mmCIF that name the method; the first that is there counts.
 _ITEMS = ("_exptl.method", "_diffrn_radiation.pdbx_scattering_type", "_refine.pdbx_refine_id")
+_REMARK_200 = re.compile(rb"^REMARK 200  WAVELENGTH OR RANGE +\(A\) :([^\r\n]*)", re.MULTILINE)
+_HEADER = 1_000_000
+_WAVELENGTHS = ("_diffrn_radiation_wavelength.wavelength", "_diffrn_source.pdbx_wavelength_list")
+_NOTHING = frozenset({"", "?", ".", "NULL"})
 _OTHERS = ("NEUTRON", "ELECTRON")
 
 
@@ -33,6 +38,20 @@ def experimental_methods(source: StructureFile) -> tuple[str, ...]:
         if found:
             return found
     return ()
+
+
+def wavelength_of(source: StructureFile) -> float | None:
+    """Return the wavelength in A that a coordinate file names; None for none, and for several."""
+    from multicopy_refinement.io.structure import StructureFormat, model_block
+
+    if source.format is StructureFormat.PDB:
+        texts = [m[1].decode("latin-1") for m in _REMARK_200.finditer(source.content, 0, _HEADER)]
+    else:
+        block = model_block(source.path, source.content)
+        texts = [gemmi.cif.as_string(v) for item in _WAVELENGTHS for v in block.find_values(item)]
+    numbers = {parse_number(text.strip()) for text in texts if text.strip() not in _NOTHING}
+    found = numbers.pop() if len(numbers) == 1 else None
+    return found if found is not None and found > 0 else None
 
 
 def check_radiation(source: StructureFile) -> list[Notice]:

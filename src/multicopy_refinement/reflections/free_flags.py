@@ -77,9 +77,17 @@ def choose_free_set(
             )
         return FreeChoice(None, None, _why_none(columns, names))
     first, (marker, why) = next(iter(found.items()))
-    mask = columns[first] == marker
-    differ = [n for n, (v, _) in found.items() if not np.array_equal(columns[n] == v, mask)]
+    differ = [n for n, (v, _) in found.items() if _differ(columns, (first, marker), (n, v))]
     return FreeChoice(first, marker, why, tuple(differ))
+
+
+def _differ(
+    columns: Mapping[str, FloatArray], one: tuple[str, int], other: tuple[str, int]
+) -> bool:
+    """Return whether two columns mark other reflections, where both have a flag."""
+    mine, theirs = columns[one[0]], columns[other[0]]
+    known = np.isfinite(mine) & np.isfinite(theirs)
+    return not np.array_equal(mine[known] == one[1], theirs[known] == other[1])
 
 
 def _with_value(

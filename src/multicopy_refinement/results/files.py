@@ -11,22 +11,24 @@ from pathlib import Path
 import numpy as np
 
 from multicopy_refinement.errors import InputError, OutputError
-from multicopy_refinement.io.mtz import MtzColumn, write_mtz
 from multicopy_refinement.io.pdb_limits import LARGEST_B, RESIDUE_NAME, pdb_fault
 from multicopy_refinement.io.structure import StructureFormat
 from multicopy_refinement.io.write_structure import beyond_columns, write_mmcif, write_pdb
 from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.refinement import Solution
-from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.results.facts import ensembles_of, facts_of
 from multicopy_refinement.results.maps import map_coefficients
 from multicopy_refinement.results.record import RunRecord
+from multicopy_refinement.results.reflection_files import write_map_file, write_sf_file
 
 #: The code of the notice that there is no ``refined.pdb``.
 NO_PDB = "pdb_cannot_hold"
 #: Names of the files that a run leaves.
-RESULTS = ("refined.pdb", "refined.cif", "refined.mtz", "result.json", "run.log", "report.html")
+RESULTS = (
+    "refined.pdb", "refined.cif", "refined.mtz", "refined-sf.cif", "result.json", "run.log",
+    "report.html",
+)  # fmt: skip
 
 
 def check_directory(directory: Path, *, overwrite: bool) -> None:
@@ -99,7 +101,7 @@ def refined_model(directory: Path, record: RunRecord) -> Path:
 
 
 def write_model_and_maps(model: Model, solution: Solution, directory: Path) -> tuple[Notice, ...]:
-    """Write ``refined.pdb``, ``refined.cif`` and ``refined.mtz``, and return what was left out."""
+    """Write the model and the reflections in two formats each, and return what was left out."""
     notices = pdb_notices(model)
     values = model.atom_values(decimals=4, group_su=solution.su)
     facts = facts_of(solution, model.table, values)
@@ -107,7 +109,10 @@ def write_model_and_maps(model: Model, solution: Solution, directory: Path) -> t
         write_pdb(model.source, model.atom_values(decimals=2), directory / "refined.pdb", facts)
     ensembles = ensembles_of(solution)
     write_mmcif(model.source, values, directory / "refined.cif", facts, ensembles)
-    write_map_file(solution, directory / "refined.mtz")
+    maps = map_coefficients(solution.experiment, solution.listed_f_calc)
+    data = solution.experiment.data
+    write_map_file(maps, data, directory / "refined.mtz")
+    write_sf_file(maps, data, model.source, directory / "refined-sf.cif")
     return notices
 
 
@@ -129,37 +134,3 @@ def pdb_notices(model: Model) -> tuple[Notice, ...]:
         message = f"B of {len(labels)} atoms is {LARGEST_B} in refined.pdb: {listed(list(labels))}"
         notices.append(Notice("b_beyond_columns", f"{message}; refined.cif has it", labels))
     return tuple(notices)
-
-
-def write_map_file(solution: Solution, path: Path) -> None:
-    """Write map coefficients, F_model, and the input's amplitudes and free flags."""
-    data: ReflectionData = solution.experiment.data
-    maps = map_coefficients(solution.experiment, solution.listed_f_calc)
-    blank = np.full(len(data.unobserved_hkl), np.nan)
-    columns = [MtzColumn(_label(data, 0, "F"), "F", np.concatenate([data.f_obs, blank]))]
-    if len(data.labels.observations) > 1:  # sigmas that were made up are not passed on
-        sigma = np.concatenate([data.sigma, blank])
-        columns.append(MtzColumn(_label(data, 1, "SIGF"), "Q", sigma))
-    if data.labels.free_label is not None:
-        flags = np.concatenate([data.flags, data.unobserved_flags]).astype(np.float64)
-        columns.append(
-            MtzColumn(
-                data.labels.free_label, "I", np.where(flags == data.labels.no_flag, np.nan, flags)
-            )
-        )
-    for amplitude, phase, values in (
-        ("FWT", "PHWT", maps.weighted),
-        ("DELFWT", "PHDELWT", maps.difference),
-        ("FC_ALL", "PHIC_ALL", maps.model),
-    ):
-        columns.append(MtzColumn(amplitude, "F", np.abs(values)))
-        columns.append(MtzColumn(phase, "P", np.degrees(np.angle(values)) % 360))
-    write_mtz(
-        path, data.cell, data.spacegroup, maps.hkl, columns, title="refined by multicopy_refinement"
-    )
-
-
-def _label(data: ReflectionData, place: int, default: str) -> str:
-    """Return the input's label where the input is amplitudes, not intensities or Friedel mates."""
-    labels = data.labels.observations
-    return labels[place] if data.labels.amplitudes and len(labels) == 2 else default

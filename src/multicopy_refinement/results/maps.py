@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from multicopy_refinement._typing import ComplexArray, IntArray
+from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.posterior.experiment import Experiment
 
 
@@ -26,12 +26,18 @@ class MapCoefficients:
         mFo-DFc, 0 where nothing was observed and for outliers; complex ``[n]``.
     model
         F_model; complex ``[n]``.
+    atoms
+        F_calc of the atoms alone on the scale of the data; complex ``[n]``.
+    merit
+        Figure of merit m, nan where nothing was observed and for outliers; ``[n]``.
     """
 
     hkl: IntArray
     weighted: ComplexArray
     difference: ComplexArray
     model: ComplexArray
+    atoms: ComplexArray
+    merit: FloatArray
 
 
 def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> MapCoefficients:
@@ -52,10 +58,12 @@ def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> Map
     f_missing = _f_model_at(experiment, missing, missing_part)
     filled = errors.alpha_at(data.cell.inverse_d_squared(missing)) * f_missing
     return MapCoefficients(
-        np.concatenate([data.hkl, missing]),
+        data.listed_hkl,
         np.concatenate([np.where(data.centric, observed, 2 * observed - expected), filled]),
         np.concatenate([observed - expected, np.zeros(len(missing))]),
         np.concatenate([f_model, f_missing]),
+        experiment.scale.overall(data.listed_hkl) * listed_f_calc,
+        np.concatenate([np.where(data.left_out, np.nan, merit), np.full(len(missing), np.nan)]),
     )
 
 

@@ -1,10 +1,11 @@
 """What a coordinate file says of the radiation, and what is refused for it."""
 
+import gemmi
 import pytest
 
-from helpers import pdb_text, residue_lines, write_text
+from helpers import atom_line, pdb_text, residue_lines, write_text
 from multicopy_refinement.errors import ModelFileError
-from multicopy_refinement.io.radiation import check_radiation, experimental_methods
+from multicopy_refinement.io.radiation import check_radiation, experimental_methods, wavelength_of
 from multicopy_refinement.io.structure import read_structure
 
 ATOMS = residue_lines("SER", 1, ["N", "CA", "C", "O"], (("A", 0.6), ("B", 0.4)))
@@ -72,3 +73,26 @@ def test_joint_refinement_is_said(order, with_methods):
 def test_a_long_list_of_methods_goes_on_in_the_next_line(with_methods):
     methods = ("X-RAY DIFFRACTION", "NEUTRON DIFFRACTION", "SOLUTION SCATTERING", "EPR")
     assert experimental_methods(with_methods(*methods)) == methods
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("REMARK 200  WAVELENGTH OR RANGE        (A) : 0.8726\n", 0.8726),
+        ("REMARK 200  WAVELENGTH OR RANGE        (A) : 0.9790, 0.9795\n", None),
+        ("REMARK 200  WAVELENGTH OR RANGE        (A) : NULL\n", None),
+        ("", None),
+    ],
+)
+def test_wavelength_of_a_pdb_file(text, expected, tmp_path):
+    path = write_text(tmp_path / "m.pdb", text + pdb_text([atom_line("O", "HOH", 1, 1.0)]))
+    assert wavelength_of(read_structure(path)) == expected
+
+
+def test_wavelength_of_an_mmcif_file(tmp_path):
+    path = write_text(tmp_path / "m.pdb", pdb_text([atom_line("O", "HOH", 1, 1.0)]))
+    document = gemmi.read_structure(str(path)).make_mmcif_document()
+    for value, expected in (("1.5418", 1.5418), ("?", None), ("0.9(1)", 0.9)):
+        document[0].set_pair("_diffrn_radiation_wavelength.wavelength", value)
+        document.write_file(str(tmp_path / "m.cif"))
+        assert wavelength_of(read_structure(tmp_path / "m.cif")) == expected

@@ -1,0 +1,105 @@
+"""The reflections of a run: maps for programs, and what is deposited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from multicopy_refinement import __version__
+from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.io.entry import entry_name
+from multicopy_refinement.io.mtz import MtzColumn, write_mtz
+from multicopy_refinement.io.radiation import wavelength_of
+from multicopy_refinement.io.structure import StructureFile
+from multicopy_refinement.io.write_reflections import write_sf_mmcif
+from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.results.maps import MapCoefficients
+from multicopy_refinement.results.record import Program
+
+#: Labels of amplitude and phase, and what they are.
+_MAPS = (
+    ("FWT", "PHWT", "2mFo-DFc; mFo of centric, DFc of unobserved ones and outliers"),
+    ("DELFWT", "PHDELWT", "mFo-DFc; 0 of unobserved ones and outliers"),
+    ("FC_ALL", "PHIC_ALL", "F_model: atoms and bulk solvent, on the scale of F"),
+)
+
+
+def write_map_file(maps: MapCoefficients, data: ReflectionData, path: Path) -> None:
+    """Write map coefficients, F_model, and the input's amplitudes and free flags as MTZ."""
+    f_obs, sigma, flags = _observed(data)
+    label, sigma_label = _label(data, 0, "F"), _label(data, 1, "SIGF")
+    columns = [MtzColumn(label, "F", f_obs)]
+    meaning = [f"{label}: {_meaning(data)}"]
+    if len(data.labels.observations) > 1:  # sigmas that were made up are not passed on
+        columns.append(MtzColumn(sigma_label, "Q", sigma))
+        meaning.append(f"{sigma_label}: its standard uncertainty")
+    if data.labels.free_label is not None:
+        columns.append(MtzColumn(data.labels.free_label, "I", flags))
+        meaning.append(f"{data.labels.free_label}: {data.labels.free_value} is the free set")
+    values = (maps.weighted, maps.difference, maps.model)
+    for (amplitude, phase, what), complex_values in zip(_MAPS, values, strict=True):
+        columns.append(MtzColumn(amplitude, "F", np.abs(complex_values)))
+        columns.append(MtzColumn(phase, "P", _degrees(complex_values)))
+        meaning.append(f"{amplitude},{phase}: {what}")
+    program = Program()
+    write_mtz(
+        path, data.cell, data.spacegroup, maps.hkl, columns, title=f"refined by {program.name}",
+        history=[line[:80] for line in (f"{program.name} {program.version}: refine", *meaning)],
+    )  # fmt: skip
+
+
+def write_sf_file(
+    maps: MapCoefficients, data: ReflectionData, source: StructureFile, path: Path
+) -> None:
+    """Write the reflections as SF-mmCIF for a deposition, with what was calculated for them.
+
+    ``_refln.status`` is ``f`` for the free set, ``o`` for the work set, and ``x`` for what was not
+    used: outliers, and reflections that the input lists without an amplitude.
+    """
+    f_obs, sigma, flags = _observed(data)
+    used = np.where(data.free, "f", np.where(data.left_out, "x", "o"))
+    status = [*used.tolist(), *["x"] * len(data.unobserved_hkl)]
+    items = {"F_meas_au": f_obs}
+    if data.labels.free_label is not None:
+        items = {"pdbx_r_free_flag": flags, **items}
+    if len(data.labels.observations) > 1:
+        items["F_meas_sigma_au"] = sigma
+    items |= {
+        "F_calc_au": np.abs(maps.atoms), "phase_calc": _degrees(maps.atoms),
+        "pdbx_F_calc_with_solvent": np.abs(maps.model),
+        "pdbx_phase_calc_with_solvent": _degrees(maps.model),
+        "fom": maps.merit,
+        "pdbx_FWT": np.abs(maps.weighted), "pdbx_PHWT": _degrees(maps.weighted),
+        "pdbx_DELFWT": np.abs(maps.difference), "pdbx_DELPHWT": _degrees(maps.difference),
+    }  # fmt: skip
+    write_sf_mmcif(
+        path, entry_name(source), data.cell, data.spacegroup, maps.hkl, status, items,
+        wavelength=wavelength_of(source), version=__version__,
+        details=f"the reflections that were refined against; F_meas_au: {_meaning(data)}",
+    )  # fmt: skip
+
+
+def _observed(data: ReflectionData) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return amplitudes, sigmas and flags of all that is listed, nan where there is none."""
+    blank = np.full(len(data.unobserved_hkl), np.nan)
+    flags = np.concatenate([data.flags, data.unobserved_flags]).astype(np.float64)
+    flags[flags == data.labels.no_flag] = np.nan
+    return np.concatenate([data.f_obs, blank]), np.concatenate([data.sigma, blank]), flags
+
+
+def _meaning(data: ReflectionData) -> str:
+    """Return in words where the amplitudes come from."""
+    labels = data.labels
+    how = "of the input" if labels.amplitudes else "French-Wilson amplitude"
+    return f"{how}, {','.join(labels.observations)}"
+
+
+def _degrees(values: np.ndarray) -> FloatArray:
+    return np.asarray(np.degrees(np.angle(values)) % 360)
+
+
+def _label(data: ReflectionData, place: int, default: str) -> str:
+    """Return the input's label where the input is amplitudes, not intensities or Friedel mates."""
+    labels = data.labels.observations
+    return labels[place] if data.labels.amplitudes and len(labels) == 2 else default
