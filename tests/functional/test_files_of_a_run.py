@@ -1,11 +1,16 @@
 """The files of a run say who made them, against which data, and how well they fit."""
 
+import json
+import shlex
+import shutil
+
 import gemmi
 import numpy as np
 import pytest
 
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.model import Model
+from multicopy_refinement.report.run_files import read_run
 from multicopy_refinement.results.record import read_record
 
 PDB_HEADER = """HEADER    HYDROLASE                               01-JAN-20   1ABC
@@ -231,3 +236,60 @@ def test_the_map_file_says_what_its_columns_are(gaps):
     for column in list(mtz.columns)[3:]:
         assert any(column.label in line.split(":")[0].split(",") for line in mtz.history)
     assert all(len(line) <= 80 for line in mtz.history)
+
+
+# ---------------------------------------------------------------------- log
+
+
+def _log(folder):
+    """Return level and text of each line of the log."""
+    lines = (folder / "run.log").read_text(encoding="utf-8").splitlines()
+    return [tuple(line.split(" ", 3)[2:]) for line in lines]
+
+
+def test_the_log_has_command_versions_options_and_columns(gaps):
+    record, texts = read_record(gaps / "result.json"), [text for _, text in _log(gaps)]
+    assert f"command: {shlex.join(record.provenance.command)}" in texts
+    versions = next(text for text in texts if text.startswith("versions: "))
+    for name, version in record.provenance.versions.items():
+        assert f"{name} {version}" in versions
+    assert {"python", "torch", "gemmi", "numpy"} <= set(record.provenance.versions)
+    for name, value in record.inputs.options.items():
+        assert f"option {name}: {json.dumps(value)}" in texts
+    assert any(text.startswith("data: F,SIGF; free set: FreeR_flag = 0") for text in texts)
+
+
+def test_the_log_has_every_table_row_notice_and_advice(gaps):
+    record, lines = read_record(gaps / "result.json"), _log(gaps)
+    for group in record.groups:
+        rows = [text for _, text in lines if text.startswith(f"│ {group.name} ")]
+        assert len(rows) == group.refined
+        if group.refined:
+            assert f" {group.occupancy:.3f} " in rows[0]
+            assert all(flag.replace("_", " ") in rows[0] for flag in group.flags)
+    warned = [text for level, text in lines if level == "WARNING"]
+    assert warned == [f"{w.code}: {w.message}" for w in record.warnings]
+    advice = read_run(gaps).advice
+    assert advice
+    found = [text for level, text in lines if level == "ADVICE"]
+    assert [text.split(":")[0] for text in found] == [one.title for one in advice]
+    assert all(name in text for text, one in zip(found, advice, strict=True) for name in one.groups)
+
+
+def test_advice_in_the_log_is_replaced_by_the_next_report(gaps, command, tmp_path):
+    again = tmp_path / "again"
+    shutil.copytree(gaps, again)
+    assert command("report", again).status == 0
+    assert _log(again) == _log(gaps)
+
+
+def test_a_run_without_report_removes_what_the_last_one_had(command, demo, gaps, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(gaps, out)
+    called = command(
+        "refine", demo / "start.pdb", demo / "2.5.mtz", "--out", out, "--overwrite", "--no-report"
+    )
+    assert called.status == 0, called.err
+    assert {path.name for path in out.iterdir()} == {
+        "refined.pdb", "refined.cif", "refined.mtz", "refined-sf.cif", "result.json", "run.log",
+    }  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 RESULTS = {
     "refined.pdb", "refined.cif", "refined.mtz", "refined-sf.cif", "result.json", "run.log",
-    "report.html",
+    "report.html", "coot_groups.py", "coot_groups.json",
 }  # fmt: skip
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.io.structure import read_structure
-from multicopy_refinement.report.html import make_report
+from multicopy_refinement.report.html import make_page
+from multicopy_refinement.report.run_files import read_run
 from multicopy_refinement.results.real_space import (
     describe_groups,
     read_amplitudes,
@@ -142,7 +143,7 @@ def test_names_cannot_break_the_page(run, tmp_path):
         {"code": "x", "message": "</script><script>alert(1)</script>", "atoms": []}
     )
     (folder / "result.json").write_text(json.dumps(record))
-    assert "<script>alert(1)" not in make_report(folder)
+    assert "<script>alert(1)" not in make_page(read_run(folder))
 
 
 def test_a_model_without_refined_groups_has_a_page(command, demo, tmp_path):

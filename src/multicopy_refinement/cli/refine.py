@@ -22,7 +22,9 @@ def run_refine(job: RefineJob, *, quiet: bool = False) -> RunRecord:
     with _progress_bar(quiet=quiet) as show:
         record = run(job, show)
     if job.report:
-        from multicopy_refinement.report.html import write_report  # its figures take long to import
+        from multicopy_refinement.report.write import (
+            write_report,
+        )  # its figures take long to import
 
         write_report(job.out)
     if quiet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from multicopy_refinement.report.html import write_report
+from multicopy_refinement.report.write import write_report
 
 
 def run_report(directory: Path) -> None:

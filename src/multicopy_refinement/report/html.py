@@ -9,7 +9,6 @@ from collections import Counter
 from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,7 @@ import numpy as np
 from multicopy_refinement._typing import IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import SpaceGroup
-from multicopy_refinement.errors import InputError
-from multicopy_refinement.io.files import written_aside
-from multicopy_refinement.io.structure import read_structure
-from multicopy_refinement.report.advice import Findings, advise
+from multicopy_refinement.report.run_files import RunFiles
 from multicopy_refinement.report.viewer import (
     LEVELS,
     as_pdb,
@@ -28,17 +24,14 @@ from multicopy_refinement.report.viewer import (
     shown_atoms,
     sites_of_interest,
 )
-from multicopy_refinement.results.files import refined_model
 from multicopy_refinement.results.real_space import (
     GroupDensity,
     Maps,
     Shell,
-    describe_groups,
     read_amplitudes,
-    read_maps,
     shells,
 )
-from multicopy_refinement.results.record import Group, RunRecord, read_record
+from multicopy_refinement.results.record import Group, RunRecord
 from multicopy_refinement.words import probability, with_su
 
 #: Flags in words.
@@ -53,54 +46,21 @@ FLAGS = {
 }
 
 
-def write_report(directory: Path) -> Path:
-    """Write ``report.html`` into the folder of a run, and return its path.
-
-    Raises
-    ------
-    InputError
-        Files of the run that are missing or cannot be read.
-    """
-    page = make_report(directory)
-    target = directory / "report.html"
-    with written_aside(target) as aside:
-        aside.write_text(page, encoding="utf-8")
-    return target
-
-
-def make_report(directory: Path) -> str:
+def make_page(run: RunFiles) -> str:
     """Return the page of a run."""
-    if not directory.is_dir():
-        raise InputError(f"{directory}: no such folder")
-    record = read_record(directory / "result.json")
-    table = _model_of(directory, record)
-    maps = read_maps(directory / "refined.mtz")
-    refined = [g for g in record.groups if g.refined]
-    found = describe_groups(maps, table, [np.array(g.atom_indices) for g in refined])
-    density = {g.name: d for g, d in zip(refined, found, strict=True)}
+    record = run.record
     labels = (record.inputs.labels[0], record.inputs.free_label, record.inputs.free_value)
     group = SpaceGroup(record.data.spacegroup)
-    curve = shells(read_amplitudes(directory / "refined.mtz", labels, group))
-    return _render(record, table, maps, density, curve)
+    curve = shells(read_amplitudes(run.directory / "refined.mtz", labels, group))
+    return _render(run, curve)
 
 
-def _model_of(directory: Path, record: RunRecord) -> AtomTable:
-    """Return the refined atoms in the order of the input, whose places the record counts."""
-    path = refined_model(directory, record)
-    table = read_structure(path).table
-    if sum(g.n_atoms for g in record.groups) != len(table):
-        raise InputError(f"{path}: has {len(table)} atoms, and result.json has others")
-    return table
-
-
-def _render(
-    record: RunRecord, table: AtomTable, maps: Maps, density: dict[str, GroupDensity],
-    curve: list[Shell],
-) -> str:  # fmt: skip
+def _render(run: RunFiles, curve: list[Shell]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from multicopy_refinement.report.plots import embedded, figures
 
+    record, table, density = run.record, run.table, run.density
     made = figures(record, curve)
     plots = embedded({name: figure for name, (figure, _) in made.items()})
     environment = Environment(
@@ -112,11 +72,11 @@ def _render(
     environment.filters["probability"] = partial(probability, none="\u2013")
     sites = sites_of_interest(record)
     return environment.get_template("report.html.j2").render(
-        record=record, advice=advise(Findings(record, table, density)),
+        record=record, advice=run.advice,
         rows=[_row(g, density.get(g.name), record) for g in record.groups if g.refined],
         figures={name: (plots.divisions[name], text) for name, (_, text) in made.items()},
         figure_script=plots.script, bokeh=plots.library, viewer_code=_viewer_code(),
-        scene=_scene(record, table, maps, sites), summary=_summary(record, table),
+        scene=_scene(record, table, run.maps, sites), summary=_summary(record, table),
         command=_command(record), scene_json=scene_json,
     )  # fmt: skip
 

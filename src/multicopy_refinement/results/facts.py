@@ -36,7 +36,7 @@ def facts_of(solution: Solution, table: AtomTable, values: AtomValues) -> Refine
     known = values.b_iso if len(values.b_iso) else np.zeros(1)
     return RefinementFacts(
         version=__version__,
-        target=_TARGETS[solution.options.target], refined=_refined(solution),
+        target=_TARGETS[solution.experiment.target_kind], refined=_refined(solution),
         d_min=data.d_min, d_max=data.d_max,
         n_work=int(data.work.sum()), n_free=int(data.free.sum()),
         n_outliers=int(data.left_out.sum()), completeness=100 * complete,

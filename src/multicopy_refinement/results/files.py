@@ -27,7 +27,7 @@ NO_PDB = "pdb_cannot_hold"
 #: Names of the files that a run leaves.
 RESULTS = (
     "refined.pdb", "refined.cif", "refined.mtz", "refined-sf.cif", "result.json", "run.log",
-    "report.html",
+    "report.html", "coot_groups.py", "coot_groups.json",
 )  # fmt: skip
 
 

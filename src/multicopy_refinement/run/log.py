@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+from multicopy_refinement.io.files import written_aside
+
+#: Level of the lines that say what to do about a result.
+_ADVICE = "ADVICE"
 
 
 class RunLog:
@@ -27,10 +32,14 @@ class RunLog:
         self._write("WARNING", message)
 
     def _write(self, level: str, message: str) -> None:
-        now = time.time()
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-        self._stream.write(f"{moment},{int(now % 1 * 1000):03d} {level} {message}\n")
+        self._stream.write(_line(level, message))
         self._stream.flush()
+
+
+def _line(level: str, message: str) -> str:
+    now = time.time()
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+    return f"{moment},{int(now % 1 * 1000):03d} {level} {message}\n"
 
 
 @contextmanager
@@ -38,3 +47,13 @@ def run_log(path: Path) -> Iterator[RunLog]:
     """Give a log that is written to a file."""
     with path.open("w", encoding="utf-8") as stream:
         yield RunLog(stream)
+
+
+def log_advice(path: Path, messages: Iterable[str]) -> None:
+    """Put advice behind the lines of a log that is closed, in place of what was there before."""
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.split(" ", 3)[2:3] != [_ADVICE]]
+    with written_aside(path) as aside:
+        aside.write_text("".join([*kept, *(_line(_ADVICE, m) for m in messages)]), encoding="utf-8")

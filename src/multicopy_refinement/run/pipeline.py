@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
+import shlex
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +39,7 @@ from multicopy_refinement.results.record import (
     Seconds,
     make_record,
 )
+from multicopy_refinement.results.tables import as_lines, ligand_table, summary_tables
 from multicopy_refinement.run.job import RefineJob
 from multicopy_refinement.run.log import RunLog, run_log
 
@@ -56,7 +59,8 @@ def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> Ru
             placed_together(job.out, replaces=RESULTS) as folder,
             run_log(folder / "run.log") as log,
         ):
-            log.info(f"multicopy_refinement {__version__}: {job.model} {job.data}")
+            provenance = _provenance(job, data)
+            _log_beginning(log, job, provenance)
             solution = refine(model, data, job, progress=_logged(log, progress))
             clock.lap()  # the solution has its own times
             written = write_model_and_maps(model, solution, folder)
@@ -65,7 +69,7 @@ def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> Ru
             record = make_record(
                 solution, data, _inputs(job, data),
                 model.notices + data.notices + solution.notices + written,
-                _seconds(solution, loading, writing, clock.total), _provenance(job, data), density,
+                _seconds(solution, loading, writing, clock.total), provenance, density,
             )  # fmt: skip
             (folder / "result.json").write_text(record.to_json())
             _log_outcome(log, solution, record)
@@ -145,11 +149,27 @@ def _logged(log: RunLog, progress: Callable[[Progress], None] | None) -> Callabl
     return step
 
 
+def _log_beginning(log: RunLog, job: RefineJob, provenance: Provenance) -> None:
+    log.info(f"multicopy_refinement {__version__}: {job.model} {job.data}")
+    log.info(f"command: {shlex.join(provenance.command)}")
+    log.info(f"versions: {', '.join(f'{n} {v}' for n, v in provenance.versions.items())}")
+    for name, digest in provenance.sha256.items():
+        log.info(f"sha256 of {name}: {digest}")
+    for name, value in job.options().items():
+        log.info(f"option {name}: {json.dumps(value)}")
+
+
 def _log_outcome(log: RunLog, solution: Solution, record: RunRecord) -> None:
     inputs, scale = record.inputs, solution.experiment.scale
     log.info(
         f"data: {','.join(inputs.labels)}; free set: {inputs.free_label} = {inputs.free_value} "
         f"({solution.experiment.data.labels.choice})"
+    )
+    used = record.data
+    log.info(
+        f"reflections: {used.n_work} work, {used.n_free} free, {used.n_outliers} left out, "
+        f"{used.d_max:.2f} to {used.d_min:.2f} A, {used.spacegroup}, "
+        f"cell {' '.join(f'{v:.3f}' for v in used.cell)}"
     )
     for warning in record.warnings:
         log.warning(f"{warning.code}: {warning.message}")
@@ -163,3 +183,6 @@ def _log_outcome(log: RunLog, solution: Solution, record: RunRecord) -> None:
     ended = record.status
     word = "converged" if ended.converged else "not converged"
     log.info(f"{word} after {ended.cycles} cycles: {ended.reason}")
+    ligands = [ligand_table(record)] if record.ligands else []
+    for line in as_lines([*ligands, *summary_tables(record)]):
+        log.info(line)
