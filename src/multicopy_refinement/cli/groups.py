@@ -16,6 +16,7 @@ from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.errors import InputError, OutputError
 from multicopy_refinement.io.files import written_aside
+from multicopy_refinement.io.radiation import wavelength_of
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.modes import ExchangeFormat, GroupsFormat
 from multicopy_refinement.occupancy.exchange import write_groups
@@ -54,7 +55,10 @@ def run_groups(
         text = json.dumps(groups_as_json(result.groups), indent=1) + "\n"
     else:
         form = ExchangeFormat(output_format)
-        text = write_groups(result.groups, form, cell=source.cell, title=source.path.name)
+        text = write_groups(
+            result.groups, form, cell=source.cell, spacegroup=source.spacegroup,
+            wavelength=wavelength_of(source), title=source.path.name,
+        )  # fmt: skip
     _deliver(text, output)
     for notice in result.notices:
         print_warning(Console(stderr=True, emoji=False), notice.message)

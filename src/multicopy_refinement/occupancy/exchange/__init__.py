@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.crystal import Cell
+from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.modes import ExchangeFormat
 from multicopy_refinement.occupancy.exchange import phenix, refmac, shelx, toml
@@ -67,14 +67,16 @@ def recognise(text: str, source: str) -> ExchangeFormat:
 
 
 def write_groups(
-    groups: OccupancyGroups, form: ExchangeFormat, *, cell: Cell | None = None, title: str = ""
-) -> str:
+    groups: OccupancyGroups, form: ExchangeFormat, *, cell: Cell | None = None,
+    spacegroup: SpaceGroup | None = None, wavelength: float | None = None, title: str = "",
+) -> str:  # fmt: skip
     """Return groups in the words of another program; comments say what they cannot express.
 
-    ``cell`` is needed for SHELXL, whose atoms have fractional coordinates.
+    ``cell`` is needed for SHELXL, whose atoms have fractional coordinates; with ``wavelength`` in A
+    and ``spacegroup`` its CELL, LATT and SYMM are written, too.
     """
     if form is ExchangeFormat.SHELX:
-        return shelx.write(groups, cell, title)
+        return shelx.write(groups, cell, title, spacegroup=spacegroup, wavelength=wavelength)
     writers = {
         ExchangeFormat.TOML: toml.write,
         ExchangeFormat.PHENIX: phenix.write,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.crystal import Cell
+from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.occupancy.exchange.common import (
     listed_sets,
@@ -21,6 +21,7 @@ from multicopy_refinement.occupancy.exchange.common import (
     set_in_words,
     special_in_words,
 )
+from multicopy_refinement.occupancy.exchange.shelx_symmetry import crystal_lines
 from multicopy_refinement.occupancy.groups import OccupancyGroups, OccupancySet
 from multicopy_refinement.occupancy.rules import (
     FixRule,
@@ -249,8 +250,14 @@ def _number(text: str, where: str) -> float:
 # ---------------------------------------------------------------------- writing
 
 
-def write(groups: OccupancyGroups, cell: Cell | None, title: str = "") -> str:
+def write(
+    groups: OccupancyGroups, cell: Cell | None, title: str = "", *,
+    spacegroup: SpaceGroup | None = None, wavelength: float | None = None,
+) -> str:  # fmt: skip
     """Return FVAR, SUMP and all atoms with their codes; remarks name what cannot be expressed.
+
+    It is a part of a file of instructions, to be merged into that of the crystal: HKLF, restraints
+    and so on are there. CELL, LATT and SYMM stand in it where the wavelength is known.
 
     Raises
     ------
@@ -260,7 +267,12 @@ def write(groups: OccupancyGroups, cell: Cell | None, title: str = "") -> str:
     if cell is None:
         raise RuleError("the SHELXL form needs a unit cell, and the model has none")
     codes = _Codes(groups)
-    head = [f"REM occupancy groups{' of ' + title if title else ''}"]
+    of = f" of {title}" if title else ""
+    head = [
+        f"REM occupancy groups{of}: a fragment to merge into your .ins",
+        "REM take SFAC (mind the order of elements), FVAR, SUMP and the atoms from here;",
+        "REM keep your TITL, ZERR, UNIT, HKLF, restraints and all else",
+    ]
     head += [f"REM {text}" for text in special_in_words(groups, once=False)]
     head += [
         f"REM not expressed: {set_in_words(groups, one)}"
@@ -271,9 +283,9 @@ def write(groups: OccupancyGroups, cell: Cell | None, title: str = "") -> str:
         head.append(
             "REM not expressed: insertion codes; residues that have them are not told apart"
         )
-    cell_text = " ".join(f"{v:g}" for v in cell.parameters)
     elements = list(dict.fromkeys(e.decode() for e in groups.table.element.tolist()))
-    head += [f"CELL 0.71073 {cell_text}", f"SFAC {' '.join(elements)}", *codes.sums()]
+    head += crystal_lines(cell, spacegroup, wavelength)
+    head += [f"SFAC {' '.join(elements)}", *codes.sums()]
     for start in range(0, len(codes.variables), 7):
         values = codes.variables[start : start + 7]
         head.append("FVAR " + " ".join(f"{v:.5f}" for v in values))

@@ -51,7 +51,14 @@ def write(groups: OccupancyGroups, title: str = "") -> str:
     """Return all that is refined, summed or restrained as rules that make the same groups."""
     table = groups.table
     pieces = Pieces.of(table)
-    lines = [f"# occupancy groups{' of ' + title if title else ''}", "automatic = false", ""]
+    lines = [
+        f"# occupancy groups{' of ' + title if title else ''}",
+        "# automatic = false: what is refined and summed is what the rules below say; all else is held.",
+        "# true: the rules change the groups and sets that are made of residues and altlocs",
+        "automatic = false",
+        "# value: the occupancy that a group begins with; `fix` holds it there",
+        "",
+    ]
     for g in _worth_saying(groups):
         lines += ["[[rule]]", f"# {groups.why(g)}", f"group = {_text(groups.names[g])}"]
         lines += [_atoms(groups, pieces, g), f"value = {_number(groups.occupancy[g])}", ""]

@@ -1,12 +1,15 @@
 """SHELXL instructions: free variables, parts and sums."""
 
+import gemmi
 import pytest
 
 from helpers import group_file, pdb_text, residue_lines, write_text
+from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
 from multicopy_refinement.occupancy.exchange.shelx import read
+from multicopy_refinement.occupancy.exchange.shelx_symmetry import symmetry_lines
 
 
 @pytest.fixture
@@ -187,3 +190,47 @@ def test_sump_is_about_variables_not_factors(source, codes, weights, target, occ
     (restraint,) = groups.restraints
     assert restraint.weights == pytest.approx(weights)
     assert restraint.target == pytest.approx(target)
+
+
+def expanded(lines):
+    """Return all operations that LATT and SYMM stand for, as SHELXL makes them."""
+    number = int(lines[0].removeprefix("LATT "))
+    ops = [gemmi.Op("x,y,z"), *(gemmi.Op(line.removeprefix("SYMM ")) for line in lines[1:])]
+    if number > 0:
+        ops += [gemmi.Op("-x,-y,-z") * op for op in ops]
+    centrings = {
+        1: ["0,0,0"], 2: ["0,0,0", "1/2,1/2,1/2"], 3: ["0,0,0", "2/3,1/3,1/3", "1/3,2/3,2/3"],
+        4: ["0,0,0", "0,1/2,1/2", "1/2,0,1/2", "1/2,1/2,0"], 5: ["0,0,0", "0,1/2,1/2"],
+        6: ["0,0,0", "1/2,0,1/2"], 7: ["0,0,0", "1/2,1/2,0"],
+    }[abs(number)]  # fmt: skip
+    moved = [
+        gemmi.Op(",".join(f"{axis}+{part}" for axis, part in zip("xyz", c.split(","), strict=True)))
+        for c in centrings
+    ]
+    return [(shift * op).wrap().triplet() for op in ops for shift in moved]
+
+
+def test_latt_and_symm_are_the_space_group():
+    for group in gemmi.spacegroup_table():
+        lines = symmetry_lines(SpaceGroup(group.xhm()))
+        found = expanded(lines)
+        wanted = {op.wrap().triplet() for op in group.operations()}
+        assert len(found) == len(set(found)) == len(wanted), group.xhm()
+        assert set(found) == wanted, group.xhm()
+
+
+def test_cell_has_no_wavelength_that_nobody_measured(source):
+    groups = group_file(source).groups
+    group = SpaceGroup("P 1")
+    text = write_groups(groups, ExchangeFormat.SHELX, cell=source.cell, spacegroup=group)
+    assert not any(line.startswith(("CELL", "LATT", "SYMM")) for line in text.splitlines())
+    text = write_groups(
+        groups, ExchangeFormat.SHELX, cell=source.cell, spacegroup=group, wavelength=0.9795
+    )
+    assert "CELL 0.9795 40 40 40 90 90 90\nLATT -1\n" in text
+
+
+def test_the_first_remarks_say_what_to_do_with_it(source):
+    text = write_groups(group_file(source).groups, ExchangeFormat.SHELX, cell=source.cell)
+    assert text.startswith("REM occupancy groups: a fragment to merge into your .ins\n")
+    assert all(len(line) <= 80 for line in text.splitlines())

@@ -2,9 +2,11 @@
 
 import pytest
 
-from helpers import pdb_text, residue_lines, write_text
+from helpers import group_file, pdb_text, residue_lines, write_text
 from multicopy_refinement.errors import RuleError
+from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.model import Model
+from multicopy_refinement.occupancy.exchange import ExchangeFormat, write_groups
 
 
 @pytest.fixture
@@ -72,3 +74,12 @@ def test_a_file_that_is_not_there(tmp_path):
     (tmp_path / "bad.toml").write_bytes(b"\xff\xfe\x00rule")
     with pytest.raises(RuleError, match="not a text file"):
         Model().load(model, sharing_rules=tmp_path / "bad.toml")
+
+
+def test_comments_say_what_automatic_and_value_mean(tmp_path):
+    lines = residue_lines("VAL", 1, ["CB"], [("A", 0.6), ("B", 0.4)])
+    source = read_structure(write_text(tmp_path / "m.pdb", pdb_text(lines)))
+    text = write_groups(group_file(source).groups, ExchangeFormat.TOML)
+    comments = [line for line in text.splitlines() if line.startswith("#")]
+    assert any(line.startswith("# automatic = false: ") for line in comments)
+    assert any(line.startswith("# value: ") for line in comments)
