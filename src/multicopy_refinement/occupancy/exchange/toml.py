@@ -53,8 +53,8 @@ def write(groups: OccupancyGroups, title: str = "") -> str:
     pieces = Pieces.of(table)
     lines = [
         f"# occupancy groups{' of ' + title if title else ''}",
-        "# automatic = false: what is refined and summed is what the rules below say; all else is held.",
-        "# true: the rules change the groups and sets that are made of residues and altlocs",
+        "# automatic = false: only what these rules say is refined and summed, all else is held;",
+        "# true: they change the groups and sets that are made of residues and altlocs",
         "automatic = false",
         "# value: the occupancy that a group begins with; `fix` holds it there",
         "",
