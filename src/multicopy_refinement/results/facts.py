@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gemmi
 import numpy as np
-import torch
 
 from multicopy_refinement import __version__
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal.hkl import unique_reflections
+from multicopy_refinement.crystal.symmetry import VOIGT
 from multicopy_refinement.io.ensembles import AltEnsemble
 from multicopy_refinement.io.facts import RefinementFacts
 from multicopy_refinement.io.write_structure import AtomValues
@@ -18,22 +18,23 @@ from multicopy_refinement.notices import listed
 from multicopy_refinement.posterior.experiment import r_factor
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.results.maps import MapCoefficients
 from multicopy_refinement.words import with_su
 
 _TARGETS = {TargetKind.ML: "MAXIMUM LIKELIHOOD", TargetKind.LS: "LEAST SQUARES"}
-_VOIGT = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 _CARBON = 6
 
 
-def facts_of(solution: Solution, table: AtomTable, values: AtomValues) -> RefinementFacts:
+def facts_of(
+    solution: Solution, maps: MapCoefficients, table: AtomTable, values: AtomValues
+) -> RefinementFacts:
     """Return what REMARK 3 and ``_refine`` have; ``values`` are what is written for the atoms."""
     data, scale = solution.experiment.data, solution.experiment.scale
-    with torch.no_grad():
-        size = solution.experiment.forward().abs().numpy()
+    size = np.abs(maps.model[: len(data)])
     used = ~data.left_out
     complete = completeness(data)
     final = solution.final
-    known = values.b_iso if len(values.b_iso) else np.zeros(1)
+    b_iso, occupancy = values.b_iso, values.occupancy
     return RefinementFacts(
         version=__version__,
         target=_TARGETS[solution.experiment.target_kind], refined=_refined(solution),
@@ -42,11 +43,11 @@ def facts_of(solution: Solution, table: AtomTable, values: AtomValues) -> Refine
         n_outliers=int(data.left_out.sum()), completeness=100 * complete,
         free_set=_free_set(data), r_all=r_factor(data.f_obs[used], size[used]),
         r_work=final.r_work, r_free=final.r_free, k_sol=scale.k_sol, b_sol=scale.b_sol,
-        b_scale=_cartesian(scale.b_cryst, data.cell.orthogonalization),
-        b_mean=float(known.mean()), b_range=(float(known.min()), float(known.max())),
-        occupancy_range=(float(values.occupancy.min()), float(values.occupancy.max())),
+        b_scale=cartesian_b(scale.b_cryst, data.cell.orthogonalization),
+        b_mean=float(b_iso.mean()), b_range=(float(b_iso.min()), float(b_iso.max())),
+        occupancy_range=(float(occupancy.min()), float(occupancy.max())),
         dpi_free=None if final.r_free is None else precision_index(
-            atoms_in_carbons(table, values.occupancy), int(used.sum()), complete, final.r_free,
+            atoms_in_carbons(table, occupancy), int(used.sum()), complete, final.r_free,
             data.d_min,
         ),
     )  # fmt: skip
@@ -80,15 +81,18 @@ def precision_index(
     return float(np.sqrt(n_atoms / n_observed) * complete ** (-1 / 3) * r_free * d_min)
 
 
-def _cartesian(
+def cartesian_b(
     b_cryst: FloatArray, orthogonalization: FloatArray
 ) -> tuple[float, float, float, float, float, float]:
-    """Return B with h'Bh turned into s'Bs: s = h F, so that B_cart = O B O'."""
+    """Return B in A^2 of which s'Bs is h'Bh: s = h F with F = O^-1, so that B_cart = O B O'.
+
+    Both have the elements 11 22 33 12 13 23.
+    """
     tensor = np.empty((3, 3))
-    for (i, j), value in zip(_VOIGT, b_cryst, strict=True):
+    for (i, j), value in zip(VOIGT, b_cryst, strict=True):
         tensor[i, j] = tensor[j, i] = value
     turned = orthogonalization @ tensor @ orthogonalization.T
-    one, two, three, four, five, six = (float(turned[i, j]) for i, j in _VOIGT)
+    one, two, three, four, five, six = (float(turned[i, j]) for i, j in VOIGT)
     return one, two, three, four, five, six
 
 

@@ -104,12 +104,12 @@ def write_model_and_maps(model: Model, solution: Solution, directory: Path) -> t
     """Write the model and the reflections in two formats each, and return what was left out."""
     notices = pdb_notices(model)
     values = model.atom_values(decimals=4, group_su=solution.su)
-    facts = facts_of(solution, model.table, values)
+    maps = map_coefficients(solution.experiment, solution.listed_f_calc)
+    facts = facts_of(solution, maps, model.table, values)
     if not any(notice.code == NO_PDB for notice in notices):
         write_pdb(model.source, model.atom_values(decimals=2), directory / "refined.pdb", facts)
     ensembles = ensembles_of(solution)
     write_mmcif(model.source, values, directory / "refined.cif", facts, ensembles)
-    maps = map_coefficients(solution.experiment, solution.listed_f_calc)
     data = solution.experiment.data
     write_map_file(maps, data, directory / "refined.mtz")
     write_sf_file(maps, data, model.source, directory / "refined-sf.cif")
