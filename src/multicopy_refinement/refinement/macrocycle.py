@@ -254,7 +254,7 @@ class _Run:
         Callable[[FloatArray], tuple[Ligand, ...]],
     ]:  # fmt: skip
         posterior = self._posterior()
-        if self.options.target is TargetKind.LS:
+        if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
         found = covariance(posterior, self.at)
         alone = [np.array([i]) for i in range(len(self.refined))]

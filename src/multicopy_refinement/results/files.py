@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.errors import InputError, OutputError
 from multicopy_refinement.io.mtz import MtzColumn, write_mtz
 from multicopy_refinement.io.pdb_limits import LARGEST_B, RESIDUE_NAME, pdb_fault
@@ -19,6 +20,7 @@ from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.reflections.effective import Intensities
 from multicopy_refinement.results.maps import map_coefficients
 from multicopy_refinement.results.record import RunRecord
 
@@ -129,7 +131,10 @@ def pdb_notices(model: Model) -> tuple[Notice, ...]:
 
 
 def write_map_file(solution: Solution, path: Path) -> None:
-    """Write map coefficients, F_model, and the input's amplitudes and free flags."""
+    """Write map coefficients, F_model, the input's amplitudes or intensities, and free flags.
+
+    Amplitudes made from intensities stand beside them, as F and SIGF.
+    """
     data: ReflectionData = solution.experiment.data
     maps = map_coefficients(solution.experiment, solution.listed_f_calc)
     blank = np.full(len(data.unobserved_hkl), np.nan)
@@ -137,6 +142,8 @@ def write_map_file(solution: Solution, path: Path) -> None:
     if len(data.labels.observations) > 1:  # sigmas that were made up are not passed on
         sigma = np.concatenate([data.sigma, blank])
         columns.append(MtzColumn(_label(data, 1, "SIGF"), "Q", sigma))
+    if data.intensities is not None:
+        columns += _intensity_columns(data, data.intensities, blank)
     if data.labels.free_label is not None:
         flags = np.concatenate([data.flags, data.unobserved_flags]).astype(np.float64)
         columns.append(
@@ -154,6 +161,18 @@ def write_map_file(solution: Solution, path: Path) -> None:
     write_mtz(
         path, data.cell, data.spacegroup, maps.hkl, columns, title="refined by multicopy_refinement"
     )
+
+
+def _intensity_columns(
+    data: ReflectionData, intensities: Intensities, blank: FloatArray
+) -> list[MtzColumn]:
+    """Return the input's intensities as they were used: of one value for each reflection."""
+    labels = data.labels.observations
+    value, sigma = labels if len(labels) == 2 else (labels[0] if len(labels) == 1 else "I", "SIGI")
+    columns = [MtzColumn(value, "J", np.concatenate([intensities.value, blank]))]
+    if len(labels) > 1:
+        columns.append(MtzColumn(sigma, "Q", np.concatenate([intensities.sigma, blank])))
+    return columns
 
 
 def _label(data: ReflectionData, place: int, default: str) -> str:
