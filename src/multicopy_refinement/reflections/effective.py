@@ -91,8 +91,8 @@ def effective_amplitudes(
     ratio = np.where(centric, _ratio(spread, centric=True), _ratio(spread, centric=False))
     # an intensity far above S with a sigma above that is likelier under a wider prior than S
     least = _LEAST * prior / (prior + sigma)
-    d_squared = np.maximum(1 - square / (1 + ratio) / prior, least)
-    variance = prior * (1 - d_squared)
+    variance = np.minimum(square / (1 + ratio), prior * (1 - least))
+    d_squared = 1 - variance / prior
     mu = np.sqrt(np.maximum(square - variance, 0.0))
     return Effective(mu / d_squared, variance / d_squared)
 
