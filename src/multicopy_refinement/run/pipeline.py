@@ -14,11 +14,9 @@ import torch
 from multicopy_refinement import __version__
 from multicopy_refinement.clock import Clock
 from multicopy_refinement.errors import InputError
-from multicopy_refinement.io.columns import Quantity
 from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
-from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.parallel import using_threads
 from multicopy_refinement.posterior.experiment import check_same_crystal
 from multicopy_refinement.refinement.macrocycle import Progress, refine
@@ -41,12 +39,10 @@ from multicopy_refinement.results.record import (
 )
 from multicopy_refinement.run.job import RefineJob
 from multicopy_refinement.run.log import RunLog, run_log
-from multicopy_refinement.targets.choice import target_kind
+from multicopy_refinement.targets.choice import preferred, target_kind
 
 #: Libraries whose versions stand in the record.
 LIBRARIES = ("gemmi", "numpy", "scipy", "torch")
-#: Targets that take amplitudes where a file has both.
-_OF_AMPLITUDES = (TargetKind.ML, TargetKind.LS)
 
 
 def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> RunRecord:
@@ -85,7 +81,7 @@ def _load(job: RefineJob) -> tuple[Model, ReflectionData]:
     data = read_reflections(
         job.data, labels=job.labels, free_label=job.free_label, free_value=job.free_value,
         d_min=job.d_min, cell=model.cell, spacegroup=model.spacegroup,
-        prefer=Quantity.AMPLITUDE if job.target in _OF_AMPLITUDES else Quantity.INTENSITY,
+        prefer=preferred(job.target),
     )  # fmt: skip
     try:
         target_kind(job.target, data)

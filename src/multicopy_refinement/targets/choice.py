@@ -6,6 +6,7 @@ import torch
 
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.errors import InputError
+from multicopy_refinement.io.columns import Quantity
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.reflections.data import ReflectionData
 from multicopy_refinement.targets.base import Target
@@ -13,6 +14,12 @@ from multicopy_refinement.targets.least_squares import LeastSquares, amplitude_v
 from multicopy_refinement.targets.ml_amplitude import MLAmplitude
 from multicopy_refinement.targets.ml_intensity import MLIntensity
 from multicopy_refinement.targets.sigma_a import ErrorModel
+
+
+def preferred(asked: TargetKind | None) -> Quantity:
+    """Return what is taken where a file has both: amplitudes for a target that is of these."""
+    amplitudes = asked in (TargetKind.ML, TargetKind.LS)
+    return Quantity.AMPLITUDE if amplitudes else Quantity.INTENSITY
 
 
 def target_kind(asked: TargetKind | None, data: ReflectionData) -> TargetKind:
