@@ -213,11 +213,21 @@ def observe(
 
 def write_mtz(path: Path, structure: gemmi.Structure, data: Observed) -> None:
     """Write amplitudes and free flags (0 is free)."""
+    columns = {"F": ("F", data.f_obs), "SIGF": ("Q", data.sigma)}
+    write_columns(path, structure, data.hkl, columns | {"FreeR_flag": ("I", data.flags)})
+
+
+def write_columns(
+    path: Path, structure: gemmi.Structure, hkl: np.ndarray,
+    columns: dict[str, tuple[str, np.ndarray]],
+) -> None:  # fmt: skip
+    """Write columns {label: (MTZ type, values)} of a structure's crystal."""
     mtz = gemmi.Mtz(with_base=True)
     mtz.cell = structure.cell
     mtz.spacegroup = gemmi.SpaceGroup(structure.spacegroup_hm)
     mtz.add_dataset("truth")
-    for label, kind in (("F", "F"), ("SIGF", "Q"), ("FreeR_flag", "I")):
+    for label, (kind, _) in columns.items():
         mtz.add_column(label, kind)
-    mtz.set_data(np.column_stack([data.hkl, data.f_obs, data.sigma, data.flags]).astype(np.float32))
+    table = np.column_stack([hkl, *(values for _, values in columns.values())])
+    mtz.set_data(table.astype(np.float32))
     mtz.write_to_file(str(path))

@@ -25,6 +25,7 @@ class TargetKind(StrEnum):
     """Which target is used."""
 
     ML = "ml"
+    MLI = "mli"
     LS = "ls"
 
 

@@ -108,8 +108,8 @@ SCHEMA = {
     "program": {"name": str, "version": str},
     "inputs": {"model": str, "data": str, "labels": [str], "free_label": str, "free_value": int,
                "options": dict},
-    "data": {"n_work": int, "n_free": int, "n_outliers": int, "d_min": NUMBER,
-             "d_max": NUMBER, "spacegroup": str,
+    "data": {"n_work": int, "n_free": int, "n_outliers": int, "target": str,
+             "d_min": NUMBER, "d_max": NUMBER, "spacegroup": str,
              "cell": [NUMBER]},
     "statistics": {
         when: {"r_work": NUMBER, "r_free": OPTIONAL, "log_likelihood": NUMBER,
@@ -464,7 +464,7 @@ def test_sf_mmcif_data_give_the_same(refine, demo, coarse, tmp_path):
     _assert_same_occupancies(out, coarse, within=5e-4)
 
 
-def test_intensities_go_through_french_wilson(refine, demo, edited_mtz, truth):
+def test_intensities_are_refined_against(refine, demo, edited_mtz, truth):
     mtz = gemmi.read_mtz_file(str(demo / "1.8.mtz"))
     f, sigma = (np.array(mtz.column_with_label(label)) for label in ("F", "SIGF"))
     columns = {"F": None, "SIGF": None,
@@ -475,7 +475,7 @@ def test_intensities_go_through_french_wilson(refine, demo, edited_mtz, truth):
     assert record["statistics"]["final"]["r_work"] < 0.04
     assert _largest_error(out, truth) < 0.03
     labels = {c.label for c in gemmi.read_mtz_file(str(out / "refined.mtz")).columns}
-    assert {"F", "SIGF"} <= labels
+    assert {"F", "SIGF", "IMEAN", "SIGIMEAN"} <= labels
 
 
 # ---------------------------------------------------------------------- groups and simulate

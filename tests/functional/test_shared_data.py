@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from multicopy_refinement.io.columns import Quantity
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.refinement import refine
@@ -27,10 +28,10 @@ class Case:
 
 
 F, FOBS = ("F", "SIGF"), ("FOBS", "SIGFOBS")
-FP, IOBS = ("FP", "SIGFP"), ("IOBS", "SIGIOBS")
+FP, IOBS, IMEAN = ("FP", "SIGFP"), ("IOBS", "SIGIOBS"), ("IMEAN", "SIGIMEAN")
 PHENIX, CCP4 = "R-free-flags", "FreeR_flag"
 CASES = [
-    Case("1g8a", FOBS, (PHENIX, 0, 0.05), 0.216, 0.238),
+    Case("1g8a", IOBS, (PHENIX, 0, 0.05), 0.216, 0.238),
     Case("mpro-x0107", F, (CCP4, 0, 0.05), 0.207, 0.275),
     Case("4cjl", FOBS, (PHENIX, 0, 0.05), 0.215, 0.237),
     Case("2xiu", IOBS, (PHENIX, 0, 0.05), 0.148, 0.194),
@@ -38,8 +39,8 @@ CASES = [
     Case("4hg7", FP, (CCP4, 0, 0.05), 0.176, 0.211, data="data-sf.cif"),
     Case("1aie", FOBS, (PHENIX, 0, 0.11), 0.212, 0.254),
     Case("1dur", FP, (CCP4, 0, 0.085), 0.148, 0.135),
-    Case("6mw0", FP, (None, None, 0.0), 0.142, None, "model.cif", "data-sf.cif"),
-    Case("sh2185-cu", F, ("FREE", 0, 0.055), 0.032, None, "model.cif"),
+    Case("6mw0", IMEAN, (None, None, 0.0), 0.142, None, "model.cif", "data-sf.cif"),
+    Case("sh2185-cu", IMEAN, ("FREE", 0, 0.055), 0.032, None, "model.cif"),
     Case("baz2b/x430", F, (CCP4, 0, 0.05), 0.19, 0.21),
     Case("baz2b/x435", F, (CCP4, 0, 0.05), 0.19, 0.21),
     # the R-free known for the series is that of the two others
@@ -100,10 +101,13 @@ def test_data_set(case, shared_data):
 
 
 def test_1g8a_says_what_it_did_not_use(shared_data):
-    _, data = _load(shared_data, CASES[0])
+    path = shared_data / "1g8a" / "data.mtz"
+    notices = {notice.code: notice for notice in read_reflections(path).notices}
+    assert "also there: FOBS" in notices["columns_chosen"].message
+    data = read_reflections(path, prefer=Quantity.AMPLITUDE)
     assert len(data) == 42_656
     notices = {notice.code: notice for notice in data.notices}
-    assert "IOBS" in notices["columns_chosen"].message
+    assert "also there: IOBS" in notices["columns_chosen"].message
     assert len(notices["reflections_zero"].atoms) == 43_002 - 42_656
     assert len(data.unobserved_hkl) == 43_002 - 42_656
 

@@ -8,11 +8,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from multicopy_refinement.cli.warn import print_warning
+from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import HARMFUL
 from multicopy_refinement.results.files import RESULTS
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.results.tables import ligand_table, summary_tables
 
+#: What is said of a target that is not the likelihood of amplitudes.
+_TARGETS = {
+    TargetKind.MLI: "; target mli (likelihood of the intensities; R of French-Wilson amplitudes)",
+    TargetKind.LS: "; target ls",
+}
 #: Groups and warnings that are shown; all of them are in the record.
 MOST_GROUPS, MOST_WARNINGS, LONGEST_WARNING = 12, 8, 400
 
@@ -41,12 +47,13 @@ def print_summary(console: Console, record: RunRecord, out: Path) -> None:
 
 
 def _print_data(console: Console, record: RunRecord) -> None:
-    inputs = record.inputs
+    inputs, target = record.inputs, record.data.target
+    told = "" if target is None else _TARGETS.get(target, "")
     free = "none" if inputs.free_label is None else f"{inputs.free_label} = {inputs.free_value}"
     console.print(
         f"Data: {','.join(inputs.labels)}, {record.data.n_work} work and "
         f"{record.data.n_free} free reflections, {record.data.d_max:.1f} to "
-        f"{record.data.d_min:.2f} A, {record.data.spacegroup}",
+        f"{record.data.d_min:.2f} A, {record.data.spacegroup}{told}",
         highlight=False,
         markup=False,
         soft_wrap=True,

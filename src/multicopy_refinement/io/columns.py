@@ -98,13 +98,18 @@ def _unfit(values: FloatArray, quantity: Quantity) -> str:
 
 
 def find_columns(
-    columns: Columns, labels: Sequence[str] | None = None, unfit: Mapping[str, str] | None = None
+    columns: Columns,
+    labels: Sequence[str] | None = None,
+    unfit: Mapping[str, str] | None = None,
+    *,
+    prefer: Quantity = Quantity.INTENSITY,
 ) -> tuple[ObservedColumns, tuple[ObservedColumns, ...]]:
     """Return the observations of (label, MTZ type) columns, and the alternatives left aside.
 
-    Amplitudes come before intensities, means before Friedel mates, usual names before others. A
-    sigma is the column that is called after its value, or else the one behind it; values without
-    one are taken where there are no others. Columns of ``unfit`` are not taken unasked.
+    Intensities come before amplitudes, means before Friedel mates, usual names before others; means
+    of either before mates where amplitudes are preferred. A sigma is the column that is called
+    after its value, or else the one behind it; values without one are taken where there are no
+    others. Columns of ``unfit`` are not taken unasked.
 
     >>> find_columns([("H", "H"), ("IOBS", "J"), ("SIGIOBS", "Q")])[0].labels
     ('IOBS', 'SIGIOBS')
@@ -124,6 +129,8 @@ def find_columns(
             labelled = [name for name, kind in fit if kind == types[quantity][0]]
             paired = [(n, s) for n in labelled if (s := _sigma_of(columns, n, types[quantity][1]))]
             found += _mates(quantity, paired) if types is _PAIR else _means(quantity, paired)
+    if prefer is Quantity.INTENSITY:
+        found.sort(key=lambda columns: columns.quantity is not prefer)
     found.sort(key=lambda columns: any(label in unfit for label in columns.labels))
     if not found:
         found = _without_sigma(columns, [name for name, kind in fit if kind in "FJ"])

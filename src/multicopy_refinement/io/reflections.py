@@ -25,6 +25,7 @@ from multicopy_refinement.io.reflection_table import ReflectionTable, read_mtz
 from multicopy_refinement.io.text import read_bytes
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.reflections.data import DataLabels, ReflectionData
+from multicopy_refinement.reflections.effective import Intensities
 from multicopy_refinement.reflections.free_flags import (
     FreeChoice,
     choose_free_set,
@@ -60,6 +61,7 @@ class _Asked:
     d_min: float | None
     cell: Cell | None
     spacegroup: SpaceGroup | None
+    prefer: Quantity
 
 
 def read_reflections(
@@ -71,8 +73,9 @@ def read_reflections(
     d_min: float | None = None,
     cell: Cell | None = None,
     spacegroup: SpaceGroup | None = None,
+    prefer: Quantity = Quantity.INTENSITY,
 ) -> ReflectionData:
-    """Read amplitudes, or intensities through French-Wilson, and the free set.
+    """Read intensities, with amplitudes by French and Wilson, or amplitudes; and the free set.
 
     Parameters
     ----------
@@ -89,13 +92,15 @@ def read_reflections(
     cell, spacegroup
         Of the model: taken where the file has none. Data that are listed in a lower symmetry than
         this space group are merged by it, if their equivalents agree.
+    prefer
+        What is taken where there are both, unless ``labels`` say.
 
     Raises
     ------
     ReflectionFileError
         What makes the file unusable: one line that says what, where and what to do.
     """
-    asked = _Asked(labels, free_label, free_value, d_min, cell, spacegroup)
+    asked = _Asked(labels, free_label, free_value, d_min, cell, spacegroup, prefer)
     if not isinstance(path, (str, Path)):
         with as_file(path, cell, spacegroup) as file:
             try:
@@ -113,7 +118,7 @@ def read_reflections(
 
 def _read(path: str | Path, asked: _Asked) -> ReflectionData:
     table = _read_table(path)
-    chosen, notices = _choose(table, asked.labels)
+    chosen, notices = _choose(table, asked)
     cell, group, more = _crystal(table, chosen, asked)
     notices += more
     choice, flags = _free_set(table, chosen, asked)
@@ -128,22 +133,21 @@ def _read(path: str | Path, asked: _Asked) -> ReflectionData:
             + f" ({','.join(chosen.labels)})"
             + "".join(f"; {notice.message.split(':')[0]}" for notice in unused[-1:])
         )
-    if chosen.quantity is Quantity.INTENSITY:
-        observed, more = _amplitudes(observed, cell, group)
-        notices += more
-    return _assemble(observed, missing, cell, group, chosen, choice, notices)
+    if chosen.quantity is Quantity.AMPLITUDE:
+        return _assemble(observed, missing, cell, group, chosen, choice, notices)
+    observed, intensities, more = _amplitudes(observed, cell, group)
+    data = _assemble(observed, missing, cell, group, chosen, choice, notices + more)
+    return replace(data, intensities=intensities)
 
 
-def _choose(
-    table: ReflectionTable, labels: Sequence[str] | None
-) -> tuple[ObservedColumns, list[Notice]]:
+def _choose(table: ReflectionTable, asked: _Asked) -> tuple[ObservedColumns, list[Notice]]:
     """Return the columns of the observations, and notices of what was left aside and why."""
-    notices = list(table.notices)
+    notices, labels = list(table.notices), asked.labels
     unfit = unfit_columns(table.columns, table.values)
     columns = table.columns
     if labels is not None and len(labels) == 1:  # a sigma that is empty is none
         columns = tuple(c for c in columns if c[0] in labels or not _empty(table.values[c[0]]))
-    chosen, others = find_columns(columns, labels, unfit)
+    chosen, others = find_columns(columns, labels, unfit, prefer=asked.prefer)
     if others:
         names = "; ".join(",".join(o.labels) for o in others)
         text = f"{','.join(chosen.labels)} are used; also there: {names} (--labels to choose)"
@@ -228,15 +232,16 @@ def _sigma_made(chosen: ObservedColumns) -> Notice:
 
 def _amplitudes(
     observed: Observations, cell: Cell, group: SpaceGroup
-) -> tuple[Observations, list[Notice]]:
-    """Return amplitudes of intensities; what has none is dropped by name."""
+) -> tuple[Observations, Intensities, list[Notice]]:
+    """Return amplitudes of intensities, and these; what has no amplitude is dropped by name."""
     from multicopy_refinement.reflections.french_wilson import french_wilson
 
     good = observed.value >= LOWEST_INTENSITY * observed.sigma
     if not good.any():
         raise ReflectionFileError(f"all intensities are below {LOWEST_INTENSITY:g} sigma")
     usable = observed.select(good)
-    f_obs, sigma = french_wilson(usable, cell, group)
+    f_obs, sigma, prior = french_wilson(usable, cell, group)
+    intensities = Intensities(usable.value, usable.sigma, prior)
     amplitudes = Observations(usable.hkl, f_obs, sigma, usable.flags)
     finite = ~amplitudes.missing & (f_obs > 0) & (sigma > 0)
     notices = []
@@ -248,7 +253,7 @@ def _amplitudes(
             names = names_of(hkl)
             text = f"{len(names)} intensities {why} and are dropped: {listed(names)}"
             notices.append(Notice("no_amplitude", text, tuple(names)))
-    return amplitudes.select(finite), notices
+    return amplitudes.select(finite), intensities.select(finite), notices
 
 
 def _assemble(

@@ -27,8 +27,8 @@ from multicopy_refinement.scaling.displaced import (
 )
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.scattering.rows import weighted_complex_rows
-from multicopy_refinement.targets import LeastSquares, MLAmplitude, Target
-from multicopy_refinement.targets.least_squares import amplitude_variance
+from multicopy_refinement.targets import Target
+from multicopy_refinement.targets.choice import least_squares, likelihood, target_kind
 from multicopy_refinement.targets.renewal import Renewal
 from multicopy_refinement.targets.screening import (
     IMPROBABLE,
@@ -74,7 +74,8 @@ class Experiment(nn.Module):
     data
         Its reflections.
     target
-        Maximum likelihood or least squares.
+        A likelihood or least squares; the likelihood of what was measured, intensities or
+        amplitudes, when left out.
     f_calc, occupancy
         F of the model's atoms at the data's reflections and the occupancies of its groups, where
         they are known already; those of the model as it is when left out.
@@ -83,7 +84,7 @@ class Experiment(nn.Module):
     ------
     InputError
         A model of neutron or electron data; cells that differ by more than 2%, space groups of
-        another symmetry or centring.
+        another symmetry or centring; a likelihood of intensities for amplitudes.
     """
 
     scale: Scale
@@ -97,16 +98,17 @@ class Experiment(nn.Module):
         model: Model,
         data: ReflectionData,
         *,
-        target: TargetKind = TargetKind.ML,
+        target: TargetKind | None = None,
         f_calc: Tensor | None = None,
         occupancy: FloatArray | None = None,
     ) -> None:
         super().__init__()
         self.notices = check_radiation(model.source) + check_same_crystal(model, data)
         self.model = model
-        self.all_data = data.on_crystal(model.cell, model.spacegroup)
+        self.target_kind = target_kind(target, data)
+        on_crystal = data.on_crystal(model.cell, model.spacegroup)
+        self.all_data = on_crystal.with_effective(self.target_kind is TargetKind.MLI)
         self.data, self.ranges, self._screenings = self.all_data, Ranges.none(len(data)), 0
-        self.target_kind = target
         self._scale: Scale | None = None
         self._solvent_made_from = b""
         self._response: tuple[Tensor, Tensor] | None = None
@@ -241,15 +243,17 @@ class Experiment(nn.Module):
             self.renew_errors(self._scaled(f))
 
     def chi_square(self, size: FloatArray) -> tuple[float, int]:
-        """Return the mean of slope^2/information over the free set, and its size.
+        """Return sum slope^2 over sum information of the free set, and of how many it is the mean.
 
         It is 1 where the errors are right, and less where sigmas are too large: model errors
         cannot be negative.
         """
         rows = self.data.free if self.data.free.any() else self.data.work
         found = self.target.derivatives(size)
-        squares = (found.slope**2 / np.maximum(found.information, 1e-300))[rows]
-        return float(squares.mean()), int(rows.sum())
+        squares, expected = found.slope[rows] ** 2, found.information[rows]
+        total = max(float(expected.sum()), 1e-300)
+        count = total**2 / max(float((expected**2).sum()), 1e-300)
+        return float(squares.sum()) / total, int(count)
 
     @property
     def screening(self) -> tuple[Notice, ...]:
@@ -268,21 +272,20 @@ class Experiment(nn.Module):
         self.errors = estimate_errors(
             self.data, size, inflation=self.ranges.of_reflection, start=start
         )
-        if self.target_kind is TargetKind.ML:
-            self.target = MLAmplitude(self.f_obs, torch.as_tensor(self.data.centric), self.errors)
+        if self.target_kind is TargetKind.LS:
+            self.target = least_squares(self.data, size)
         else:
-            self.target = LeastSquares(self.f_obs, amplitude_variance(self.data, size))
+            self.target = likelihood(self.data, self.errors)
 
     def renewal(self, size: FloatArray) -> tuple[Renewal, Target] | None:
         """Return log-likelihoods with renewed errors near an |F_model|, and the target of these.
 
         None for least squares, whose errors have no likelihood.
         """
-        if self.target_kind is not TargetKind.ML or self.errors.curve is None:
+        if self.target_kind is TargetKind.LS or self.errors.curve is None:
             return None
         made = Renewal.of(self.data, self.errors.curve, size)
-        centric = torch.as_tensor(self.data.centric)
-        return made, MLAmplitude(self.f_obs, centric, made.errors)
+        return made, likelihood(self.data, made.errors)
 
     def _renew_mask(self, occupancy: FloatArray) -> None:
         """Make F of the solvent at occupancies of the groups."""

@@ -49,7 +49,7 @@ class Before:
 
     @classmethod
     def of(
-        cls, model: Model, data: ReflectionData, target: TargetKind, f_calc: ComplexArray
+        cls, model: Model, data: ReflectionData, target: TargetKind | None, f_calc: ComplexArray
     ) -> Before:
         """Return it for a model whose present occupancies have a known F_calc."""
         start = torch.as_tensor(f_calc)

@@ -50,6 +50,7 @@ from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.solve import gauss_newton, lbfgs
 from multicopy_refinement.solve.covariance import covariance, misfit
 from multicopy_refinement.solve.evidence import at_bound
+from multicopy_refinement.targets.choice import preferred
 
 if TYPE_CHECKING:
     import gemmi
@@ -108,7 +109,10 @@ def refine(
         model = Model(model)
     check_radiation(model.source)
     if not isinstance(data, ReflectionData):
-        data = read_reflections(data, cell=model.cell, spacegroup=model.spacegroup)
+        prefer = preferred(None if options is None else options.target)
+        data = read_reflections(
+            data, cell=model.cell, spacegroup=model.spacegroup, prefer=prefer
+        )  # fmt: skip
     check_same_crystal(model, data)
     if grouping or rules is not None or len(refine) or len(hold) or ligands or waters:
         model.regroup(
@@ -254,7 +258,7 @@ class _Run:
         Callable[[FloatArray], tuple[Ligand, ...]],
     ]:  # fmt: skip
         posterior = self._posterior()
-        if self.options.target is TargetKind.LS:
+        if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
         found = covariance(posterior, self.at)
         alone = [np.array([i]) for i in range(len(self.refined))]

@@ -29,7 +29,8 @@ class RefineOptions(BaseModel):
     Attributes
     ----------
     target
-        Maximum likelihood (``ml``) or least squares (``ls``).
+        The likelihood of intensities (``mli``) or of amplitudes (``ml``), or least squares
+        (``ls``); when left out, the likelihood of what was measured.
     parameters
         ``occupancy``, or it and ``b_group``: one B shift for each group along with it.
     solver
@@ -56,8 +57,10 @@ class RefineOptions(BaseModel):
     parameters: Annotated[tuple[Parameter, ...], BeforeValidator(_known_parameters)] = Field(
         default=(Parameter.OCCUPANCY,), description="What is refined: occupancy[,b_group]."
     )
-    target: TargetKind = Field(
-        default=TargetKind.ML, description="Maximum likelihood or least squares."
+    target: TargetKind | None = Field(
+        default=None,
+        description="Likelihood of intensities (mli) or amplitudes (ml), or least squares. "
+        "mli if left out and the data are intensities, else ml.",
     )
     solver: Solver = Field(
         default=Solver.GAUSS_NEWTON,

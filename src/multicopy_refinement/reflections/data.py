@@ -10,6 +10,7 @@ import numpy as np
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.notices import Notice
+from multicopy_refinement.reflections.effective import Effective, Intensities
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class ReflectionData:
         What was dropped, merged or chosen.
     outliers
         Bool ``[n]``: reflections of neither set, None where there are none.
+    intensities
+        What ``f_obs`` and ``sigma`` were made from by French and Wilson; None of amplitudes.
+    effective
+        What stands for the intensities in a likelihood of them; None where the likelihood is that
+        of ``f_obs``.
     """
 
     hkl: IntArray
@@ -66,6 +72,8 @@ class ReflectionData:
     unobserved_flags: IntArray
     notices: tuple[Notice, ...] = ()
     outliers: BoolArray | None = None
+    intensities: Intensities | None = None
+    effective: Effective | None = None
 
     def __len__(self) -> int:
         return len(self.f_obs)
@@ -79,6 +87,26 @@ class ReflectionData:
     def left_out(self) -> BoolArray:
         """Bool ``[n]``, reflections of neither set."""
         return np.zeros(len(self), dtype=bool) if self.outliers is None else self.outliers
+
+    @property
+    def rice_f(self) -> FloatArray:
+        """Amplitudes in the Rice likelihood, ``[n]``."""
+        return self.f_obs if self.effective is None else self.effective.f
+
+    @property
+    def rice_noise(self) -> FloatArray:
+        """What measurement adds to the variance of that likelihood beside eps beta, ``[n]``.
+
+        2 sigma^2 (acentric) or sigma^2 (centric) of an amplitude.
+        """
+        if self.effective is not None:
+            return self.effective.noise
+        return np.asarray(np.where(self.centric, 1.0, 2.0) * self.sigma**2)
+
+    def with_effective(self, wanted: bool) -> ReflectionData:
+        """Return the data for a likelihood of intensities, or for one of amplitudes."""
+        made = self.intensities.effective(self.centric) if wanted and self.intensities else None
+        return replace(self, effective=made)
 
     def leaving_out(self, outliers: BoolArray) -> ReflectionData:
         """Return the data with these reflections in neither set; their flags stay."""
@@ -129,4 +157,6 @@ class ReflectionData:
             self, hkl=self.hkl[keep], f_obs=self.f_obs[keep], sigma=self.sigma[keep],
             free=self.free[keep], flags=self.flags[keep],
             outliers=None if self.outliers is None else self.outliers[keep],
+            intensities=None if self.intensities is None else self.intensities.select(keep),
+            effective=None if self.effective is None else self.effective.select(keep),
         )  # fmt: skip

@@ -25,8 +25,10 @@ _POINTS, _SIGMAS, _FOLDS = 96, 9.0, 40.0
 
 def french_wilson(
     rows: Observations, cell: Cell, group: SpaceGroup
-) -> tuple[FloatArray, FloatArray]:
-    """Return amplitudes and sigmas of intensities (French & Wilson 1978, Acta Cryst. A34, 517).
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return amplitudes of intensities, their sigmas, and the means S of the prior.
+
+    (French & Wilson 1978, Acta Cryst. A34, 517.)
 
     The mean and standard deviation of F under p(I | J) p(J | S): the error is Gaussian, and
     Wilson's prior of the true intensity J = F^2 has the mean S of its neighbours in reciprocal
@@ -34,7 +36,7 @@ def french_wilson(
     """
     epsilon, centric = group.epsilon(rows.hkl), group.centric(rows.hkl)
     prior = epsilon * _mean_intensity(rows, rows.value / epsilon, rows.sigma / epsilon, cell)
-    return posterior_amplitudes(rows.value, rows.sigma, prior, centric)
+    return *posterior_amplitudes(rows.value, rows.sigma, prior, centric), prior
 
 
 def posterior_amplitudes(

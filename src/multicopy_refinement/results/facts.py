@@ -21,7 +21,11 @@ from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.results.maps import MapCoefficients
 from multicopy_refinement.words import with_su
 
-_TARGETS = {TargetKind.ML: "MAXIMUM LIKELIHOOD", TargetKind.LS: "LEAST SQUARES"}
+_TARGETS = {
+    TargetKind.ML: "MAXIMUM LIKELIHOOD",
+    TargetKind.MLI: "MAXIMUM LIKELIHOOD OF INTENSITIES",
+    TargetKind.LS: "LEAST SQUARES",
+}
 _CARBON = 6
 
 

@@ -21,7 +21,7 @@ class MapCoefficients:
         ``[n, 3]``.
     weighted
         2mFo-DFc (acentric), mFo (centric), DFc where nothing was observed and for outliers;
-        complex ``[n]``.
+        complex ``[n]``. Of intensities, mFo is what they and the model make expected of F.
     difference
         mFo-DFc, 0 where nothing was observed and for outliers; complex ``[n]``.
     model
@@ -43,6 +43,10 @@ class MapCoefficients:
 def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> MapCoefficients:
     """Return sigmaA-weighted coefficients (Read 1986, Acta Cryst. A42, 140).
 
+    For intensities m and Fo are those of the effective amplitude, and mFo - DFc is what of their
+    difference is likely to be in F: the part eps beta/Sigma, the rest being errors of measurement.
+    Then mFo is the mean of F, in phase with the model, under both; without information it is DFc.
+
     ``listed_f_calc`` is F_calc at the reflections of ``data.listed_hkl``.
     """
     data, errors = experiment.data, experiment.errors
@@ -51,16 +55,19 @@ def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> Map
         f_model = experiment(torch.as_tensor(observed_part)).numpy()
     size = np.maximum(np.abs(f_model), 1e-12)
     direction = f_model / size
-    merit = errors.figure_of_merit(data.f_obs, size, data.centric)
+    merit = errors.figure_of_merit(data.rice_f, size, data.centric)
     expected = errors.alpha * f_model
-    observed = np.where(data.left_out, expected, merit * data.f_obs * direction)
+    difference = merit * data.rice_f * direction - expected
+    if data.effective is not None:
+        difference *= data.epsilon * errors.beta / errors.variance
+    difference[data.left_out] = 0.0
     missing = data.unobserved_hkl
     f_missing = _f_model_at(experiment, missing, missing_part)
     filled = errors.alpha_at(data.cell.inverse_d_squared(missing)) * f_missing
     return MapCoefficients(
         data.listed_hkl,
-        np.concatenate([np.where(data.centric, observed, 2 * observed - expected), filled]),
-        np.concatenate([observed - expected, np.zeros(len(missing))]),
+        np.concatenate([expected + np.where(data.centric, 1, 2) * difference, filled]),
+        np.concatenate([difference, np.zeros(len(missing))]),
         np.concatenate([f_model, f_missing]),
         experiment.scale.overall(data.listed_hkl) * listed_f_calc,
         np.concatenate([np.where(data.left_out, np.nan, merit), np.full(len(missing), np.nan)]),

@@ -168,11 +168,14 @@ def read_amplitudes(
 ) -> Amplitudes:
     """Return the observed reflections of ``refined.mtz``.
 
-    ``labels`` are the column of F, that of the free flags or None, and the value that is free.
+    ``labels`` are the column that was observed, that of the free flags or None, and the value that
+    is free.
     """
     mtz = gemmi.read_mtz_file(str(path))
     observed = mtz.column_with_label(labels[0])
-    f_obs = np.array(observed if observed is not None else mtz.column_with_label("F"))
+    if observed is None or observed.type != "F":  # F was made from intensities or Friedel mates
+        observed = mtz.column_with_label("F")
+    f_obs = np.array(observed)
     seen = np.isfinite(f_obs)
     free = np.zeros(len(f_obs), dtype=bool)
     column = None if labels[1] is None else mtz.column_with_label(labels[1])

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multicopy_refinement import __version__
 from multicopy_refinement.errors import InputError
+from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice, worst_first
 from multicopy_refinement.posterior.experiment import Statistics
 from multicopy_refinement.refinement import Solution
@@ -49,11 +50,12 @@ class Inputs(_Record):
 
 
 class Data(_Record):
-    """The reflections that were used; outliers are in neither set."""
+    """The reflections that were used, and against which target; outliers are in neither set."""
 
     n_work: int
     n_free: int
     n_outliers: int = 0
+    target: TargetKind | None = None
     d_min: float
     d_max: float
     spacegroup: str
@@ -309,7 +311,8 @@ def make_record(
         inputs=inputs,
         data=Data(
             n_work=int(used.work.sum()), n_free=int(used.free.sum()),
-            n_outliers=int(used.left_out.sum()), d_min=data.d_min,
+            n_outliers=int(used.left_out.sum()),
+            target=solution.experiment.target_kind, d_min=data.d_min,
             d_max=data.d_max, spacegroup=data.spacegroup.name, cell=list(data.cell.parameters),
         ),
         statistics=AgreementPair(

@@ -14,6 +14,7 @@ from multicopy_refinement.io.radiation import wavelength_of
 from multicopy_refinement.io.structure import StructureFile
 from multicopy_refinement.io.write_reflections import write_sf_mmcif
 from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.reflections.effective import Intensities
 from multicopy_refinement.results.maps import MapCoefficients
 from multicopy_refinement.results.record import Program
 
@@ -34,11 +35,15 @@ def write_map_file(maps: MapCoefficients, data: ReflectionData, path: Path) -> N
     if len(data.labels.observations) > 1:  # sigmas that were made up are not passed on
         columns.append(MtzColumn(sigma_label, "Q", sigma))
         meaning.append(f"{sigma_label}: its standard uncertainty")
+    if data.intensities is not None:
+        for name, kind, values, what in _intensities(data, data.intensities):
+            columns.append(MtzColumn(name, kind, values))
+            meaning.append(f"{name}: {what}")
     if data.labels.free_label is not None:
         columns.append(MtzColumn(data.labels.free_label, "I", flags))
         meaning.append(f"{data.labels.free_label}: {data.labels.free_value} is the free set")
-    values = (maps.weighted, maps.difference, maps.model)
-    for (amplitude, phase, what), complex_values in zip(_MAPS, values, strict=True):
+    of_maps = (maps.weighted, maps.difference, maps.model)
+    for (amplitude, phase, what), complex_values in zip(_MAPS, of_maps, strict=True):
         columns.append(MtzColumn(amplitude, "F", np.abs(complex_values)))
         columns.append(MtzColumn(phase, "P", _degrees(complex_values)))
         meaning.append(f"{amplitude},{phase}: {what}")
@@ -65,6 +70,9 @@ def write_sf_file(
         items = {"pdbx_r_free_flag": flags, **items}
     if len(data.labels.observations) > 1:
         items["F_meas_sigma_au"] = sigma
+    if data.intensities is not None:
+        names = {"J": "intensity_meas", "Q": "intensity_sigma"}
+        items |= {names[k]: values for _, k, values, _ in _intensities(data, data.intensities)}
     items |= {
         "F_calc_au": np.abs(maps.atoms), "phase_calc": _degrees(maps.atoms),
         "pdbx_F_calc_with_solvent": np.abs(maps.model),
@@ -86,6 +94,22 @@ def _observed(data: ReflectionData) -> tuple[FloatArray, FloatArray, FloatArray]
     flags = np.concatenate([data.flags, data.unobserved_flags]).astype(np.float64)
     flags[flags == data.labels.no_flag] = np.nan
     return np.concatenate([data.f_obs, blank]), np.concatenate([data.sigma, blank]), flags
+
+
+def _intensities(
+    data: ReflectionData, intensities: Intensities
+) -> list[tuple[str, str, FloatArray, str]]:
+    """Return label, MTZ type, values and meaning of the intensities of all that is listed.
+
+    They are as they were used: one for each reflection.
+    """
+    labels, blank = data.labels.observations, np.full(len(data.unobserved_hkl), np.nan)
+    value, sigma = labels if len(labels) == 2 else (labels[0] if len(labels) == 1 else "I", "SIGI")
+    found = [(value, "J", np.concatenate([intensities.value, blank]), "intensity of the input")]
+    if len(labels) > 1:  # sigmas that were made up are not passed on
+        sigmas = np.concatenate([intensities.sigma, blank])
+        found.append((sigma, "Q", sigmas, "its standard uncertainty"))
+    return found
 
 
 def _meaning(data: ReflectionData) -> str:

@@ -42,6 +42,7 @@ from multicopy_refinement.results.record import (
 from multicopy_refinement.results.tables import as_lines, ligand_table, summary_tables
 from multicopy_refinement.run.job import RefineJob
 from multicopy_refinement.run.log import RunLog, run_log
+from multicopy_refinement.targets.choice import preferred, target_kind
 
 #: Libraries whose versions stand in the record.
 LIBRARIES = ("gemmi", "numpy", "scipy", "torch")
@@ -84,7 +85,12 @@ def _load(job: RefineJob) -> tuple[Model, ReflectionData]:
     data = read_reflections(
         job.data, labels=job.labels, free_label=job.free_label, free_value=job.free_value,
         d_min=job.d_min, cell=model.cell, spacegroup=model.spacegroup,
+        prefer=preferred(job.target),
     )  # fmt: skip
+    try:
+        target_kind(job.target, data)
+    except InputError as fault:
+        raise InputError(f"{job.data}: {fault}") from None
     try:
         check_same_crystal(model, data)
     except InputError as fault:
@@ -162,7 +168,8 @@ def _log_beginning(log: RunLog, job: RefineJob, provenance: Provenance) -> None:
 def _log_outcome(log: RunLog, solution: Solution, record: RunRecord) -> None:
     inputs, scale = record.inputs, solution.experiment.scale
     log.info(
-        f"data: {','.join(inputs.labels)}; free set: {inputs.free_label} = {inputs.free_value} "
+        f"data: {','.join(inputs.labels)}, target {record.data.target}; "
+        f"free set: {inputs.free_label} = {inputs.free_value} "
         f"({solution.experiment.data.labels.choice})"
     )
     used = record.data

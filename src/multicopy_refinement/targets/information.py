@@ -29,6 +29,35 @@ def expected_information(
     return np.asarray(alpha**2 / variance * part)
 
 
+def intensity_information(
+    f_model: FloatArray, alpha: FloatArray, model_error: FloatArray, sigma: FloatArray,
+    centric: BoolArray,
+) -> FloatArray:  # fmt: skip
+    """Return E[(dlog p/dF)^2] of the likelihood of an intensity I = F_true^2 + error, ``[n]``.
+
+    The error of F by the model, eps beta, and that by the measurement, sigma/(2 alpha F), add up::
+
+        1/W = 1/W(eps beta) + sigma^2/(4 alpha^4 F^2)
+
+    Right where one of them is alone, and for strong reflections. Otherwise within 8% of the
+    integral over I; of weak reflections, up to a fifth too low where both are alike.
+
+    Parameters
+    ----------
+    f_model, alpha
+        |F_model|, and the factor at which the truth is expected of it.
+    model_error
+        eps beta.
+    sigma
+        Of the intensity.
+    centric
+        Which reflections are.
+    """
+    own = expected_information(f_model, alpha, model_error, centric)
+    measured = 4 * alpha**4 * f_model**2 / sigma**2
+    return np.asarray(own * measured / np.maximum(own + measured, 1e-300))
+
+
 @cache
 def _tables() -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return nu, and the information relative to that of strong reflections for both kinds."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import chndtr, gammaincc, ndtr
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.notices import Notice, listed
@@ -14,6 +13,7 @@ from multicopy_refinement.reflections.data import ReflectionData
 from multicopy_refinement.targets.rice import rice_derivatives, rice_slopes
 from multicopy_refinement.targets.shells import make_shells
 from multicopy_refinement.targets.sigma_a import ErrorModel
+from multicopy_refinement.targets.tails import amplitude_tail, intensity_tail
 
 #: A reflection is left out when an amplitude so far off has a smaller probability than this.
 IMPROBABLE = 1e-6
@@ -119,36 +119,25 @@ def _by_shell(
 def improbable(
     data: ReflectionData, f_model: FloatArray, errors: ErrorModel, level: float = IMPROBABLE
 ) -> BoolArray:
-    """Return which amplitudes are less probable than a level, given the model, ``[n]``.
+    """Return which reflections are less probable than a level, given the model, ``[n]``.
 
-    The probability of an amplitude as large or larger, or as small or smaller (Read 1999, Acta
-    Cryst. D55, 1759): with a = alpha F, 2 Fo^2/Sigma follows a non-central chi-square of two
-    degrees of freedom and centrality 2 a^2/Sigma (acentric); Fo is a folded Gaussian (centric).
+    The probability of an amplitude, or an intensity, as large or larger, or as small or smaller.
     """
-    scaled, spread = errors.alpha * f_model, np.sqrt(errors.variance)
-    high, low = (data.f_obs - scaled) / spread, (data.f_obs + scaled) / spread
+    scaled, spread, f_obs = errors.alpha * f_model, np.sqrt(errors.variance), data.rice_f
     # E(Fo) lies above a where a is small: beyond 3 standard deviations is worth a second look
     width = np.where(data.centric, 1.0, np.sqrt(0.5))
-    found = np.abs(high) > 3.0 * width
-    rows = np.flatnonzero(found & data.centric)
-    upper = ndtr(-high[rows]) + ndtr(-low[rows])
-    lower = np.maximum(ndtr(high[rows]) - ndtr(-low[rows]), 0.0)
-    found[rows] = np.minimum(upper, lower) < level
-    rows = np.flatnonzero(found & ~data.centric)
-    found[rows] = _rice_tail(data.f_obs[rows] / spread[rows], scaled[rows] / spread[rows]) < level
+    found = np.abs(f_obs - scaled) > 3.0 * width * spread
+    rows = np.flatnonzero(found)
+    if data.effective is None or data.intensities is None:
+        found[rows] = amplitude_tail(
+            f_obs[rows] / spread[rows], scaled[rows] / spread[rows], data.centric[rows]
+        ) < level  # fmt: skip
+    else:
+        seen, model_error = data.intensities.select(found), data.epsilon * errors.beta
+        found[rows] = intensity_tail(
+            seen.value, seen.sigma, scaled[rows], model_error[rows], data.centric[rows]
+        ) < level  # fmt: skip
     return np.asarray(found)
-
-
-def _rice_tail(r: FloatArray, v: FloatArray) -> FloatArray:
-    """Return the smaller tail of 2 r exp(-r^2 - v^2) I0(2 r v) at r, ``[n]``."""
-    gaussian = ndtr(-np.abs(r - np.sqrt(v**2 + 0.25)) * np.sqrt(2.0))
-    # the sum for the non-central chi-square is for centralities that a double can hold
-    exact = v < 30.0
-    lower = np.where(exact, chndtr(2 * r**2, 2.0, 2 * np.minimum(v, 30.0) ** 2), np.nan)
-    upper = np.where(v > 1e-3, 1 - lower, gammaincc(1.0, r**2))
-    tail = np.where(r > v, upper, lower)
-    # 1 - cdf has no digits below 1e-12; far out the Gaussian of the same centre will do
-    return np.asarray(np.where(exact & (tail > 1e-12), tail, gaussian))
 
 
 def uneven_ranges(data: ReflectionData, f_model: FloatArray, errors: ErrorModel) -> Ranges:
@@ -171,10 +160,9 @@ def uneven_ranges(data: ReflectionData, f_model: FloatArray, errors: ErrorModel)
     few = np.bincount(number, odd)[number] <= _FEW * np.bincount(number)[number]
     kept = ~(odd & few)
     rows = order[kept]
-    noise = np.where(data.centric, 1.0, 2.0) * data.sigma**2
-    part = data.epsilon * plain.beta, noise
+    part = data.epsilon * plain.beta, data.rice_noise
     log_factor, gain = _range_factors(
-        data.f_obs[rows],
+        data.rice_f[rows],
         (errors.alpha * f_model)[rows],
         (part[0][rows], part[1][rows]),
         data.centric[rows],

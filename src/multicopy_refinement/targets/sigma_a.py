@@ -35,7 +35,7 @@ class ErrorModel:
     beta
         Variance of F_obs - alpha F_model for eps = 1, without measurement errors, ``[n]``.
     variance
-        Sigma = eps beta + 2 sigma^2 (acentric), eps beta + sigma^2 (centric), ``[n]``.
+        Sigma = eps beta + `ReflectionData.rice_noise`, ``[n]``.
     centre, shell_alpha
         1/d^2 of the knots and alpha there, ``[n_shells]``.
     notices
@@ -128,7 +128,7 @@ class ErrorCurve:
             log_beta = log_beta + self._variance(f_model) / 2
         alpha = np.exp(np.interp(s_squared, self.knots, log_alpha))
         beta = np.exp(np.interp(s_squared, self.knots, log_beta)) * self.inflation
-        variance = _variance(beta, self.data.epsilon, self.data.sigma, self.data.centric)
+        variance = self.data.epsilon * beta + self.data.rice_noise
         return ErrorModel(
             alpha, beta, variance, self.knots, np.exp(log_alpha), curve=self,
         )  # fmt: skip
@@ -191,12 +191,6 @@ def estimate_errors(
         fitted.alpha, fitted.beta, fitted.variance, fitted.centre, fitted.shell_alpha, notices,
         fitted.curve,
     )  # fmt: skip
-
-
-def _variance(
-    beta: FloatArray, epsilon: FloatArray, sigma: FloatArray, centric: BoolArray
-) -> FloatArray:
-    return np.asarray(epsilon * beta + np.where(centric, 1.0, 2.0) * sigma**2)
 
 
 def _first_curve(
@@ -303,10 +297,10 @@ class CurveProblem:
         blocks = [bend.T @ bend / roughness**2 for roughness in ROUGHNESS]
         precision = np.zeros((2 * k, 2 * k))
         precision[:k, :k], precision[k:, k:] = blocks
-        noise = np.where(data.centric[rows], 1.0, 2.0) * data.sigma[rows] ** 2
         return cls(
-            data.f_obs[rows], f_model[rows], noise, data.epsilon[rows] * curve.inflation[rows],
-            data.centric[rows], Hats.of(data.s_squared[rows], curve.knots), precision,
+            data.rice_f[rows], f_model[rows], data.rice_noise[rows],
+            data.epsilon[rows] * curve.inflation[rows], data.centric[rows],
+            Hats.of(data.s_squared[rows], curve.knots), precision,
         )  # fmt: skip
 
     def slope_at(self, x: FloatArray) -> tuple[float, FloatArray]:
