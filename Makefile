@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels format lint types layers docs study nulls consistency bench servalcat form-factors clean
+.PHONY: help demo test check kernels format lint types layers docs study nulls consistency bench servalcat nulls-servalcat form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -67,10 +67,16 @@ bench: $(VENV)/.dev ## compare speed and accuracy with other engines, into docs/
 	build/bench-venv/bin/python -m pip --disable-pip-version-check --quiet install -r benchmarks/peers.txt
 	$(BIN)/python -W ignore benchmarks/engines.py --peers build/bench-venv/bin/python --out docs/engines.md
 
-servalcat: $(VENV)/.dev ## show that Servalcat reads the groups that we write for it
+build/servalcat-venv/.installed:
 	test -x build/servalcat-venv/bin/python || $(PYTHON) -m venv build/servalcat-venv
 	build/servalcat-venv/bin/python -m pip --disable-pip-version-check --quiet install servalcat
+	touch $@
+
+servalcat: $(VENV)/.dev build/servalcat-venv/.installed ## show that Servalcat reads the groups that we write for it
 	$(BIN)/python benchmarks/servalcat_groups.py --peer build/servalcat-venv/bin/python
+
+nulls-servalcat: $(VENV)/.dev build/servalcat-venv/.installed ## what is absent, beside Servalcat, into docs/
+	$(BIN)/python -W ignore benchmarks/nulls_servalcat.py --peer build/servalcat-venv/bin/python --out docs/nulls-servalcat.md
 
 form-factors: $(VENV)/.dev ## fit form factors by fewer Gaussians anew
 	$(BIN)/python scripts/fit_form_factors.py

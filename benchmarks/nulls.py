@@ -44,12 +44,10 @@ class Row:
     supported: bool
 
 
-def run(
+def make(
     shared: Path, name: str, d_min: float, seed: int, shake: float, k_sol: float, folder: Path
-) -> list[Row]:
-    """Return the groups of one refinement."""
-    from multicopy_refinement.refinement.support import boundary_p
-
+) -> dict[tuple[str, str], truth.Site]:
+    """Write start.pdb and data.mtz of a crystal; return its sites by chain and number."""
     made = truth.crystal(
         shared / f"{name}.pdb", shared / "monomers", seed=seed, n_ligands=32, levels=LEVELS,
         shake=shake,
@@ -58,10 +56,19 @@ def run(
     s_squared = np.asarray(made.truth.cell.calculate_1_d2_array(hkl))
     made.start.write_pdb(str(folder / "start.pdb"))
     truth.write_mtz(folder / "data.mtz", made.truth, truth.observe(hkl, f, s_squared, seed=seed))
+    return {(s.chain, str(s.number)): s for s in made.sites}
+
+
+def run(
+    shared: Path, name: str, d_min: float, seed: int, shake: float, k_sol: float, folder: Path
+) -> list[Row]:
+    """Return the groups of one refinement."""
+    from multicopy_refinement.refinement.support import boundary_p
+
+    known = make(shared, name, d_min, seed, shake, k_sol, folder)
     model = Model(dtype_float=torch.float64).load(folder / "start.pdb")
     data = read_reflections(folder / "data.mtz", cell=model.cell, spacegroup=model.spacegroup)
     solution = refine(model, data, RefineOptions())
-    known = {(s.chain, str(s.number)): s for s in made.sites}
     results, rows = solution.results, []
     for g in np.flatnonzero(solution.groups.refined).tolist():
         chain, number = solution.groups.names[g].split("/")[:2]

@@ -4,14 +4,13 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-import torch
 
 from multicopy_refinement import Model, read_reflections, refine
 from multicopy_refinement.refinement.solution import Flag, Solution
 
 
 def solve(root, folder: str, model: str = "model.pdb") -> Solution:
-    atoms = Model(torch.float64).load(root / folder / model)
+    atoms = Model().load(root / folder / model)
     data = read_reflections(
         root / folder / "data.mtz", cell=atoms.cell, spacegroup=atoms.spacegroup
     )

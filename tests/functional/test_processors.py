@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -42,15 +43,17 @@ def coincident(demo, tmp_path_factory):
 
 def refined_by_each_kernel(model, data, folder, parameters):
     """Return the refined groups and whether it converged, for every kernel."""
-    found = []
-    for kernel in KERNELS:
+
+    def refined_by(kernel):
         arguments = [model, data, folder / kernel, parameters]
         done = subprocess.run(
             [sys.executable, "-c", CODE, *map(str, arguments)], check=True, text=True,
             capture_output=True, env={**os.environ, "OPENBLAS_CORETYPE": kernel},
         )  # fmt: skip
-        found.append(json.loads(done.stdout))
-    return found
+        return json.loads(done.stdout)
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(refined_by, KERNELS))
 
 
 def check_alike(found):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import torch
 
 from multicopy_refinement.io.columns import Quantity
 from multicopy_refinement.io.reflections import read_reflections
@@ -49,7 +48,7 @@ CASES = [
 
 
 def _load(root, case):
-    model = Model(torch.float64).load(root / case.folder / case.model)
+    model = Model().load(root / case.folder / case.model)
     data = read_reflections(
         root / case.folder / case.data, cell=model.cell, spacegroup=model.spacegroup
     )
@@ -113,9 +112,7 @@ def test_1g8a_says_what_it_did_not_use(shared_data):
 
 
 def test_1dur_has_the_same_groups_in_pdb_and_mmcif(shared_data):
-    models = [
-        Model(torch.float64).load(shared_data / "1dur" / f"model.{s}") for s in ("pdb", "cif")
-    ]
+    models = [Model().load(shared_data / "1dur" / f"model.{s}") for s in ("pdb", "cif")]
     a, b = (model.occupancy_groups for model in models)
     assert a.names == b.names
     np.testing.assert_array_equal(a.index, b.index)
@@ -125,7 +122,7 @@ def test_1dur_has_the_same_groups_in_pdb_and_mmcif(shared_data):
 
 
 def test_1dur_waters_above_one_are_named_and_held_at_one(shared_data):
-    model = Model(torch.float64).load(shared_data / "1dur" / "model.pdb")
+    model = Model().load(shared_data / "1dur" / "model.pdb")
     (notice,) = (n for n in model.notices if n.code == "occupancy_above_1")
     above = model.table.labels(model.table.occupancy > 1)
     assert notice.atoms == above
@@ -138,7 +135,7 @@ def test_1dur_waters_above_one_are_named_and_held_at_one(shared_data):
 
 
 def test_mpro_ground_and_bound_states_sum_over_four_letters(shared_data):
-    model = Model(torch.float64).load(shared_data / "mpro-x0107" / "model.pdb")
+    model = Model().load(shared_data / "mpro-x0107" / "model.pdb")
     groups = model.occupancy_groups
     letters = {"".join(sorted(groups.names[g][-1] for g in s.groups)) for s in groups.sets}
     assert "ABCD" in letters

@@ -92,7 +92,7 @@ def test_set_default_masks_leaves_occupancy_alone(integration_pdb):
 def test_optimisation_updates_refinable_residues_and_leaves_the_fixed_one(integration_pdb):
     model = Model().load(integration_pdb)
     before = model.occupancy().detach().clone()
-    target = torch.tensor([0.5] * 5 + [0.3] * 4 + [0.2] * 5 + [0.8] * 5)
+    target = torch.tensor([0.5] * 5 + [0.3] * 4 + [0.2] * 5 + [0.8] * 5, dtype=torch.float64)
     optimizer = torch.optim.Adam(model.occupancy.parameters(), lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()
@@ -100,7 +100,7 @@ def test_optimisation_updates_refinable_residues_and_leaves_the_fixed_one(integr
         optimizer.step()
     after = model.occupancy().detach()
     assert torch.equal(after[:5], before[:5])
-    assert torch.equal(after[:5], torch.ones(5))
+    assert torch.equal(after[:5], torch.ones(5, dtype=torch.float64))
     torch.testing.assert_close(after[5:], target[5:], atol=5e-3, rtol=0)
     for atoms in model.occupancy_groups.members:
         assert (after[atoms] == after[atoms[0]]).all()

@@ -78,7 +78,9 @@ class MixedTensor(nn.Module):
 
     def _stored_values(self) -> Tensor:
         """Return one value for each stored element (before expansion), in the stored shape."""
-        free = self._constrain(self.transform.forward(self.refinable_params))
+        free = self._constrain(
+            self.transform.forward(self.refinable_params.to(self.fixed_values.dtype))
+        )
         if len(free) == self.fixed_values.numel():
             return free.reshape(self.fixed_values.shape)
         if len(free) == 0:
@@ -110,6 +112,12 @@ class MixedTensor(nn.Module):
     def fixed_mask(self) -> Tensor:
         """Bool, where elements are held."""
         return ~self.refinable_mask
+
+    def __setattr__(self, name: str, value: object) -> None:
+        known = self.__dict__.get("_buffers", {}).get(name)
+        if name == "fixed_values" and known is not None and isinstance(value, Tensor):
+            value = value.to(known)  # assigned in another type: the tensor keeps its own
+        super().__setattr__(name, value)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ class TiedTensor(MixedTensor):
         """Share, in each set, what its held members leave among the refinable ones."""
         if self.n_sets == 0:
             return free
-        raw = self.refinable_params[self._free_place]
+        raw = self.refinable_params.to(self.fixed_values.dtype)[self._free_place]
         limited = raw.clamp(-LOGIT_LIMIT, LOGIT_LIMIT) if self.use_sigmoid else raw.clamp_min(1e-12)
         weight = self.transform.forward(limited)
         nothing = weight.new_zeros(self.n_sets)

@@ -9,14 +9,17 @@ density of the decoy, so that one map for each kind of atom gives it for all pla
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from zlib import crc32
 
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.crystal.density import density_from
 from multicopy_refinement.crystal.grid import grid_size
+from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.posterior.blocks import Point
 from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.posterior import Posterior
@@ -33,6 +36,9 @@ _SAME_B = 1.5
 #: Part of the decoys beyond which the tail is taken as exponential, and the least number of decoys
 #: that say anything.
 _TAIL, FEWEST = 0.1, 50
+
+#: The elements of a group, and the number of the B factor that its maps have.
+_Kind = tuple[tuple[bytes, ...], int]
 
 
 def decoy_p(z: float, scores: FloatArray) -> float:
@@ -71,8 +77,8 @@ class Decoys:
     at: Point
     seed: int = 0
 
-    def scores(self, group: IntArray, information: float, n: int, number: int = 0) -> FloatArray:
-        """Return z of up to ``n`` decoys of a group of atoms.
+    def scores(self, group: IntArray, information: float) -> FloatArray:
+        """Return z of the decoys of a group of atoms that `prepare` has placed.
 
         Parameters
         ----------
@@ -80,31 +86,44 @@ class Decoys:
             Its atoms.
         information
             H of its occupancy.
-        n
-            How many are wanted; fewer where there is no room.
-        number
-            Of the group, which decides the places.
         """
         if information <= 0:
             return np.zeros(0)
-        kind = self._kind(group)
-        if kind not in self._of_kind:
-            places = self._placed(group, n, np.random.default_rng([self.seed, number]))
-            self._of_kind[kind] = self.gradient(group, places) if len(places) else np.zeros(0)
-        return np.asarray(self._of_kind[kind] / np.sqrt(information))
+        return np.asarray(self._of_kind[self._kind(group)] / np.sqrt(information))
 
-    def prepare(self) -> None:
-        """Make what all groups need, so that several threads can ask for scores."""
-        _ = self._open, self._coefficients, self._b_factors, self._maps, self._of_kind
+    def prepare(self, groups: Sequence[IntArray], n: int) -> None:
+        """Place up to ``n`` decoys of each group, fewer where there is no room.
+
+        Groups of the same elements and like B factors share those of the one whose name comes
+        first: neither threads nor the order of a file decide which.
+        """
+        table = self.experiment.model.table
+        one_of_kind: dict[_Kind, IntArray] = {}
+        for group in sorted(groups, key=lambda atoms: min(table.labels(atoms))):
+            one_of_kind.setdefault(self._kind(group), group)
+        kinds = list(one_of_kind)
+        if not kinds:
+            return
+        # before several threads ask for them
+        _ = self._open, self._coefficients, self._maps, self._of_kind
         if self.experiment.scale.k_sol > 0:
             _ = self._solvent_density, self._solvent_maps
 
+        def work(start: int, end: int) -> None:
+            for kind in kinds[start:end]:
+                random = np.random.default_rng([self.seed, crc32(repr(kind).encode())])
+                places = self._placed(one_of_kind[kind], n, random)
+                found = self.gradient(one_of_kind[kind], places) if len(places) else np.zeros(0)
+                self._of_kind[kind] = found
+
+        in_threads(work, len(kinds))
+
     @cached_property
-    def _of_kind(self) -> dict[tuple[tuple[bytes, ...], int], FloatArray]:
-        """Gradients of decoys, which groups of the same elements and like B factors share."""
+    def _of_kind(self) -> dict[_Kind, FloatArray]:
+        """Gradients of the decoys of each kind."""
         return {}
 
-    def _kind(self, group: IntArray) -> tuple[tuple[bytes, ...], int]:
+    def _kind(self, group: IntArray) -> _Kind:
         """Return the elements of a group, and the number of the B factor that its maps have."""
         b = max(float(self._b_factors[group].mean()), 1.0)
         elements = self.experiment.model.table.element[group].tolist()

@@ -10,7 +10,6 @@ from scipy.special import gammaincc
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.occupancy.groups import OccupancyGroups
-from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.posterior import Posterior
@@ -127,18 +126,13 @@ def support_of(
     wanted = _affordable([atoms[i] for i in doubtful]) if n_decoys is None else n_decoys
     if doubtful and wanted >= FEWEST:
         decoys = Decoys(experiment, posterior, at)
-        decoys.prepare()
-
-        def work(start: int, end: int) -> None:
-            for i in doubtful[start:end]:
-                first = candidates[i][0]
-                own = float(found.information[first, first])
-                scores = decoys.scores(atoms[i], own, wanted, number=i)
-                counts[i] = len(scores) if len(scores) >= FEWEST else 0
-                z = float(np.sqrt(2 * max(lost.gain[i], 0.0)))
-                p[i] = max(p[i], min(decoy_p(z, scores), 1.0))
-
-        in_threads(work, len(doubtful))
+        decoys.prepare([atoms[i] for i in doubtful], wanted)
+        for i in doubtful:
+            first = candidates[i][0]
+            scores = decoys.scores(atoms[i], float(found.information[first, first]))
+            counts[i] = len(scores) if len(scores) >= FEWEST else 0
+            z = float(np.sqrt(2 * max(lost.gain[i], 0.0)))
+            p[i] = max(p[i], min(decoy_p(z, scores), 1.0))
     p = np.where(np.isfinite(su), p, np.nan)
     return Support(lost.gain, lost.gain_free, wald, p, discoveries(p), counts)
 

@@ -95,19 +95,18 @@ class ErrorCurve:
     def fitted(self, f_model: FloatArray, most_steps: int = _MOST_STEPS) -> ErrorCurve:
         """Return the curve that maximises the likelihood of its reflections and the prior.
 
-        Newton's method from the present values; directions of negative curvature go uphill by its
-        size (absolute eigenvalues), and steps are halved until the value rises.
+        Projected Newton method from the present values (Bertsekas 1982, SIAM J. Control Optim. 20,
+        221): values that would leave their bounds are held; directions of negative curvature go
+        uphill by its size (absolute eigenvalues), and steps are shortened until the value rises.
         """
         problem = CurveProblem.of(self, f_model)
         x, here = self.values, problem.at(self.values)
         for _ in range(most_steps):
-            values, vectors = np.linalg.eigh(here.hessian)
-            size = np.maximum(np.abs(values), 1e-6 * np.abs(values).max(initial=1e-300))
-            step = np.clip(vectors @ ((vectors.T @ here.gradient) / size), -1.0, 1.0)
-            if float(np.abs(here.gradient @ step)) < _CONVERGED:
-                break
-            for part in (1.0, 0.5, 0.25, 0.1, 0.01):
+            step = self._step(x, here)
+            for part in (1.0, 0.5, 0.25, 0.1, 0.01, 0.001):
                 trial = np.clip(x + part * step, self.lower, self.upper)
+                if float(np.abs(here.gradient @ (trial - x))) < part * _CONVERGED:
+                    return replace(self, values=x)
                 there = problem.at(trial)
                 if there.value > here.value:
                     break
@@ -115,6 +114,17 @@ class ErrorCurve:
                 break
             x, here = trial, there
         return replace(self, values=x)
+
+    def _step(self, x: FloatArray, here: LocalCurve) -> FloatArray:
+        """Return a Newton step of the values that their bounds do not hold, always uphill."""
+        outward = ((x <= self.lower) & (here.gradient < 0)) | (
+            (x >= self.upper) & (here.gradient > 0)
+        )
+        free, step = np.flatnonzero(~outward), np.zeros_like(x)
+        values, vectors = np.linalg.eigh(here.hessian[np.ix_(free, free)])
+        size = np.maximum(np.abs(values), 1e-6 * np.abs(values).max(initial=1e-300))
+        step[free] = vectors @ np.clip((vectors.T @ here.gradient[free]) / size, -1.0, 1.0)
+        return step
 
     def errors(self, f_model: FloatArray | None = None) -> ErrorModel:
         """Return the parameters of every reflection.

@@ -6,6 +6,7 @@ from scipy.stats import chi2
 
 from demo_data import load_demo, observe
 from multicopy_refinement import RefineOptions, refine
+from multicopy_refinement.parallel import using_threads
 from multicopy_refinement.posterior import Kind, occupancy_posterior
 from multicopy_refinement.refinement.decoys import CLEAR, Decoys, decoy_p
 from multicopy_refinement.refinement.support import boundary_p, discoveries
@@ -99,7 +100,25 @@ def test_scores_of_decoys_at_the_maximum_are_noise(demo_run):
     water = groups.names.index("W/8/HOH")
     place = int(np.flatnonzero(np.flatnonzero(groups.refined) == water)[0])
     own = posterior.normal(at).information[place, place]
-    scores = Decoys(experiment, posterior, at).scores(groups.members[water], own, 300)
+    decoys = Decoys(experiment, posterior, at)
+    decoys.prepare([groups.members[water]], 300)
+    scores = decoys.scores(groups.members[water], own)
     assert len(scores) == 300
     assert 0.4 < np.std(scores) < 3.0
     assert forward(posterior).n_groups == at.space.size
+
+
+def test_groups_of_a_kind_share_decoys_whatever_their_order_and_the_threads(demo_run):
+    posterior, experiment, at = demo_run
+    groups = experiment.model.occupancy_groups
+    mine = [groups.members[g] for g in np.flatnonzero(groups.refined)]
+    shared = [groups.members[groups.names.index(f"A/5/GLN:{letter}")] for letter in "AB"]
+    found = []
+    for order, threads in ((mine, 1), (mine[::-1], 1), (mine, 2), (mine[3:], 2)):
+        decoys = Decoys(experiment, posterior, at)
+        with using_threads(threads):
+            decoys.prepare(order, 60)
+        assert np.array_equal(*(decoys.scores(group, 1.0) for group in shared))
+        found.append(np.concatenate([decoys.scores(group, 1.0) for group in mine[3:]]))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])

@@ -9,7 +9,7 @@ from scipy.special import i0
 from multicopy_refinement.targets import LeastSquares, MLAmplitude
 from multicopy_refinement.targets.least_squares import amplitude_variance
 from multicopy_refinement.targets.shells import make_shells
-from multicopy_refinement.targets.sigma_a import ErrorModel, estimate_errors
+from multicopy_refinement.targets.sigma_a import CurveProblem, ErrorModel, estimate_errors
 from synthetic import synthetic
 
 
@@ -98,6 +98,18 @@ def test_likelihood_at_the_estimate_is_highest():
 
     best = free_likelihood(1.0, 1.0)
     assert all(best > free_likelihood(a, b) for a, b in ((0.9, 1), (1.1, 1), (1, 0.7), (1, 1.4)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_curves_are_at_their_optimum_within_their_bounds(seed):
+    """Also without any model error, where beta runs into its bound at some knots."""
+    data, f = synthetic(1.0, 0.0, free=0.1, seed=seed)
+    wrong = f * np.random.default_rng(seed).uniform(0.7, 1.3, len(f))
+    for start in (None, estimate_errors(data, wrong)):
+        curve = estimate_errors(data, f, start=start).curve
+        x, slope = curve.values, CurveProblem.of(curve, f).at(curve.values).gradient
+        held = ((x <= curve.lower) & (slope < 0)) | ((x >= curve.upper) & (slope > 0))
+        assert np.abs(slope[~held]).max() < 0.02
 
 
 def test_figure_of_merit_of_certain_and_of_hopeless_phases():
