@@ -177,16 +177,17 @@ def test_selections_and_addresses_name_the_atoms_of_the_group(run, groups):
         assert np.abs(np.array(places) - group["centre"]).max(axis=1).min() < 0.001
 
 
-def test_selections_are_those_of_coots_own_library(run, groups):
+def test_selections_are_those_of_coots_own_library(run, groups, tmp_path, monkeypatch):
     """Runs where the PyPI package ``coot-headless-api`` is installed."""
     chapi = pytest.importorskip("coot_headless_api")
+    monkeypatch.chdir(tmp_path)  # it keeps its backups where it runs
     session = chapi.molecules_container_t(False)
     model = session.read_coordinates(str(run / "refined.pdb"))
     for group in groups:
         for cid in group["cids"]:
             session.set_occupancy(model, cid, 9.5)
-        session.write_coordinates(model, str(run / "again.pdb"))
-        structure = gemmi.read_structure(str(run / "again.pdb"))
+        session.write_coordinates(model, str(tmp_path / "again.pdb"))
+        structure = gemmi.read_structure(str(tmp_path / "again.pdb"))
         assert sum(atom.occ == 9.5 for atom in atoms_of(structure)) == len(group["atoms"])
         for cid in group["cids"]:
             session.set_occupancy(model, cid, 0.5)

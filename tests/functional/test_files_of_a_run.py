@@ -12,6 +12,7 @@ from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.report.run_files import read_run
 from multicopy_refinement.results.record import read_record
+from multicopy_refinement.words import with_su
 
 PDB_HEADER = """HEADER    HYDROLASE                               01-JAN-20   1ABC
 REMARK   3
@@ -265,7 +266,7 @@ def test_the_log_has_every_table_row_notice_and_advice(gaps):
         rows = [text for _, text in lines if text.startswith(f"│ {group.name} ")]
         assert len(rows) == group.refined
         if group.refined:
-            assert f" {group.occupancy:.3f} " in rows[0]
+            assert f" {with_su(group.occupancy, group.su)} " in rows[0]
             assert all(flag.replace("_", " ") in rows[0] for flag in group.flags)
     warned = [text for level, text in lines if level == "WARNING"]
     assert warned == [f"{w.code}: {w.message}" for w in record.warnings]

@@ -137,7 +137,7 @@ def ensembles_of(solution: Solution) -> list[AltEnsemble]:
                 continue
             residues = list(dict.fromkeys(table.residue_label(a) for a in atoms.tolist()))
             su = float(solution.su[g])
-            value = with_su(float(solution.occupancy[g]), su)
+            value = with_su(float(solution.occupancy[g]), su, 3)
             text = f"occupancy {value}, set {one.name}, {len(atoms)} atoms of {listed(residues)}"
             found.append(AltEnsemble(groups.names[g], letters, text))
     return found
