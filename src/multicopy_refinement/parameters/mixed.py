@@ -113,7 +113,7 @@ class MixedTensor(nn.Module):
         """Bool, where elements are held."""
         return ~self.refinable_mask
 
-    def __setattr__(self, name: str, value: object) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
         known = self.__dict__.get("_buffers", {}).get(name)
         if name == "fixed_values" and known is not None and isinstance(value, Tensor):
             value = value.to(known)  # assigned in another type: the tensor keeps its own
