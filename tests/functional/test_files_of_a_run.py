@@ -257,7 +257,8 @@ def test_the_log_has_command_versions_options_and_columns(gaps):
     assert {"python", "torch", "gemmi", "numpy"} <= set(record.provenance.versions)
     for name, value in record.inputs.options.items():
         assert f"option {name}: {json.dumps(value)}" in texts
-    assert any(text.startswith("data: F,SIGF; free set: FreeR_flag = 0") for text in texts)
+    start = "data: F,SIGF, target ml; free set: FreeR_flag = 0"
+    assert any(text.startswith(start) for text in texts)
 
 
 def test_the_log_has_every_table_row_notice_and_advice(gaps):
