@@ -58,8 +58,9 @@ def _groups(found: Comparison) -> Table:
     records = [one.record for one in found.entries if one.record is not None]
     ligands = list(dict.fromkeys(one.name for r in records for one in r.ligands if one.refined))
     rows = {name: [_of_ligand(record, name) for record in records] for name in ligands}
+    by_atom = [_by_atom(record) for record in records]
     for atom, name in _first_atoms(records).items():
-        rows.setdefault(name, [_of_atom(record, atom) for record in records])
+        rows.setdefault(name, [values.get(atom) for values in by_atom])
 
     def spread(values: list[_Value | None]) -> float:
         here = [value[0] for value in values if value is not None]
@@ -93,10 +94,11 @@ def _of_ligand(record: RunRecord, name: str) -> _Value | None:
     return next(((one.occupancy, one.su) for one in record.ligands if one.name == name), None)
 
 
-def _of_atom(record: RunRecord, atom: int) -> _Value | None:
-    """Return the occupancy of the group that an atom is in, as atoms are counted in its file."""
-    mine = (group for group in record.groups if atom in set(group.atom_indices))
-    return next(((group.occupancy, group.su) for group in mine), None)
+def _by_atom(record: RunRecord) -> dict[int, _Value]:
+    """Return the occupancy of the group that each atom is in, as atoms are counted in the file."""
+    return {
+        atom: (group.occupancy, group.su) for group in record.groups for atom in group.atom_indices
+    }
 
 
 def _less(difference: Difference | None) -> str:

@@ -61,13 +61,11 @@ def with_ligands(
 
     A ligand that is a candidate already is not judged twice; -1 where none of it is refined.
     """
-    place = np.full(int(max(refined, default=-1)) + 2, -1)
-    place[refined] = np.arange(len(refined))
+    place = {group: i for i, group in enumerate(refined.tolist())}
     known = {tuple(sorted(members.tolist())): i for i, members in enumerate(candidates)}
     candidates, more, index = list(candidates), [], []
     for site in sites:
-        members = tuple(sorted(int(place[g]) for g in site.groups if g < len(place)))
-        members = tuple(m for m in members if m >= 0)
+        members = tuple(sorted(place[g] for g in site.groups if g in place))
         if not members:
             index.append(-1)
             continue

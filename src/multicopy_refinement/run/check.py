@@ -77,7 +77,7 @@ def check(model: Path, data: Path | None = None) -> Checked:
     table = read.table
     found = [n for n in read.notices if n.code not in HARMLESS]
     found += [*lone_letters(table), *blanks_among_letters(table), *uneven_links(table)]
-    found += clashes_with_images(read.source.path)
+    found += clashes_with_images(read.source.structure())
     if data is not None:
         reflections = read_reflections(data, cell=read.cell, spacegroup=read.spacegroup)
         try:
@@ -157,13 +157,12 @@ def uneven_links(table: AtomTable) -> list[Notice]:
     return [_notice(table, "uneven_link", text, texts, np.unique(np.array(found)))]
 
 
-def clashes_with_images(path: Path) -> list[Notice]:
+def clashes_with_images(structure: gemmi.Structure) -> list[Notice]:
     """Return atoms too close to a symmetry mate for both to be there.
 
     Both are where their occupancies sum to more than 1. What lies on a special position meets
     itself: that is another finding.
     """
-    structure = gemmi.read_structure(str(path))
     if not structure.cell.is_crystal() or len(structure) == 0:
         return []
     search = gemmi.NeighborSearch(structure[0], structure.cell, 5).populate(include_h=False)

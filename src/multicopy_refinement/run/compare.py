@@ -170,13 +170,13 @@ def _reflections(
             raise InputError(
                 f"{path}: was refined against other data or another free set than {known[0][0]}"
             )
-    source = data
-    if source is None and inputs is not None:
+    if data is not None:
+        source = data
+    else:
+        assert inputs is not None  # refused above
         source = Path(inputs.data)
         if not source.is_file():
             raise InputError(f"{source}: the data of {known[0][0]} are not there; give --data FILE")
-    if source is None:
-        raise InputError("compare: name the reflections with --data FILE")
     labels = None if inputs is None else tuple(inputs.labels)
     return read_reflections(
         source, labels=labels, free_label=None if inputs is None else inputs.free_label,
