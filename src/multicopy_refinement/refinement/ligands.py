@@ -80,10 +80,15 @@ def with_ligands(
 
 
 def ligands_of(
-    groups: OccupancyGroups, sites: tuple[LigandSite, ...], index: tuple[int, ...],
-    occupancy: FloatArray, su: FloatArray, support: Support | None,
+    groups: OccupancyGroups, sites: tuple[LigandSite, ...], occupancy: FloatArray,
+    judged_as: tuple[tuple[int, ...], FloatArray, Support] | None = None,
 ) -> tuple[Ligand, ...]:  # fmt: skip
-    """Return the ligands with what was found of them; occupancies are those of all groups."""
+    """Return the ligands with what was found of them; occupancies are those of all groups.
+
+    ``judged_as`` is which candidate each is, or -1, with the su and the support of all candidates.
+    """
+    nothing = ((-1,) * len(sites), np.zeros(0), None)
+    index, su, support = nothing if judged_as is None else judged_as
     found = []
     for site, i in zip(sites, index, strict=True):
         members = list(site.groups)

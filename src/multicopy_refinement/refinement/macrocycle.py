@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,24 +161,20 @@ class _Run:
         results = GroupResults.nothing(len(self.groups))
         correlations = None
         states: tuple[State, ...] = ()
-        judged: Callable[[FloatArray], tuple[Ligand, ...]] | None = None
+        ligands: tuple[Ligand, ...] | None = None
         if len(self.refined):
             initial, final, status = self._macrocycles()
             wanted = self.options.uncertainty is not UncertaintyKind.NONE
             if self.options.solver is Solver.GAUSS_NEWTON and wanted:
-                results, states, correlations, judged = self._uncertainties()
+                results, states, correlations, ligands = self._uncertainties()
         else:
             final = self.experiment.statistics()
             initial = self.before.beside_the_end(final)
             status = Status(True, "nothing to refine: all occupancies are 1", 0)
         self.seconds["refine"] = clock.lap()
-        occupancy = self.start.copy()
-        occupancy[self.refined] = self.at[Kind.OCCUPANCY]
-        if judged is None:
-            sites = ligand_sites(self.groups)
-            judged = partial(
-                ligands_of, self.groups, sites, (-1,) * len(sites), su=np.zeros(0), support=None
-            )
+        occupancy = self._of_all_groups(self.at)
+        if ligands is None:
+            ligands = ligands_of(self.groups, ligand_sites(self.groups), occupancy)
         r_free_change = self._r_free_change()
         return Solution(
             groups=self.groups, occupancy=occupancy, results=results, states=states,
@@ -187,7 +182,7 @@ class _Run:
             notices=self._notices(results, states)
             + rise_of_r_free(r_free_change)
             + worse_than_file(self.before, initial, final),
-            ligands=judged(occupancy),
+            ligands=ligands,
             r_free_change=r_free_change, conditional_on=self._conditional_on(),
             n_decoys=self.n_decoys,
             seconds=self.seconds, experiment=self.experiment,
@@ -253,10 +248,7 @@ class _Run:
 
     def _uncertainties(
         self,
-    ) -> tuple[
-        GroupResults, tuple[State, ...], Correlations | None,
-        Callable[[FloatArray], tuple[Ligand, ...]],
-    ]:  # fmt: skip
+    ) -> tuple[GroupResults, tuple[State, ...], Correlations | None, tuple[Ligand, ...]]:
         posterior = self._posterior()
         if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
@@ -279,7 +271,7 @@ class _Run:
         states = determined_states(self.refined, self.at, together, of_states)
         self.n_decoys = int(of_groups.n_decoys.max(initial=0))
         correlations = worst_correlations(found, self.refined, self.sums)
-        ligands = partial(ligands_of, self.groups, sites, index, su=su, support=support)
+        ligands = ligands_of(self.groups, sites, self._of_all_groups(self.at), (index, su, support))
         return results, states, correlations, ligands
 
     # ------------------------------------------------------------------ state
@@ -318,15 +310,19 @@ class _Run:
         """Return F_model under the present scale and errors, with the solvent of the point."""
         return torch.as_tensor(self._posterior().data.forward.f_model(at))
 
+    def _of_all_groups(self, at: Point) -> FloatArray:
+        """Return the occupancies of all groups, ``[n_groups]``."""
+        full = self.start.copy()
+        full[self.refined] = at[Kind.OCCUPANCY]
+        return full
+
     def _take(self, at: Point) -> None:
         """Make a point that of the run and of the model; renew mask, scale and errors.
 
         Scale and solvent move with the occupancies, so that these do not run after them, and are
         then fitted by least squares: with alpha held the likelihood would let them drift.
         """
-        full = self.start.copy()
-        full[self.refined] = at[Kind.OCCUPANCY]
-        self.model.assign_group_occupancies(full)
+        self.model.assign_group_occupancies(self._of_all_groups(at))
         if Kind.B_GROUP in at.space:
             assign_b(self.model, self.displacements, self.refined, at[Kind.B_GROUP])
         self.experiment.renew(self._f_calc(at))
