@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.errors import GradientError
 from multicopy_refinement.parallel import in_threads, thread_count
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
@@ -68,14 +68,9 @@ class _Splat(Function):
     ) -> Tensor:  # fmt: skip
         gaussians = _gaussians(atoms, plan)
         cell = _symmetry(atoms, plan)
-        factors = np.empty(len(hkl), dtype=np.complex128)
-        with _splatted(gaussians, plan) as grid:
-            transform = _transformed(grid)
-            in_threads(
-                lambda i, j: gather_reflections(i, j, transform, hkl, cell, factors), len(hkl)
-            )
+        factors = _factors(gaussians, plan, cell, hkl)
         ctx.save_for_backward(xyz, occupancy, u, b_iso)
-        ctx.rest = (gaussians, _side(gaussians.reach), atoms.anisotropic, cell, hkl, plan)
+        ctx.rest = (gaussians, atoms.anisotropic, cell, hkl, plan)
         kind = torch.complex128 if xyz.dtype == torch.float64 else torch.complex64
         return torch.from_numpy(factors).to(kind)
 
@@ -83,21 +78,13 @@ class _Splat(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         # inputs that somebody changed in place since are found here
         xyz, occupancy, u, b_iso = ctx.saved_tensors
-        gaussians, side, anisotropic, cell, hkl, plan = ctx.rest
+        gaussians, anisotropic, cell, hkl, plan = ctx.rest
         with torch.no_grad():
             gradient = gradients[0].resolve_conj().to(torch.complex128).numpy()
-            n = len(occupancy)
             only_occupancy = not any(ctx.needs_input_grad[i] for i in (0, 2, 3))
-            d_weight, d_position, d_u = np.zeros(n), np.zeros((n, 3)), np.zeros((n, 6))
-            nw, out = plan.size[2], (d_weight, d_position, d_u)
-            with _gradient_map(gradient, cell, hkl, plan, side) as grid:
-                in_threads(
-                    lambda i, j: gather_atoms(
-                        i, j, grid, nw, gaussians, side, only_occupancy, *out
-                    ),
-                    n,
-                    most=n // _GATHER_A_THREAD,
-                )
+            d_weight, d_position, d_u = _slopes(
+                gaussians, plan, cell, hkl, gradient, only_weight=only_occupancy
+            )
             d_b = d_u[:, :3].sum(axis=1) / EIGHT_PI_SQUARED
             tensor = torch.from_numpy
             results = [
@@ -110,6 +97,77 @@ class _Splat(Function):
             results = list(_OnceOnly.apply(gradients[0], *results))
         needed = ctx.needs_input_grad
         return (*(r if needed[i] else None for i, r in enumerate(results)), None, None, None)
+
+
+#: No change of the atoms: their density itself.
+_NONE = np.zeros((0, 10))
+
+
+def _factors(
+    gaussians: Gaussians, plan: SplatPlan, cell: Symmetry, hkl: IntArray,
+    change: FloatArray = _NONE,
+) -> ComplexArray:  # fmt: skip
+    """Return F, or its derivative along a change of the atoms, complex128 ``[n]``."""
+    factors = np.empty(len(hkl), dtype=np.complex128)
+    with _splatted(gaussians, plan, change) as grid:
+        transform = _transformed(grid)
+        in_threads(lambda i, j: gather_reflections(i, j, transform, hkl, cell, factors), len(hkl))
+    return factors
+
+
+def _slopes(
+    gaussians: Gaussians, plan: SplatPlan, cell: Symmetry, hkl: IntArray, gradient: ComplexArray,
+    *, only_weight: bool = False,
+) -> tuple[FloatArray, FloatArray, FloatArray]:  # fmt: skip
+    """Return Re sum conj(dF) c by weight, position in steps of the grid, and elements of U."""
+    n, side = len(gaussians.weight), _side(gaussians.reach)
+    out = np.zeros(n), np.zeros((n, 3)), np.zeros((n, 6))
+    nw = plan.size[2]
+    with _gradient_map(gradient, cell, hkl, plan, side) as grid:
+        in_threads(
+            lambda i, j: gather_atoms(i, j, grid, nw, gaussians, side, only_weight, *out),
+            n,
+            most=n // _GATHER_A_THREAD,
+        )
+    return out
+
+
+class SplatJacobian:
+    """J = dF/d(occupancy, xyz, U) of atoms as they are: products with it and with its adjoint.
+
+    U is that of every atom, isotropic ones included, ``[n, 6]`` in A^2 by the elements
+    11 22 33 12 13 23. Both products cost about as much as F. They are of one sum, so that
+    Re(c* J v) and v' Re(J* c) agree to the rounding of the grid.
+
+    Parameters
+    ----------
+    atoms
+        Tensors of the CPU; those whose occupancy is 0 have slopes of their occupancy alone.
+    hkl
+        Miller indices, ``[n, 3]``.
+    plan
+        Grid, blur and reach.
+    """
+
+    def __init__(self, atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan) -> None:
+        self._gaussians = _gaussians(atoms, plan)
+        self._rest = plan, _symmetry(atoms, plan), np.ascontiguousarray(hkl)
+
+    def factors(self) -> ComplexArray:
+        """Return F, complex ``[n]``."""
+        return _factors(self._gaussians, *self._rest)
+
+    def times(self, occupancy: FloatArray, xyz: FloatArray, u: FloatArray) -> ComplexArray:
+        """Return J v of changes of all atoms, complex ``[n]``."""
+        position = np.einsum("ij,kj->ik", xyz, self._gaussians.inverse_step)
+        change = np.concatenate([occupancy[:, None], position, u], axis=1)
+        return _factors(self._gaussians, *self._rest, change)
+
+    def adjoint(self, c: ComplexArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return Re(J* c) by occupancy ``[n]``, xyz ``[n, 3]`` and U ``[n, 6]``."""
+        by_weight, by_position, by_u = _slopes(self._gaussians, *self._rest, c)
+        by_xyz = np.einsum("ij,jk->ik", by_position, self._gaussians.inverse_step)
+        return by_weight, by_xyz, by_u
 
 
 class _OnceOnly(Function):
@@ -181,13 +239,17 @@ def _side(half_widths: FloatArray) -> int:
 
 
 @contextmanager
-def _splatted(atoms: Gaussians, plan: SplatPlan) -> Iterator[np.ndarray]:
-    """Give the density while the block runs."""
+def _splatted(
+    atoms: Gaussians, plan: SplatPlan, change: FloatArray = _NONE
+) -> Iterator[np.ndarray]:
+    """Give the density, or its derivative along a change, while the block runs."""
     (nu, _, nw), side = plan.size, _side(atoms.reach)
     with _grid_with_margin(plan, side) as grid:
         cost = _boxes_across(atoms.position[:, 0], atoms.reach[:, 0], nu)
         most = len(atoms.weight) // _SPLAT_A_THREAD
-        in_threads(lambda i, j: splat_slab(i, j, grid, nw, atoms, side), nu, cost, most=most)
+        in_threads(
+            lambda i, j: splat_slab(i, j, grid, nw, atoms, side, change), nu, cost, most=most
+        )
         for at in range(nw, grid.shape[2], nw):
             part = grid[:, :, at : at + nw]
             grid[:, :, : part.shape[2]] += part

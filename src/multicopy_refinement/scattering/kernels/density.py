@@ -199,6 +199,39 @@ def _add_row(
 
 
 @_intrinsic
+def _add_bent_row(
+    typing_context: Any, grid: Any, to: Any, table: Any, at: Any, size: Any, bend: Any, m: Any,
+    first_w: Any,
+) -> Any:  # fmt: skip
+    """Add sum_i (b_i0 + b_i1 w + b_i2 w^2) table[at + i size + (0..LANES)] to grid[to + (0..LANES)].
+
+    With w = first_w + (0..LANES) and b_ij = bend[3 i + j].
+    """
+    signature = types.void(grid, to, table, at, size, bend, m, first_w)
+
+    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = _Vectors(context, builder, grid.dtype)
+        grid_, to_, table_, at_, size_, bend_, m_, first_w_ = arguments
+        grid_, table_, bend_ = v.data(grid, grid_), v.data(table, table_), v.data(bend, bend_)
+        ramp = ir.Constant(v.kind, [float(i) for i in range(LANES)])
+        w = builder.fadd(v.number(first_w_), ramp)
+        (total,) = v.sums(1)
+        builder.store(v.load(grid_, to_), total)
+        with cgutils.for_range(builder, m_) as loop:
+            of = builder.mul(loop.index, m_.type(3))
+            b0, b1, b2 = (
+                v.repeat(v.element_at(bend_, builder.add(of, m_.type(j)))) for j in range(3)
+            )
+            x = v.load(table_, builder.add(at_, builder.mul(loop.index, size_)))
+            c = v.plus_times(b0, w, v.plus_times(b1, w, b2))
+            builder.store(v.plus_times(builder.load(total), c, x), total)
+        v.store(builder.load(total), grid_, to_)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+@_intrinsic
 def _add_rows_to_sums(
     typing_context: Any, sums: Any, to: Any, lanes: Any, grid: Any, start: Any, row: Any,
     table: Any, at: Any, stride: Any, factor: Any, of: Any, v0: Any, du: Any, ends: Any,
@@ -534,10 +567,73 @@ def _reaches_slab(u: int, planes: int, nu: int, first: int, last: int) -> bool:
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def splat_slab(
-    first: int, last: int, grid: np.ndarray, nw: int, atoms: Gaussians, side: int
+def _fill_tilted(n: np.ndarray, step: np.ndarray, tilted: np.ndarray) -> None:
+    """Fill the columns of W^-1 S: what a step along u, v and w is after W^-1."""
+    for k in range(3):
+        tilted[0, k] = n[0] * step[0, k] + n[3] * step[1, k] + n[4] * step[2, k]
+        tilted[1, k] = n[3] * step[0, k] + n[1] * step[1, k] + n[5] * step[2, k]
+        tilted[2, k] = n[4] * step[0, k] + n[5] * step[1, k] + n[2] * step[2, k]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _fill_polynomials(
+    atoms: Gaussians, atom: int, box: _Box, change: np.ndarray, polynomial: np.ndarray
 ) -> None:
+    """Fill what each Gaussian is multiplied by for its derivative along a change of the atom.
+
+    A polynomial in 1, du, dv, dw, du^2, dv^2, dw^2, du dv, du dw, dv dw, ``[m, 10]``: the adjoint
+    of `_chain`.
+    """
+    weight, of_u = atoms.weight[atom], change[4:]
+    p0, p1, p2 = change[1], change[2], change[3]
+    tilted = np.empty((3, 3))
+    for i in range(len(box.q)):
+        q, n, c = box.q[i], box.inverse[i], polynomial[i]
+        c[:] = 0.0
+        if box.height[i] == 0.0:
+            continue
+        c[0] = change[0]
+        c[1] = weight * (q[0] * p0 + q[3] * p1 + q[4] * p2)
+        c[2] = weight * (q[3] * p0 + q[1] * p1 + q[5] * p2)
+        c[3] = weight * (q[4] * p0 + q[5] * p1 + q[2] * p2)
+        if not of_u.any():
+            continue
+        _fill_tilted(n, atoms.step, tilted)
+        for e in range(6):
+            x, y = tilted[_FIRST[e]], tilted[_SECOND[e]]
+            t = (0.5 if e < 3 else 1.0) * weight * of_u[e]
+            c[0] -= t * n[e]
+            c[4] += t * x[0] * y[0]
+            c[5] += t * x[1] * y[1]
+            c[6] += t * x[2] * y[2]
+            c[7] += t * (x[0] * y[1] + x[1] * y[0])
+            c[8] += t * (x[0] * y[2] + x[2] * y[0])
+            c[9] += t * (x[1] * y[2] + x[2] * y[1])
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _fill_bend(
+    bend: np.ndarray, polynomial: np.ndarray, factor: np.ndarray, k: int, most: int, du: float,
+    dv: float,
+) -> None:  # fmt: skip
+    """Fill what the polynomials of a row are in w, times the factors of the row."""
+    for i in range(len(polynomial)):
+        c, f = polynomial[i], factor[i * most + k]
+        bend[3 * i] = f * (
+            c[0] + du * (c[1] + c[4] * du) + dv * (c[2] + c[5] * dv + c[7] * du)
+        )  # fmt: skip
+        bend[3 * i + 1] = f * (c[3] + c[8] * du + c[9] * dv)
+        bend[3 * i + 2] = f * c[6]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def splat_slab(
+    first: int, last: int, grid: np.ndarray, nw: int, atoms: Gaussians, side: int,
+    change: np.ndarray,
+) -> None:  # fmt: skip
     """Fill the planes first..last of the first axis of a grid with the density of atoms.
+
+    Or with the derivative of that density along a change of the atoms.
 
     Parameters
     ----------
@@ -550,6 +646,9 @@ def splat_slab(
     side
         Points along the longest edge of a box in v and w; rounded up to whole vectors it is at
         most the margin.
+    change
+        None, ``[0, 10]``, or of each atom its weight, its position in steps of the grid, and its
+        U by the elements 11 22 33 12 13 23, ``[n, 10]``. What a Gaussian ends at does not change.
     """
     nu, nv, pitch = grid.shape
     points = grid.reshape(-1)
@@ -561,7 +660,11 @@ def splat_slab(
     height, row, ellipse = box.height, box.row, box.ellipse
     position = atoms.position
     all_widest, all_weight, reach = atoms.widest, atoms.weight, atoms.reach
+    changes = len(change) > 0
+    polynomial, bend = np.zeros((m, 10)), np.zeros(3 * m, grid.dtype)
     for atom in range(len(all_weight)):
+        if changes and not change[atom].any():
+            continue
         widest = all_widest[atom]
         u1, planes = _extent(reach, atom, 0, position[atom, 0])
         if not _reaches_slab(u1, planes, nu, first, last):
@@ -575,7 +678,9 @@ def splat_slab(
         for k in range(rows):
             row[k] = (v1 + k) % nv * pitch + w1 % nw
         dv, dw = v1 - position[atom, 1], w1 - position[atom, 2]
-        weight = all_weight[atom]
+        weight = 1.0 if changes else all_weight[atom]
+        if changes:
+            _fill_polynomials(atoms, atom, box, change[atom], polynomial)
         for u in range(u1, u1 + planes):
             du, place_u = u - position[atom, 0], u % nu
             owned = first <= place_u < last
@@ -590,6 +695,12 @@ def splat_slab(
                         _fill_steep(table, at, lanes, i, q, (du, dv, dw), rows, columns)
                 plane = place_u * nv * pitch
                 for k in range(top, bottom):
+                    if changes:
+                        _fill_bend(bend, polynomial, factor, k, most, du, dv + k)
+                        for j in range(0, lanes, LANES):
+                            _add_bent_row(points, plane + row[k] + j, table, k * stride + j,
+                                          side * most, bend, m, dw + j)  # fmt: skip
+                        continue
                     for j in range(0, lanes, LANES):
                         _add_row(points, plane + row[k] + j, table, k * stride + j, side * most,
                                  factor, k, most, m)  # fmt: skip
@@ -722,11 +833,7 @@ def _chain(
         d_position[0] += h * (q[0] * s[1] + q[3] * s[2] + q[4] * s[3])
         d_position[1] += h * (q[3] * s[1] + q[1] * s[2] + q[5] * s[3])
         d_position[2] += h * (q[4] * s[1] + q[5] * s[2] + q[2] * s[3])
-        # columns of W^-1 S: what a step along u, v and w is after W^-1
-        for k in range(3):
-            tilted[0, k] = n[0] * step[0, k] + n[3] * step[1, k] + n[4] * step[2, k]
-            tilted[1, k] = n[3] * step[0, k] + n[1] * step[1, k] + n[5] * step[2, k]
-            tilted[2, k] = n[4] * step[0, k] + n[5] * step[1, k] + n[2] * step[2, k]
+        _fill_tilted(n, step, tilted)
         for e in range(6):
             x, y = tilted[_FIRST[e]], tilted[_SECOND[e]]
             second = (
