@@ -115,6 +115,18 @@ class ScatteringAtoms:
         }
         return replace(self, **picked)
 
+    def double(self) -> ScatteringAtoms:
+        """Return the atoms in double precision on the CPU, without gradients."""
+
+        def double(tensor: Tensor) -> Tensor:
+            return tensor.detach().double().cpu()
+
+        return replace(
+            self, xyz=double(self.xyz), occupancy=double(self.occupancy), u=double(self.u),
+            b_iso=double(self.b_iso), anisotropic=self.anisotropic.cpu(),
+            element=self.element.cpu(),
+        )  # fmt: skip
+
     def smallest_b(self) -> float:
         """Return the smallest B, or 8 pi^2 times the smallest principal U, in A^2."""
         lowest = [torch.inf]

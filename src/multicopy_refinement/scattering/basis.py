@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -107,7 +107,7 @@ def group_basis(
     place[groups] = np.arange(len(groups))
     group_of_atom = place[table_groups.index]
     with torch.no_grad():
-        atoms = _double(atoms_of(model))
+        atoms = atoms_of(model).double()
         held = torch.as_tensor(group_of_atom < 0)
         fixed = _fixed_part(atoms, held, hkl)
         columns = make_columns(
@@ -131,16 +131,6 @@ def fingerprint(model: AtomicModel, groups: IntArray, hkl: IntArray) -> str:
     digest.update(model.table.element.tobytes())
     digest.update(repr((model.cell.parameters, model.spacegroup.name)).encode())
     return digest.hexdigest()
-
-
-def _double(atoms: ScatteringAtoms) -> ScatteringAtoms:
-    def double(tensor: Tensor) -> Tensor:
-        return tensor.detach().double().cpu()
-
-    return replace(
-        atoms, xyz=double(atoms.xyz), occupancy=double(atoms.occupancy), u=double(atoms.u),
-        b_iso=double(atoms.b_iso), anisotropic=atoms.anisotropic.cpu(), element=atoms.element.cpu(),
-    )  # fmt: skip
 
 
 def _fixed_part(atoms: ScatteringAtoms, held: Tensor, hkl: IntArray) -> ComplexArray:

@@ -12,20 +12,16 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.parallel import in_threads
-from multicopy_refinement.scattering.atoms import ScatteringAtoms, symmetric_matrices
+from multicopy_refinement.scattering.atoms import ScatteringAtoms
+from multicopy_refinement.scattering.direct_tables import DirectTables
 from multicopy_refinement.scattering.rows import row_products, weighted_rows
 from multicopy_refinement.scattering.splat import splat_structure_factors
 
-#: Steps in s^2 of the tables of f exp(-B s^2/4); quadratic interpolation errs by less than 1e-6.
-_STEPS = 768
 #: Elements of the float64 sums of the groups that are made at once.
 _SUMS = 8_000_000
-#: U in A^2 -> exponent in the basis of the Miller indices.
-_TWO_PI_SQUARED = 2 * np.pi**2
 #: Reflections of a block of stored columns.
 _STORED_BLOCK = 8192
 #: Free disk that a file of columns needs, as a multiple of its size.
@@ -326,19 +322,13 @@ def _sums(
 ) -> tuple[FloatArray, FloatArray]:
     from multicopy_refinement.scattering.kernels.group_sums import add_group_sums
 
-    s_squared = atoms.cell.inverse_d_squared(hkl)
-    top = float(s_squared.max()) * (1 + 1e-9)
-    position = s_squared / top * _STEPS
-    bin_index = np.minimum(position.astype(np.int64), _STEPS - 1)
-    grid = torch.arange(_STEPS + 2, dtype=torch.float64) * (top / _STEPS)
-    lowest, highest = hkl.min(axis=0), hkl.max(axis=0)
+    tables = DirectTables.of(atoms.cell, hkl)
     real = np.zeros((n_groups, len(hkl)))
     imaginary = np.zeros_like(real)
     for rows in torch.arange(len(atoms)).split(_ATOMS):
         part = atoms.select(rows)
         arguments = (
-            real, imaginary, group[rows.numpy()], hkl, lowest, _phase_tables(part, lowest, highest),
-            bin_index, position - bin_index, _amplitude_tables(part, grid), _u_star(part),
+            real, imaginary, group[rows.numpy()], hkl, *tables.of_atoms(part),
             part.anisotropic.numpy(), atoms.spacegroup.rotations,
         )  # fmt: skip
         in_threads(partial(_add_group_sums, add_group_sums, arguments), len(hkl))
@@ -349,27 +339,3 @@ def _add_group_sums(
     kernel: Callable[..., None], arguments: tuple[np.ndarray, ...], first: int, last: int
 ) -> None:
     kernel(first, last, *arguments)
-
-
-def _phase_tables(atoms: ScatteringAtoms, lowest: IntArray, highest: IntArray) -> ComplexArray:
-    """Return exp(2 pi i h x) for x of each atom under each operation, along each axis."""
-    group = atoms.spacegroup
-    fractional = atoms.xyz.numpy() @ atoms.cell.fractionalization.T
-    images = np.einsum("oij,aj->aoi", group.rotations, fractional) + group.translations
-    length = int((highest - lowest).max()) + 1
-    index = lowest[:, None] + np.arange(length)
-    return np.asarray(np.exp(2j * np.pi * images[..., None] * index))
-
-
-def _amplitude_tables(atoms: ScatteringAtoms, s_squared: Tensor) -> FloatArray:
-    """Return f exp(-B s^2/4) of each atom on a grid in s^2; anisotropic atoms have B apart."""
-    b_iso = torch.where(atoms.anisotropic, 0.0, atoms.b_iso)
-    total = (atoms.b + b_iso[:, None])[:, :, None]
-    return np.asarray((atoms.a[:, :, None] * torch.exp(-total * s_squared / 4)).sum(1).numpy())
-
-
-def _u_star(atoms: ScatteringAtoms) -> FloatArray:
-    f = atoms.cell.fractionalization
-    u = symmetric_matrices(atoms.u).numpy()
-    star = _TWO_PI_SQUARED * np.einsum("ij,ajk,lk->ail", f, u, f)
-    return np.ascontiguousarray(star[:, [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]])

@@ -203,7 +203,7 @@ def _add_bent_row(
     typing_context: Any, grid: Any, to: Any, table: Any, at: Any, size: Any, bend: Any, m: Any,
     first_w: Any,
 ) -> Any:  # fmt: skip
-    """Add sum_i (b_i0 + b_i1 w + b_i2 w^2) table[at + i size + (0..LANES)] to grid[to + (0..LANES)].
+    """Add sum_i (b_i0 + b_i1 w + b_i2 w^2) table[at + i size + ...] to grid[to + (0..LANES)].
 
     With w = first_w + (0..LANES) and b_ij = bend[3 i + j].
     """
