@@ -39,6 +39,7 @@ class Solver(StrEnum):
 class UncertaintyKind(StrEnum):
     """Which standard uncertainties are wanted."""
 
+    MARGINAL = "marginal"
     CONDITIONAL = "conditional"
     NONE = "none"
 

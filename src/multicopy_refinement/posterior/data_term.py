@@ -8,9 +8,10 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.forward import Forward, Jacobian
 from multicopy_refinement.posterior.terms import Normal, spread
@@ -26,6 +27,22 @@ class _Around:
     along: ComplexArray
     jacobians: Mapping[Kind, Jacobian]
     kinds: tuple[Kind, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SampledSlopes:
+    """Slopes of |F| at some reflections, weighted so that their products are the information.
+
+    Attributes
+    ----------
+    of
+        Of each kind of unknowns, ``[size, n]``.
+    along
+        With which the slopes in other unknowns are Re(conj(along) dF), complex ``[n]``.
+    """
+
+    of: dict[Kind, NDArray[np.float32]]
+    along: ComplexArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +119,27 @@ class DataTerm:
             columns = here.jacobians[kind].columns(rows, here.along[rows], np.float32)
             found += (columns**2) @ weight[rows].astype(np.float32)
         return found
+
+    def sampled_slopes(self, at: Point, rows: IntArray) -> SampledSlopes:
+        """Return the slopes of |F| in all unknowns of a point but B shifts, at some reflections.
+
+        Each times the square root of its weight; products of them are the information that the
+        whole data would give, each divided by the variance factor. ``rows`` are in ascending order.
+        """
+        here = self._around(at)
+        weight = here.derivatives.information * self.work / self.variance_factor
+        share = float(weight.sum()) / max(float(weight[rows].sum()), 1e-300)
+        root = np.sqrt(weight[rows] * share)
+        found: dict[Kind, list[NDArray[np.float32]]] = {k: [] for k in here.kinds}
+        found.pop(Kind.B_GROUP, None)
+        for block in self.forward.blocks():
+            first, last = np.searchsorted(rows, (block.start, block.stop)).tolist()
+            picked, scale = rows[first:last] - block.start, root[first:last].astype(np.float32)
+            for kind, parts in found.items():
+                slopes = here.jacobians[kind].columns(block, here.along[block], np.float32)
+                parts.append(slopes[:, picked] * scale)
+        joined = {kind: np.concatenate(parts, axis=1) for kind, parts in found.items()}
+        return SampledSlopes(joined, here.along[rows] * root)
 
     def _around(self, at: Point) -> _Around:
         f = self.forward.f_model(at)

@@ -37,6 +37,7 @@ from multicopy_refinement.refinement.solution import (
     Status,
 )
 from multicopy_refinement.refinement.support import support_of
+from multicopy_refinement.refinement.surroundings import surroundings_of
 from multicopy_refinement.refinement.verdicts import (
     determined_states,
     group_results,
@@ -49,6 +50,7 @@ from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.solve import gauss_newton, lbfgs
 from multicopy_refinement.solve.covariance import covariance, misfit
 from multicopy_refinement.solve.evidence import at_bound
+from multicopy_refinement.solve.marginal import with_surroundings
 from multicopy_refinement.targets.choice import preferred
 
 if TYPE_CHECKING:
@@ -252,13 +254,16 @@ class _Run:
         posterior = self._posterior()
         if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
-        found = covariance(posterior, self.at)
+        found = wide = covariance(posterior, self.at)
+        if self.options.uncertainty is UncertaintyKind.MARGINAL:
+            around = surroundings_of(self.model, self.experiment.data, self.refined, self.sums)
+            wide = with_surroundings(posterior, self.at, found, around)
         alone = [np.array([i]) for i in range(len(self.refined))]
-        together = state_members(self.groups, self.refined, found)
+        together = state_members(self.groups, self.refined, wide)
         sites = ligand_sites(self.groups)
         candidates, su, index = with_ligands(
             [*alone, *(one.places for one in together)],
-            np.concatenate([found.su, [one.su for one in together]]), sites, self.refined, found,
+            np.concatenate([wide.su, [one.su for one in together]]), sites, self.refined, wide,
         )  # fmt: skip
         support = support_of(
             candidates, su, self.groups, self.refined,
@@ -267,10 +272,10 @@ class _Run:
         of_groups, of_states = support.split(len(alone))
         bounded = at_bound(self.sums, self.at[Kind.OCCUPANCY])
         fit = misfit(posterior, self.at, found)
-        results = group_results(self.groups, self.refined, self.at, found, of_groups, bounded, fit)
+        results = group_results(self.groups, self.refined, self.at, wide, of_groups, bounded, fit)
         states = determined_states(self.refined, self.at, together, of_states)
         self.n_decoys = int(of_groups.n_decoys.max(initial=0))
-        correlations = worst_correlations(found, self.refined, self.sums)
+        correlations = worst_correlations(wide, self.refined, self.sums)
         ligands = ligands_of(self.groups, sites, self._of_all_groups(self.at), (index, su, support))
         return results, states, correlations, ligands
 
@@ -330,8 +335,9 @@ class _Run:
         self.at = self._here(at)
 
     def _conditional_on(self) -> tuple[str, ...]:
-        held = ("coordinates", "B factors" if self.b_shifts is None else "B within groups")
-        return held if self.options.uncertainty is not UncertaintyKind.NONE else ()
+        if self.options.uncertainty is not UncertaintyKind.CONDITIONAL:
+            return ()
+        return ("coordinates", "B factors" if self.b_shifts is None else "B within groups")
 
     def _r_free_change(self) -> tuple[float, float] | None:
         size = self._f_model(self.at).abs().numpy() if len(self.refined) else self.before.size

@@ -49,7 +49,8 @@ class RefineOptions(BaseModel):
         How often each group is put at random places beside the model, to measure what model errors
         gain by chance; as many as take a second when left out, and 0 for theory alone.
     uncertainty
-        ``conditional`` on coordinates and B factors, or ``none``: no su, states and evidence.
+        ``marginal``: coordinates and B factors near a group count in its su; ``conditional`` on
+        them; or ``none``: no su, states and evidence.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,8 +87,9 @@ class RefineOptions(BaseModel):
         "300 if left out, fewer where they take longer than a second.",
     )  # fmt: skip
     uncertainty: UncertaintyKind = Field(
-        default=UncertaintyKind.CONDITIONAL,
-        description="su conditional on coordinates and B factors, or none.",
+        default=UncertaintyKind.MARGINAL,
+        description="su with coordinates and B factors counted in (marginal) or held "
+        "(conditional), or none.",
     )
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from multicopy_refinement._typing import IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.occupancy.groups import OccupancyGroups
@@ -114,6 +115,10 @@ class ScatteringAtoms:
             for k in ("xyz", "occupancy", "u", "b_iso", "anisotropic", "element")
         }
         return replace(self, **picked)
+
+    def select_rows(self, rows: IntArray) -> ScatteringAtoms:
+        """Return the atoms of some rows."""
+        return self.select(torch.as_tensor(rows))
 
     def double(self) -> ScatteringAtoms:
         """Return the atoms in double precision on the CPU, without gradients."""

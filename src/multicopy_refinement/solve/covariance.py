@@ -177,7 +177,7 @@ def _marginal(
     q = whole.space.indices([Kind.OCCUPANCY])
     p = np.setdiff1d(np.arange(whole.space.size), q)
     cross, rest = h[np.ix_(q, p)], h[np.ix_(p, p)]
-    solved = _solve_positive(rest, cross.T)  # H_pp^-1 H_pq
+    solved = solve_positive(rest, cross.T)  # H_pp^-1 H_pq
     marginal = h[np.ix_(q, q)] - cross @ solved
     rows = sums.equalities[0]
     held = _inverse_along(null_space(rows, len(q)), h[np.ix_(q, q)])
@@ -233,7 +233,7 @@ def _beside(
     at: Point, p: np.ndarray, solved: FloatArray, rest: FloatArray, matrix: FloatArray
 ) -> dict[Kind, Beside]:
     """Return su and correlations of the unknowns ``p`` beside the occupancies."""
-    variance = np.diag(_solve_positive(rest, np.eye(len(rest))))
+    variance = np.diag(solve_positive(rest, np.eye(len(rest))))
     su = np.sqrt(np.maximum(variance + ((solved @ matrix) * solved).sum(axis=1), 0.0))
     between = -solved @ matrix
     n = len(matrix)
@@ -250,7 +250,7 @@ def _beside(
     return found
 
 
-def _solve_positive(matrix: FloatArray, right: FloatArray) -> FloatArray:
+def solve_positive(matrix: FloatArray, right: FloatArray) -> FloatArray:
     """Return matrix^-1 right for a positive matrix whose scales differ widely."""
     scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
     scaled = matrix * scale * scale[:, None] + 1e-12 * np.eye(len(matrix))

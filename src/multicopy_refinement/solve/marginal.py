@@ -1,0 +1,232 @@
+"""Marginal uncertainties of occupancies: coordinates and displacements near them count in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.parallel import in_threads
+from multicopy_refinement.posterior.blocks import Kind, Point
+from multicopy_refinement.posterior.data_term import SampledSlopes
+from multicopy_refinement.posterior.posterior import Posterior
+from multicopy_refinement.scattering.atom_slopes import atom_slopes, unknowns_of_atoms
+from multicopy_refinement.scattering.atoms import ScatteringAtoms
+from multicopy_refinement.solve.covariance import (
+    UNDETERMINED_SU,
+    UNSEEN_SU,
+    Covariance,
+    solve_positive,
+)
+from multicopy_refinement.solve.gauss_newton import null_space
+
+#: Reflections for an unknown of the largest surroundings, and at least: a sample of so many gives
+#: the information to about 2%.
+_FOR_AN_UNKNOWN, _FEWEST = 12, 4000
+#: Elements of the slopes of atoms that are kept at once.
+_ELEMENTS = 120_000_000
+#: Atoms of a set and near it that count; the nearest do where there are more.
+MOST_ATOMS = 300
+
+
+class Stiffness(Protocol):
+    """What is known of coordinates and displacements beside the data."""
+
+    def of_atoms(self, atoms: IntArray, tensor: BoolArray) -> FloatArray:
+        """Return its information on the unknowns of some atoms, as `atom_slopes` has them."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """Atoms whose coordinates and displacements are not known for certain.
+
+    Attributes
+    ----------
+    atoms
+        All of the model.
+    hkl
+        Miller indices of the data, ``[n, 3]``.
+    order
+        The reflections by resolution, those of one resolution in an order of their own, ``[n]``.
+    near
+        For each set of groups that depend on one another the atoms of it and near it, its own
+        and the nearest first.
+    sets
+        Refined groups of each.
+    tensor
+        Atoms with six displacements rather than one, ``[n_atoms]``.
+    group_of_atom
+        Refined group of each atom or -1.
+    stiffness
+        What is known beside the data.
+    """
+
+    atoms: ScatteringAtoms
+    hkl: IntArray
+    order: IntArray
+    near: tuple[IntArray, ...]
+    sets: tuple[IntArray, ...]
+    tensor: BoolArray
+    group_of_atom: IntArray
+    stiffness: Stiffness
+
+
+def dependent_sets(sums: SumConstraints) -> tuple[IntArray, ...]:
+    """Return the groups that sums tie to one another, alone those that none does."""
+    n = len(sums.set_index)
+    root = np.arange(n)
+    for number, members in enumerate(sums.members):
+        parent = int(sums.parent[number])
+        tied = members if parent < 0 else np.append(members, parent)
+        if len(tied):
+            root[np.isin(root, root[tied])] = root[tied].min()
+    return tuple(np.flatnonzero(root == r) for r in np.unique(root))
+
+
+def with_surroundings(
+    posterior: Posterior, at: Point, found: Covariance, around: Surroundings
+) -> Covariance:
+    """Return a covariance in which coordinates and displacements are marginalised, too.
+
+    For the groups q of each set, with p the other groups nearby, scale and solvent, and the
+    coordinates and displacements of the atoms of the set and near it, R what is known of these,
+
+        cov(q) = Z [Z'(H_qq - H_qp (H_pp + R)^-1 H_pq) Z]^-1 Z'.
+
+    H is that of a sample of the reflections, drawn evenly over resolution; what a sample takes from
+    the information beyond its share is given back: with n reflections for p determined unknowns
+    the Schur complement is (n - p)/n of the right one in the mean (Muirhead 1982, Aspects of
+    Multivariate Statistical Theory, theorem 3.2.10). Correlations between sets are those
+    that they had.
+    """
+    whole = posterior.with_nuisance(at)
+    offset = unknowns_of_atoms(around.tensor)
+    sizes = np.diff(offset)
+    largest = max((int(sizes[near].sum()) for near in around.near), default=0)
+    n = len(around.order)
+    wanted = max(_FEWEST, _FOR_AN_UNKNOWN * largest)
+    step = max(1, n // wanted)
+    rows = np.sort(around.order[step // 2 :: step])
+    slopes = posterior.data.sampled_slopes(whole, rows)
+    unsampled = 1 - len(rows) / n
+    blocks: list[tuple[FloatArray, FloatArray]] = [(np.empty(0), np.empty(0))] * len(around.sets)
+    for batch in _batches(around, sizes, len(rows)):
+        atoms = np.unique(np.concatenate([around.near[i] for i in batch]))
+        place = np.full(len(sizes), -1)
+        place[atoms] = np.arange(len(atoms))
+        tensor = around.tensor[atoms]
+        of_atoms = atom_slopes(
+            around.atoms.select_rows(atoms), around.hkl[rows], slopes.along, tensor
+        )
+        local = _Local(posterior.sums, around, slopes, of_atoms, place, tensor, unsampled)
+
+        def work(first: int, last: int, local: _Local = local, batch: list[int] = batch) -> None:
+            for i in range(first, last):
+                blocks[batch[i]] = local.covariances(batch[i])
+
+        in_threads(work, len(batch))
+    return _widened(found, around.sets, blocks)
+
+
+def _batches(around: Surroundings, sizes: IntArray, n_rows: int) -> list[list[int]]:
+    """Return sets that are worked on together, so that the slopes of their atoms fit."""
+    batches: list[list[int]] = [[]]
+    atoms: set[int] = set()
+    for i, near in enumerate(around.near):
+        more = atoms | set(near.tolist())
+        if batches[-1] and int(sizes[sorted(more)].sum()) * n_rows > _ELEMENTS:
+            batches.append([])
+            more = set(near.tolist())
+        batches[-1].append(i)
+        atoms = more
+    return [batch for batch in batches if batch]
+
+
+@dataclass(frozen=True, eq=False)
+class _Local:
+    """The information of one set of groups and what is near it."""
+
+    sums: SumConstraints
+    around: Surroundings
+    slopes: SampledSlopes
+    of_atoms: NDArray[np.float32]
+    place: IntArray
+    tensor: BoolArray
+    unsampled: float
+
+    def covariances(self, number: int) -> tuple[FloatArray, FloatArray]:
+        """Return the covariance of a set with atoms held, and with them marginalised."""
+        around, own, near = self.around, self.around.sets[number], self.around.near[number]
+        others = np.setdiff1d(np.unique(around.group_of_atom[near]), [-1, *own.tolist()])
+        offset = unknowns_of_atoms(self.tensor)
+        rows = np.concatenate(
+            [np.arange(offset[i], offset[i + 1]) for i in self.place[near].tolist()]
+        )
+        of_groups = self.slopes.of[Kind.OCCUPANCY]
+        scale = [v for kind, v in self.slopes.of.items() if kind is not Kind.OCCUPANCY]
+        columns = np.concatenate(
+            [of_groups[own], *scale, of_groups[others], self.of_atoms[rows]]
+        )  # fmt: skip
+        h = (columns @ columns.T).astype(np.float64)
+        n_own, n_scale = len(own), sum(len(v) for v in scale)
+        n_held, n_known = n_own + n_scale, n_own + n_scale + len(others)
+        said = np.zeros_like(h)
+        # of an occupancy this much is known in any case
+        some = np.arange(n_held, n_known)
+        said[some, some] = UNDETERMINED_SU**-2
+        said[n_known:, n_known:] = around.stiffness.of_atoms(near, around.tensor[near])
+        held = _schur(h[:n_held, :n_held], said[:n_held, :n_held], n_own, 0.0)
+        used = max(int((self.slopes.along != 0).sum()), 1)
+        moving = _schur(h, said, n_own, self.unsampled / used)
+        free = null_space(self._rows(own), n_own)
+        values, vectors = np.linalg.eigh(free.T @ held @ free)
+        seen = free @ vectors[:, values > UNSEEN_SU**-2]
+        return tuple(
+            seen @ np.linalg.inv(seen.T @ m @ seen + UNSEEN_SU**-2 * np.eye(seen.shape[1])) @ seen.T
+            for m in (held, moving)
+        )
+
+    def _rows(self, own: IntArray) -> FloatArray:
+        rows = self.sums.equalities[0][:, own]
+        return np.asarray(rows[rows.any(axis=1)])
+
+
+def _schur(h: FloatArray, said: FloatArray, n: int, lost: float) -> FloatArray:
+    """Return the information on the first n unknowns, the others marginalised.
+
+    ``lost`` is what each determined one of these takes from it beyond its due in a sample.
+    """
+    rest = h[n:, n:] + said[n:, n:]
+    solved = solve_positive(rest, h[n:])  # (H + R)^-1 of H_pq and of H_pp
+    determined = float(np.trace(solved[:, n:]))
+    return np.asarray((h[:n, :n] - h[:n, n:] @ solved[:, :n]) / max(1 - lost * determined, 0.2))
+
+
+def _widened(
+    found: Covariance, sets: tuple[IntArray, ...], blocks: list[tuple[FloatArray, FloatArray]]
+) -> Covariance:
+    """Return a covariance with other blocks for the sets."""
+    ratio = np.ones(len(found.matrix))
+    for own, (held, moving) in zip(sets, blocks, strict=True):
+        before, after = np.diag(held), np.diag(moving)
+        ratio[own] = np.sqrt(np.where(before > 0, np.maximum(after, before) / before, 1.0))
+    scale = np.outer(ratio, ratio)
+
+    def wider(matrix: FloatArray) -> FloatArray:
+        wide = matrix * scale
+        for own, (held, moving) in zip(sets, blocks, strict=True):
+            size = np.sqrt(np.maximum(np.diag(held), 1e-300))
+            square = np.ix_(own, own)
+            gain = np.sqrt(np.maximum(np.diag(matrix[square]), 0.0)) / size
+            wide[square] = moving * np.outer(gain, gain)
+        return wide
+
+    alone = found.data_alone
+    if alone is not None:
+        alone = replace(alone, matrix=wider(alone.matrix))
+    return replace(found, matrix=wider(found.matrix), data_alone=alone)

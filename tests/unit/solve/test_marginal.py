@@ -1,0 +1,120 @@
+"""Marginal uncertainties against the inverse of everything, and against the scatter of refits."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from crystals import crystal
+from demo_data import observe
+from multicopy_refinement import RefineOptions, refine
+from multicopy_refinement.posterior import Kind, occupancy_posterior
+from multicopy_refinement.refinement.surroundings import surroundings_of
+from multicopy_refinement.scattering.atom_slopes import unknowns_of_atoms
+from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.scattering.compiled import SplatJacobian
+from multicopy_refinement.scattering.plan import plan_splat
+from multicopy_refinement.solve.covariance import covariance
+from multicopy_refinement.solve.marginal import dependent_sets, with_surroundings
+from multicopy_refinement.units import EIGHT_PI_SQUARED
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    model = crystal(tmp_path_factory.mktemp("marginal"), (0.6, 0.4), shift=(0.0, 1.6))
+    data = observe(model, 1.4)
+    solution = refine(model, data, RefineOptions(uncertainty="none", target="ml"))
+    refined = np.flatnonzero(model.occupancy_groups.refined)
+    posterior = occupancy_posterior(
+        solution.experiment, group_basis(model, data.hkl, refined),
+        model.occupancy_groups.set_index[refined], with_scale=True,
+    )  # fmt: skip
+    values = {Kind.OCCUPANCY: solution.occupancy[refined]}
+    at = posterior.space.point({**values, **posterior.data.forward.fitted.values})
+    around = surroundings_of(model, solution.experiment.data, refined, posterior.sums)
+    return model, posterior, at, around
+
+
+def slopes_by_the_grid(posterior, at, around, atoms):
+    """Return d|F| sqrt(W) by the coordinates and B of atoms, by products with the grid's J."""
+    here = posterior.data._around(at)
+    root = np.sqrt(here.derivatives.information * posterior.data.work)
+    jacobian = SplatJacobian(around.atoms, around.hkl, plan_splat(around.atoms, 1.4, accuracy=1e-7))
+    n = len(around.atoms)
+    rows = []
+    for atom in atoms.tolist():
+        for k in range(4):
+            xyz, u = np.zeros((n, 3)), np.zeros((n, 6))
+            if k < 3:
+                xyz[atom, k] = 1.0
+            else:
+                u[atom, :3] = 1 / EIGHT_PI_SQUARED
+            f = jacobian.times(np.zeros(n), xyz, u)
+            rows.append((here.along.conj() * f).real * root)
+    return np.array(rows)
+
+
+def test_su_is_that_of_the_inverse_of_everything(setting):
+    _, posterior, at, around = setting
+    (near,) = around.near
+    found = with_surroundings(posterior, at, covariance(posterior, at), around)
+    # by hand: q of both in one unknown, scale and solvent, and all atoms near
+    here = posterior.data._around(at)
+    root = np.sqrt(here.derivatives.information * posterior.data.work)
+    everything = slice(0, len(root))
+    known = {
+        kind: here.jacobians[kind].columns(everything, here.along, np.float64) * root
+        for kind in at.space.kinds
+    }
+    q = known.pop(Kind.OCCUPANCY)
+    columns = np.concatenate(
+        [q[:1] - q[1:], *known.values(), slopes_by_the_grid(posterior, at, around, near)]
+    )
+    h = columns @ columns.T
+    said = around.stiffness.of_atoms(near, np.zeros(len(near), dtype=bool))
+    h[-len(said) :, -len(said) :] += said
+    expected = np.sqrt(np.linalg.inv(h)[0, 0])
+    assert found.su == pytest.approx([expected, expected], rel=2e-3)
+    assert expected > 1.5 * found.su_conditional[0]
+
+
+def test_a_sample_of_the_reflections_says_the_same(setting, monkeypatch):
+    _, posterior, at, around = setting
+    whole = with_surroundings(posterior, at, covariance(posterior, at), around)
+    monkeypatch.setattr("multicopy_refinement.solve.marginal._FEWEST", 0)
+    monkeypatch.setattr("multicopy_refinement.solve.marginal._FOR_AN_UNKNOWN", 4)
+    sampled = with_surroundings(posterior, at, covariance(posterior, at), around)
+    assert sampled.su[0] != whole.su[0]
+    assert sampled.su == pytest.approx(whole.su, rel=0.1)
+
+
+def test_known_coordinates_leave_the_conditional_su(setting):
+    _, posterior, at, around = setting
+
+    class Known:
+        def of_atoms(self, atoms, tensor):
+            return 1e12 * np.eye(int(unknowns_of_atoms(tensor)[-1]))
+
+    held = covariance(posterior, at)
+    found = with_surroundings(posterior, at, held, replace(around, stiffness=Known()))
+    assert found.su == pytest.approx(held.su, rel=1e-3)
+
+
+def test_sums_stay_exact_and_the_wider_su_is_reported(setting):
+    model, posterior, at, around = setting
+    found = with_surroundings(posterior, at, covariance(posterior, at), around)
+    sums, _ = posterior.sums.equalities
+    assert np.abs(sums @ found.matrix).max() < 1e-9
+    assert len(dependent_sets(posterior.sums)) == 1
+    data = observe(model, 1.4)
+    marginal = refine(model, data, RefineOptions(target="ml", decoys=0))
+    conditional = refine(
+        model, data, RefineOptions(target="ml", decoys=0, uncertainty="conditional")
+    )
+    group = int(np.flatnonzero(model.occupancy_groups.refined)[0])
+    assert marginal.results.su[group] > 1.5 * conditional.results.su[group]
+    assert marginal.results.su_conditional[group] == pytest.approx(
+        conditional.results.su_conditional[group], rel=1e-3
+    )
+    assert marginal.conditional_on == ()
+    assert conditional.conditional_on == ("coordinates", "B factors")
