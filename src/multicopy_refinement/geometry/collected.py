@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import compress
 from math import isfinite, radians
 from typing import Any
 
@@ -25,8 +26,8 @@ from multicopy_refinement.geometry.terms.planes import Planes
 from multicopy_refinement.geometry.terms.torsions import Torsions
 
 #: Torsions that are restrained: those of peptides and about double bonds, and of side chains
-#: (proline's ring, which puckers either way, apart). Others (phi, psi, single bonds of ligands) have
-#: minima that a crystal does not have to obey.
+#: (proline's ring, which puckers either way, apart). Others (phi, psi, single bonds of ligands)
+#: have minima that a crystal does not have to obey.
 TORSIONS, SIDE_CHAIN = ("omega", "sp2_sp2"), "chi"
 
 
@@ -49,8 +50,10 @@ class _Rows:
     def without(self, left_out: BoolArray) -> None:
         out = set(np.flatnonzero(left_out).tolist())
         keep = [out.isdisjoint(atoms) for atoms in self.atoms]
-        for column in (self.atoms, self.ideal, self.sigma, self.extra):
-            column[:] = [v for v, k in zip(column, keep, strict=True) if k]  # type: ignore[index]
+        self.atoms = list(compress(self.atoms, keep))
+        self.ideal = list(compress(self.ideal, keep))
+        self.sigma = list(compress(self.sigma, keep))
+        self.extra = list(compress(self.extra, keep))
 
     def arrays(self, size: int) -> tuple[IntArray, FloatArray, FloatArray]:
         """Return atoms ``[m, size]``, ideal values and sigmas."""
@@ -64,7 +67,12 @@ class Collected:
     def __init__(self, n: int) -> None:
         self.n = n
         self.images = Images.identity()
-        self._bonds, self._angles, self._torsions, self._volumes = _Rows(), _Rows(), _Rows(), _Rows()
+        self._bonds, self._angles, self._torsions, self._volumes = (
+            _Rows(),
+            _Rows(),
+            _Rows(),
+            _Rows(),
+        )
         self._planes: list[tuple[tuple[int, ...], float]] = []
         self._skipped: dict[gemmi.RKind, set[int]] = {}
 
@@ -97,7 +105,7 @@ class Collected:
                 for i, r in enumerate(restraints)
                 if i not in skipped
             ]
-            return [(atoms, r) for atoms, r in found if not own.issuperset(atoms)]
+            return [f for f in found if own.isdisjoint(f[0]) or not own.issuperset(f[0])]
 
         lengths: dict[frozenset[int], tuple[float, float]] = {}
         for atoms, bond in rows(gemmi.RKind.Bond, list(topo.bonds)):
@@ -137,7 +145,7 @@ class Collected:
             if atoms:
                 index = np.array(atoms, dtype=np.int64)
                 nothing = np.zeros(len(index))
-                values = term(index, nothing, nothing).measure(xyz[index])[0]  # type: ignore[operator]
+                values = term(index, nothing, nothing).measure(xyz[index])[0]
                 for these, value in zip(atoms, values.tolist(), strict=True):
                     rows.add(these, value, sigma)
         self._planes += [(atoms, SIGMA_PLANE) for atoms in found.planes]
@@ -145,7 +153,7 @@ class Collected:
     def bonded(self) -> IntArray:
         """Return the bonds within the asymmetric unit, ``[m, 2]``."""
         atoms, _, _ = self._bonds.arrays(2)
-        return atoms[np.array(self._bonds.extra, dtype=np.int64) == 0]
+        return np.asarray(atoms[np.array(self._bonds.extra, dtype=np.int64) == 0])
 
     def without(self, left_out: BoolArray) -> None:
         """Drop what is about atoms that are left out; planes go on without them."""
@@ -171,9 +179,7 @@ class Collected:
         """Return the straight angles."""
         atoms, ideal, sigma = self._angles.arrays(3)
         straight = ideal > STRAIGHT
-        return StraightAngles(
-            atoms[straight], np.full(int(straight.sum()), np.pi), sigma[straight]
-        )
+        return StraightAngles(atoms[straight], np.full(int(straight.sum()), np.pi), sigma[straight])
 
     def torsions(self) -> Torsions:
         """Return the torsions."""

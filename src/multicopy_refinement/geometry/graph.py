@@ -48,7 +48,7 @@ class Separations:
 
     def at(self, bonds: int) -> IntArray:
         """Return the pairs that so many bonds separate, ``[m, 2]``."""
-        return self.pairs[self.bonds == bonds]
+        return np.asarray(self.pairs[self.bonds == bonds])
 
 
 def neighbours(bonded: IntArray, n: int) -> tuple[IntArray, IntArray]:

@@ -100,9 +100,7 @@ def _bonds(
     inner = residue[pairs[:, 0]] == residue[pairs[:, 1]]
     inner |= ~metal[pairs].any(axis=1)
     found = np.sort(pairs[near & inner], axis=1).tolist()
-    return sorted(
-        (a, b) for a, b in found if together(table, a, b) and (a, b) not in known
-    )
+    return sorted((a, b) for a, b in found if together(table, a, b) and (a, b) not in known)
 
 
 def _shape(table: AtomTable, centre: int, ends: list[int], made: OwnGeometry) -> None:
@@ -128,7 +126,7 @@ def _letters(table: AtomTable, atoms: list[int]) -> list[bytes]:
 def _off_plane(points: FloatArray) -> FloatArray:
     """Return distances to the least-squares plane."""
     offsets = points - points.mean(axis=0)
-    return np.abs(offsets @ np.linalg.svd(offsets)[2][-1])
+    return np.asarray(np.abs(offsets @ np.linalg.svd(offsets)[2][-1]))
 
 
 def _flat_rings(
@@ -159,16 +157,20 @@ def _rings(
     for start in sorted(partners):
         if not heavy[start]:
             continue
-        paths = [(start,)]
+        paths: list[tuple[int, ...]] = [(start,)]
         for _ in range(max(_RINGS)):
-            longer = []
+            longer: list[tuple[int, ...]] = []
             for path in paths:
                 for atom in partners[path[-1]]:
                     if atom == start and len(path) in _RINGS:
                         rings.add(tuple(sorted(path)))
-                    elif atom > start and atom not in path and heavy[atom]:
-                        if together(table, *path, atom):
-                            longer.append((*path, atom))
+                    elif (
+                        atom > start
+                        and atom not in path
+                        and heavy[atom]
+                        and together(table, *path, atom)
+                    ):
+                        longer.append((*path, atom))
             paths = longer
     return {r for r in rings if not any(set(s) < set(r) for s in rings)}
 

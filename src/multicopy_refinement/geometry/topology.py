@@ -144,8 +144,12 @@ def _atoms(model: gemmi.Model) -> Iterable[gemmi.Atom]:
     return (atom for chain in model for residue in chain for atom in residue)
 
 
+def _chains(topo: gemmi.Topo) -> Iterable[gemmi.Topo.ChainInfo]:
+    return (topo.chain_infos[i] for i in range(len(topo.chain_infos)))
+
+
 def _residues(topo: gemmi.Topo) -> Iterable[gemmi.Topo.ResInfo]:
-    return (info for chain in topo.chain_infos for info in chain.res_infos)
+    return (info for chain in _chains(topo) for info in chain.res_infos)
 
 
 def _own_residues(topo: gemmi.Topo, library: Library) -> set[int]:
@@ -268,7 +272,7 @@ def _consecutive(
     topo: gemmi.Topo,
 ) -> Iterable[tuple[gemmi.Topo.ResInfo, gemmi.Topo.ResInfo]]:
     """Return residues of polymers that follow another by number, with it."""
-    for chain in topo.chain_infos:
+    for chain in _chains(topo):
         if chain.polymer:
             for before, info in zip(chain.res_infos[:-1], chain.res_infos[1:], strict=True):
                 if info.res.seqid.num - before.res.seqid.num == 1 and info.prev:

@@ -179,8 +179,9 @@ class Internal(ABC):
         measured, slopes = self.measure(at.xyz[self.atoms])
         residuals, scale = self.in_sigmas(measured)
         columns = Columns(len(at.xyz))
-        where = columns.xyz(self.atoms).reshape(len(self), -1)
-        values = (slopes * scale[:, None, None]).reshape(len(self), -1)
+        shape = (len(self), 3 * self.atoms.shape[1])
+        where = columns.xyz(self.atoms).reshape(shape)
+        values = (slopes * scale[:, None, None]).reshape(shape)
         return Linear(residuals, rows_of(where, values, columns.size))
 
 
