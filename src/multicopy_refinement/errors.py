@@ -6,6 +6,7 @@ The tree::
     |-- InputError               a file or an option is at fault (command line: exit status 2)
     |   |-- ModelFileError       a coordinate file
     |   |-- ReflectionFileError  a reflection file
+    |   |-- RestraintFileError   a restraint dictionary, or a folder of them
     |   |-- OutputError          a place to write to
     |   `-- RuleError            (OccupancyError) a rule for occupancy groups that cannot be
     |-- OccupancyError           (ValueError) values, masks, groups or sets that cannot be
@@ -32,6 +33,10 @@ class ModelFileError(InputError):
 
 class ReflectionFileError(InputError):
     """A reflection file cannot be used."""
+
+
+class RestraintFileError(InputError):
+    """A restraint dictionary, or a folder of them, cannot be used."""
 
 
 class OutputError(InputError):

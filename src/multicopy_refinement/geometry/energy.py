@@ -1,0 +1,274 @@
+"""The geometry of a model: its restraints, what they say of a state, and that in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.geometry.contact_rules import ContactRules
+from multicopy_refinement.geometry.graph import Separations
+from multicopy_refinement.geometry.images import near_images
+from multicopy_refinement.geometry.monomers import Dictionaries
+from multicopy_refinement.geometry.riding import Riding, parents
+from multicopy_refinement.geometry.statistics import Statistics, statistics_of
+from multicopy_refinement.geometry.terms.base import (
+    Columns,
+    Linear,
+    State,
+    Term,
+    half_square,
+    stacked,
+)
+from multicopy_refinement.geometry.terms.contacts import SLACK, Contacts
+from multicopy_refinement.geometry.terms.displacements import tensors
+from multicopy_refinement.geometry.terms.rigid_bond import RigidBonds
+from multicopy_refinement.geometry.terms.similar_b import SimilarB
+from multicopy_refinement.geometry.terms.similar_u import SimilarU, cholesky
+from multicopy_refinement.geometry.topology import Topology, topology_of
+from multicopy_refinement.io.structure import StructureFile
+from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.occupancy.groups import OccupancyGroups
+
+#: Relative sigma of B of atoms that one, two or three bonds separate.
+SIMILAR = {1: 0.1, 2: 0.15, 3: 0.3}
+#: Sigma of rigid bonds, in A^2, and how many bonds may separate the atoms.
+RIGID, RIGID_REACH = 0.01, 2
+#: Mates are sought as far as atoms may ever come near, after moves of so much, in A.
+FARTHEST_MOVE = 3.0
+#: No two atoms touch that are farther apart, in A.
+FARTHEST_CONTACT = 5.6
+
+
+class GeometricModel(Protocol):
+    """What the geometry needs of a model; `multicopy_refinement.Model` is one."""
+
+    table: AtomTable
+    occupancy_groups: OccupancyGroups
+
+    @property
+    def source(self) -> StructureFile:
+        """The file that was loaded."""
+        ...
+
+    @property
+    def xyz(self) -> Callable[[], Tensor]:
+        """Cartesian coordinates in A, ``[n, 3]``."""
+        ...
+
+    @property
+    def b_iso(self) -> Callable[[], Tensor]:
+        """Isotropic B in A^2, ``[n]``."""
+        ...
+
+    @property
+    def u_aniso(self) -> Callable[[], Tensor]:
+        """Anisotropic U in A^2, ``[n, 6]``."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Restraints of a model: -log p = r'r/2, r in units of the dictionary's sigmas.
+
+    Unknowns are the coordinates, B and U of all atoms, in the order of `Columns`; riding hydrogens
+    are placed by the others, and have no derivatives of their own.
+
+    Attributes
+    ----------
+    table
+        The atoms.
+    topology
+        Restraints of coordinates as arrays.
+    riding
+        Hydrogens that ride.
+    terms
+        All restraints, one object a kind.
+    notices
+        What has no dictionary, was odd, or left out.
+    """
+
+    table: AtomTable
+    topology: Topology
+    riding: Riding
+    terms: tuple[Term, ...]
+    notices: tuple[Notice, ...]
+
+    @classmethod
+    def of(
+        cls,
+        model: GeometricModel,
+        *,
+        restraints: str | Path | Iterable[str | Path] = (),
+        monomers: str | Path | None = None,
+    ) -> Geometry:
+        """Return the geometry of a model.
+
+        Parameters
+        ----------
+        model
+            Its atoms as read are the start: what no dictionary describes keeps that geometry.
+        restraints
+            Dictionary files, looked up first.
+        monomers
+            A folder of dictionaries, looked up next; then ``$CLIBD_MON`` and the package's own.
+
+        Raises
+        ------
+        RestraintFileError
+            A dictionary, or a folder of them, that cannot be used.
+        """
+        table, source = model.table, model.source
+        names = [name.decode() for name in np.unique(table.resname).tolist()]
+        topology = topology_of(source, table, Dictionaries.of(restraints, monomers).library(names))
+        hydrogen, parent = parents(table)
+        bonded = np.concatenate([topology.bonded, np.stack([parent, hydrogen], axis=1)])
+        reach = FARTHEST_CONTACT + 2 * SLACK + FARTHEST_MOVE
+        images = near_images(table.xyz, source.cell, source.spacegroup, reach)
+        rules = ContactRules.of(
+            table, topology.types, model.occupancy_groups, topology.bonds, topology.planes,
+            bonded, images,
+        )  # fmt: skip
+        displacements, odd = _displacement_terms(table, topology.bonded, _start(model))
+        terms: tuple[Term, ...] = (
+            topology.bonds, topology.angles, topology.straight, topology.torsions,
+            topology.chirality, topology.planes, Contacts(rules, images), *displacements,
+        )  # fmt: skip
+        riding = Riding.of(table, topology.bonded)
+        lonely = np.setdiff1d(np.flatnonzero(table.hydrogen), hydrogen)
+        if len(lonely):
+            labels = table.labels(lonely)
+            message = f"no atom within 1.5 A for hydrogens to ride on: {listed(list(labels))}"
+            odd = (*odd, Notice("lonely_hydrogen", message, labels))
+        return cls(table, topology, riding, terms, (*topology.notices, *odd))
+
+    @property
+    def columns(self) -> Columns:
+        """Where each unknown stands."""
+        return Columns(len(self.table))
+
+    def state(self, model: GeometricModel) -> State:
+        """Return where a model's atoms are now."""
+        return _start(model)
+
+    def residuals(self, at: State) -> FloatArray:
+        """Return the residuals of all terms in units of sigma, ``[m]``."""
+        placed = self.riding.placed(at)
+        return np.concatenate([term.residuals(placed) for term in self.terms])
+
+    def value(self, at: State) -> float:
+        """Return -log p; infinite where a U is not positive definite."""
+        return half_square(self.residuals(at))
+
+    def linear(self, at: State) -> Linear:
+        """Return the residuals and their derivatives by the unknowns: value, gradient, J'J."""
+        placed = self.riding.placed(at)
+        every = stacked([term.linear(placed) for term in self.terms], self.columns.size)
+        if len(self.riding) == 0:
+            return every
+        return Linear(every.residuals, (every.jacobian @ self.riding.slopes(at)).tocsr())
+
+    def gradient(self, at: State) -> FloatArray:
+        """Return the derivatives of `value`, ``[10 n]``."""
+        return self.linear(at).gradient
+
+    def gauss_newton(self, at: State) -> sparse.csr_matrix:
+        """Return J'J, sparse ``[10 n, 10 n]``."""
+        return self.linear(at).gauss_newton
+
+    def statistics(self, at: State, *, worst: int = 5) -> Statistics:
+        """Return rms deviations and rms Z by kind, and the worst outliers of each by name."""
+        return statistics_of(self.terms, self.table, self.riding.placed(at), worst=worst)
+
+    def energy(self, model: GeometricModel) -> Tensor:
+        """Return -log p of a model's present state as a scalar, once differentiable."""
+        energy: Tensor = _Energy.apply(self, model.xyz(), model.b_iso(), model.u_aniso())
+        return energy
+
+
+_KNOWN: WeakKeyDictionary[AtomTable, Geometry] = WeakKeyDictionary()
+
+
+def energy(model: GeometricModel) -> Tensor:
+    """Return -log p of the restraints of a model, r'r/2, as a scalar that can join a loss.
+
+    Differentiable once in ``model.xyz``, ``model.b_iso`` and ``model.u_aniso``. The restraints are
+    made at the first call for a model and kept with its atoms. For dictionaries of one's own:
+    ``Geometry.of(model, restraints=...).energy(model)``.
+
+    Raises
+    ------
+    RestraintFileError
+        As `Geometry.of`.
+    """
+    if model.table not in _KNOWN:
+        _KNOWN[model.table] = Geometry.of(model)
+    return _KNOWN[model.table].energy(model)
+
+
+class _Energy(torch.autograd.Function):
+    """The value of a geometry, with its gradient kept for the way back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, geometry: Geometry, xyz: Tensor, b_iso: Tensor, u_aniso: Tensor
+    ) -> Tensor:
+        at = State(*(_array(t) for t in (xyz, b_iso, u_aniso)))
+        if not any(ctx.needs_input_grad):
+            return xyz.new_tensor(geometry.value(at))
+        linear = geometry.linear(at)
+        n = len(geometry.table)
+        parts = np.split(linear.gradient, [3 * n, 4 * n])
+        shapes = zip(parts, (xyz, b_iso, u_aniso), strict=True)
+        ctx.save_for_backward(*(torch.as_tensor(g).reshape(t.shape).to(t) for g, t in shapes))
+        return xyz.new_tensor(linear.value)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, *(weight * gradient for gradient in ctx.saved_tensors))
+
+
+def _array(tensor: Tensor) -> FloatArray:
+    return np.asarray(tensor.detach().double().cpu().numpy())
+
+
+def _start(model: GeometricModel) -> State:
+    with torch.no_grad():
+        return State(_array(model.xyz()), _array(model.b_iso()), _array(model.u_aniso()))
+
+
+def _displacement_terms(
+    table: AtomTable, bonded: IntArray, at: State
+) -> tuple[tuple[Term, ...], tuple[Notice, ...]]:
+    """Return restraints of B and U, and a notice of atoms whose U is none."""
+    near = Separations.of(bonded, len(table))
+    letter = table.altloc.view(np.uint8)[near.pairs]
+    together = (letter[:, 0] == letter[:, 1]) | (letter == 0).any(axis=1)
+    every = np.arange(len(table))
+    singular = ~np.isfinite(cholesky(tensors(at, every, table.anisotropic))).all(axis=(1, 2))
+    singular &= table.anisotropic
+    sound = together & ~singular[near.pairs].any(axis=1)
+    pairs, bonds = near.pairs[sound], near.bonds[sound]
+    sigma = np.array([0.0, *SIMILAR.values()])[bonds]
+    own = table.anisotropic[pairs]
+    mixed, both = own.any(axis=1), own.all(axis=1) & (bonds <= RIGID_REACH)
+    terms: list[Term] = [SimilarB(pairs[~mixed], sigma[~mixed])]
+    if mixed.any():
+        terms.append(SimilarU(pairs[mixed], sigma[mixed], table.anisotropic))
+        rigid = np.full(int(both.sum()), RIGID)
+        terms.append(RigidBonds(pairs[both], rigid, table.anisotropic))
+    if not singular.any():
+        return tuple(terms), ()
+    labels = table.labels(singular)
+    message = f"U is not positive definite, and not restrained, of {listed(list(labels))}"
+    return tuple(terms), (Notice("u_not_positive", message, labels),)

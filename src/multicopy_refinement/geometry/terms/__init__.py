@@ -1,0 +1,1 @@
+"""The terms of the geometry, one file a kind."""

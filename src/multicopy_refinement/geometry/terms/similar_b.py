@@ -1,0 +1,49 @@
+"""Similar isotropic B of atoms that are bonded, one angle or one torsion apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement.geometry.terms.base import Columns, Linear, State, rows_of
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarB:
+    """Pairs of isotropic atoms: r = (B1 - B2)/(sqrt(B1 B2) sigma).
+
+    r^2 sigma^2 = (B1 - B2)^2/(B1 B2) is, up to a factor, the symmetric Kullback-Leibler distance
+    of two isotropic Gaussians (Murshudov et al. 2011, Acta Cryst. D67, 355, sect. 4.3).
+
+    Attributes
+    ----------
+    atoms
+        ``[m, 2]``.
+    sigma
+        Relative, ``[m]``.
+    """
+
+    atoms: IntArray
+    sigma: FloatArray
+    name: ClassVar[str] = "B similarity"
+    shown: ClassVar[tuple[float, str]] = (1.0, "")
+
+    def __len__(self) -> int:
+        return len(self.atoms)
+
+    def residuals(self, at: State) -> FloatArray:
+        """Return the residuals in units of sigma, ``[m]``."""
+        one, other = at.b_iso[self.atoms].T
+        return np.asarray((one - other) / (np.sqrt(one * other) * self.sigma))
+
+    def linear(self, at: State) -> Linear:
+        """Return residuals and derivatives: dr/dB1 = (B1 + B2)/(2 B1 sqrt(B1 B2) sigma)."""
+        one, other = at.b_iso[self.atoms].T
+        common = (one + other) / (2 * np.sqrt(one * other) * self.sigma)
+        slopes = np.stack([common / one, -common / other], axis=1)
+        columns = Columns(len(at.b_iso))
+        rows = rows_of(columns.b_iso(self.atoms), slopes, columns.size)
+        return Linear(self.residuals(at), rows)

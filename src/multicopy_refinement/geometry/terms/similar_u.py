@@ -1,0 +1,104 @@
+"""Similar U of anisotropic atoms and their neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.geometry.terms.base import Columns, Linear, State, rows_of
+from multicopy_refinement.geometry.terms.displacements import BASIS, columns_of, tensors
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarU:
+    """Pairs of atoms: sum r^2 = (tr(U1^-1 U2) + tr(U2^-1 U1) - 6)/(3 sigma^2).
+
+    Up to a factor the symmetric Kullback-Leibler distance of two Gaussians, as in
+    Murshudov et al. (2011), Acta Cryst. D67, 355; for isotropic U it is that of `SimilarB`.
+    With U = L L' and C = L2^-1 L1 the nine residuals are the elements of
+    (C' - C^-1)/(sqrt(3) sigma). They are no numbers where a U is not positive definite.
+
+    Attributes
+    ----------
+    atoms
+        ``[m, 2]``.
+    sigma
+        Relative, ``[m]``.
+    anisotropic
+        Which of all atoms are, ``[n]``.
+    """
+
+    atoms: IntArray
+    sigma: FloatArray
+    anisotropic: BoolArray
+    name: ClassVar[str] = "U similarity"
+    shown: ClassVar[tuple[float, str]] = (1.0, "")
+
+    def __len__(self) -> int:
+        return len(self.atoms)
+
+    def residuals(self, at: State) -> FloatArray:
+        """Return nine residuals a pair in units of sigma."""
+        one, other = (cholesky(tensors(at, a, self.anisotropic)) for a in self.atoms.T)
+        ratio = inverse_lower(other) @ one
+        found = ratio.transpose(0, 2, 1) - inverse_lower(ratio)
+        return np.asarray((found / self._scale[:, None, None]).ravel())
+
+    def linear(self, at: State) -> Linear:
+        """Return residuals and derivatives.
+
+        dL = L P(L^-1 dU L'^-1), P the lower triangle with half the diagonal (Smith 1995,
+        J. Comput. Graph. Stat. 4, 134); dC = C P1 - P2 C, d(C^-1) = -C^-1 dC C^-1.
+        """
+        one, other = (cholesky(tensors(at, a, self.anisotropic)) for a in self.atoms.T)
+        ratio = inverse_lower(other) @ one
+        back = inverse_lower(ratio)
+        found = ratio.transpose(0, 2, 1) - back
+        turns = ratio[:, None] @ _factor_slopes(one), -_factor_slopes(other) @ ratio[:, None]
+        where, values = [], []
+        for atoms, turn in zip(self.atoms.T, turns, strict=True):  # turn: [m, 6, 3, 3]
+            slopes = turn.transpose(0, 1, 3, 2) + back[:, None] @ turn @ back[:, None]
+            slopes = (slopes / self._scale[:, None, None, None]).reshape(-1, 6, 9)
+            place, value = columns_of(atoms, self.anisotropic, slopes.transpose(0, 2, 1))
+            where.append(np.repeat(place[:, None], 9, axis=1).reshape(-1, 6))
+            values.append(value.reshape(-1, 6))
+        rows = rows_of(np.hstack(where), np.hstack(values), Columns(len(at.xyz)).size)
+        return Linear((found / self._scale[:, None, None]).ravel(), rows)
+
+    @property
+    def _scale(self) -> FloatArray:
+        return np.asarray(np.sqrt(3.0) * self.sigma)
+
+
+def cholesky(u: FloatArray) -> FloatArray:
+    """Return L of U = L L', ``[m, 3, 3]``; not numbers where U is not positive definite."""
+    lower = np.zeros_like(u)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for j in range(3):
+            rest = u[:, j, j] - np.einsum("mk,mk->m", lower[:, j, :j], lower[:, j, :j])
+            lower[:, j, j] = np.sqrt(np.where(rest > 0, rest, np.nan))
+            for i in range(j + 1, 3):
+                known = np.einsum("mk,mk->m", lower[:, i, :j], lower[:, j, :j])
+                lower[:, i, j] = (u[:, i, j] - known) / lower[:, j, j]
+    return lower
+
+
+def inverse_lower(lower: FloatArray) -> FloatArray:
+    """Return the inverse of lower triangular matrices, ``[m, 3, 3]``."""
+    a, b, c = (1 / lower[:, i, i] for i in range(3))
+    found = np.zeros_like(lower)
+    found[:, 0, 0], found[:, 1, 1], found[:, 2, 2] = a, b, c
+    found[:, 1, 0] = -lower[:, 1, 0] * a * b
+    found[:, 2, 1] = -lower[:, 2, 1] * b * c
+    found[:, 2, 0] = -(lower[:, 2, 0] * a + lower[:, 2, 1] * found[:, 1, 0]) * c
+    return found
+
+
+def _factor_slopes(lower: FloatArray) -> FloatArray:
+    """Return P(L^-1 dU L'^-1) for the six elements of U, ``[m, 6, 3, 3]``."""
+    inverse = inverse_lower(lower)
+    middle = inverse[:, None] @ BASIS @ inverse.transpose(0, 2, 1)[:, None]
+    return np.asarray(middle * (np.tril(np.ones((3, 3)), -1) + 0.5 * np.eye(3)))
