@@ -19,6 +19,16 @@ class Parameter(StrEnum):
 
     OCCUPANCY = "occupancy"
     B_GROUP = "b_group"
+    B_ISO = "b_iso"
+    U_ANISO = "u_aniso"
+    XYZ = "xyz"
+
+
+class Active(StrEnum):
+    """Which atoms move where coordinates or displacements are refined."""
+
+    PARTIAL = "partial"
+    ALL = "all"
 
 
 class TargetKind(StrEnum):

@@ -17,6 +17,8 @@ class Kind(StrEnum):
 
     OCCUPANCY = "occupancy"
     B_GROUP = "b_group"
+    XYZ = "xyz"
+    DISPLACEMENT = "displacement"
     SCALE = "scale"
     SOLVENT = "solvent"
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import torch
 
 from multicopy_refinement._typing import ComplexArray, FloatArray
 from multicopy_refinement.clock import Clock
+from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
@@ -25,6 +27,8 @@ from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
 from multicopy_refinement.refinement.before import Before, rise_of_r_free, worse_than_file
+from multicopy_refinement.refinement.joint import B_TOLERANCE as JOINT_B_TOLERANCE
+from multicopy_refinement.refinement.joint import XYZ_TOLERANCE, JointRefinement, small
 from multicopy_refinement.refinement.ligands import ligand_sites, ligands_of, with_ligands
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.solution import (
@@ -166,6 +170,8 @@ class _Run:
         ligands: tuple[Ligand, ...] | None = None
         if len(self.refined):
             initial, final, status = self._macrocycles()
+            if self.options.joint:
+                final, status = self._joint_cycles()
             wanted = self.options.uncertainty is not UncertaintyKind.NONE
             if self.options.solver is Solver.GAUSS_NEWTON and wanted:
                 results, states, correlations, ligands = self._uncertainties()
@@ -248,6 +254,46 @@ class _Run:
             return lbfgs.maximise(posterior, self.at, max_iterations=self.options.max_iterations)
         return gauss_newton.maximise(posterior, self.at, smallest_gain=gain)
 
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Restraints of the model as it was read."""
+        options = self.options
+        found = Geometry.of(self.model, restraints=options.restraints, monomers=options.monomers)
+        return replace(found, terms=()) if options.no_restraints else found
+
+    def _joint_cycles(self) -> tuple[Statistics, Status]:
+        """Refine everything that is asked for together, from where the occupancies ended."""
+        options, total = self.options, self.options.max_cycles
+        dense = self._posterior().normal(self.at).information
+        joint = JointRefinement(
+            self.model, self.geometry, self.experiment, self.refined, self.sums, self.prior,
+            options.parameters, options.active,
+        )  # fmt: skip
+        occupancy, status = self.at[Kind.OCCUPANCY], None
+        for cycle in range(1, total + 1):
+            occupancy, moves = joint.macrocycle(occupancy, dense)
+            statistics = self.experiment.statistics()
+            self.history.append(Cycle(len(self.history), moves.occupancy, statistics, moves))
+            self._report("joint", cycle, moves.occupancy)
+            if small(moves, options.tolerance):
+                reason = (
+                    f"no occupancy changed by more than {options.tolerance:g} in the last cycle, "
+                    f"coordinates by less than {XYZ_TOLERANCE:g} A (rms) and B by less than "
+                    f"{JOINT_B_TOLERANCE:g} A^2"
+                )
+                status = Status(True, reason, cycle)
+                break
+        if status is None:
+            text = (
+                f"coordinates still moved by {moves.xyz:.3f} A (rms), B by {moves.b:.2f} A^2 and "
+                f"an occupancy by {moves.occupancy:.4f} in the last of {total} cycles"
+            )
+            status = Status(False, text, total)
+        self.basis = group_basis(self.model, self.basis.hkl, self.refined)
+        self._made = None
+        self.at = self._point(occupancy, None if self.b_shifts is None else self.at[Kind.B_GROUP])
+        return self.experiment.statistics(self._f_model(self.at)), status
+
     def _uncertainties(
         self,
     ) -> tuple[GroupResults, tuple[State, ...], Correlations | None, tuple[Ligand, ...]]:
@@ -256,7 +302,10 @@ class _Run:
             posterior = posterior.with_reduced_chi_square(self.at)
         found = wide = covariance(posterior, self.at)
         if self.options.uncertainty is UncertaintyKind.MARGINAL:
-            around = surroundings_of(self.model, self.experiment.data, self.refined, self.sums)
+            around = surroundings_of(
+                self.model, self.experiment.data, self.refined, self.sums,
+                None if self.options.no_restraints else self.geometry,
+            )  # fmt: skip
             wide = with_surroundings(posterior, self.at, found, around)
         alone = [np.array([i]) for i in range(len(self.refined))]
         together = state_members(self.groups, self.refined, wide)

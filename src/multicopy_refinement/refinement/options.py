@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from multicopy_refinement.modes import Parameter, Solver, TargetKind, UncertaintyKind
+from multicopy_refinement.modes import Active, Parameter, Solver, TargetKind, UncertaintyKind
 
 
 def split_names(value: Any) -> Any:
@@ -32,7 +33,17 @@ class RefineOptions(BaseModel):
         The likelihood of intensities (``mli``) or of amplitudes (``ml``), or least squares
         (``ls``); when left out, the likelihood of what was measured.
     parameters
-        ``occupancy``, or it and ``b_group``: one B shift for each group along with it.
+        ``occupancy``, alone or with ``b_group``: one B shift for each group along with it; or with
+        ``xyz``, ``b_iso`` and ``u_aniso``: coordinates and displacements of atoms, all at once.
+        With ``b_iso`` anisotropic atoms have an isotropic shift of U, with ``u_aniso`` all of it.
+    active
+        Which atoms have these: those of refined groups and of residues within 4 A (``partial``),
+        or ``all``.
+    restraints, monomers
+        Dictionary files, and a folder of them, that come before those of the package.
+    no_restraints
+        The data alone determine coordinates and displacements, six of them for an anisotropic
+        atom: for small molecules at atomic resolution.
     solver
         Fisher scoring with uncertainties, or L-BFGS in logits without (occupancy alone).
     b_prior
@@ -56,7 +67,22 @@ class RefineOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     parameters: Annotated[tuple[Parameter, ...], BeforeValidator(_known_parameters)] = Field(
-        default=(Parameter.OCCUPANCY,), description="What is refined: occupancy[,b_group]."
+        default=(Parameter.OCCUPANCY,),
+        description="What is refined: occupancy[,b_group] or occupancy[,xyz][,b_iso][,u_aniso].",
+    )
+    active: Active = Field(
+        default=Active.PARTIAL,
+        description="Atoms whose xyz and B are refined: refined groups and residues within 4 A, "
+        "or all.",
+    )
+    restraints: tuple[Path, ...] = Field(
+        default=(), description="Dictionary of a ligand (CIF); repeatable."
+    )
+    monomers: Path | None = Field(
+        default=None, description="Folder of dictionaries (as the CCP4 Monomer Library)."
+    )
+    no_restraints: bool = Field(
+        default=False, description="No geometry: for small molecules at atomic resolution."
     )
     target: TargetKind | None = Field(
         default=None,
@@ -96,6 +122,16 @@ class RefineOptions(BaseModel):
     def _consistent(self) -> RefineOptions:
         if Parameter.OCCUPANCY not in self.parameters:
             raise ValueError("parameters: occupancy is always refined; name it, too")
-        if self.solver is Solver.LBFGS and Parameter.B_GROUP in self.parameters:
-            raise ValueError("solver lbfgs refines occupancy alone; b_group needs gauss_newton")
+        others = [str(p) for p in self.parameters if p is not Parameter.OCCUPANCY]
+        if self.solver is Solver.LBFGS and others:
+            raise ValueError(
+                f"solver lbfgs refines occupancy alone; {others[0]} needs gauss_newton"
+            )
+        if Parameter.B_GROUP in self.parameters and self.joint:
+            raise ValueError("parameters: b_group is for coordinates and B that are held")
         return self
+
+    @property
+    def joint(self) -> bool:
+        """Whether coordinates or displacements of atoms are refined."""
+        return bool({Parameter.XYZ, Parameter.B_ISO, Parameter.U_ANISO} & set(self.parameters))

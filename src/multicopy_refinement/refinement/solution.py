@@ -115,6 +115,35 @@ class Ligand:
 
 
 @dataclass(frozen=True)
+class Moves:
+    """How far a macrocycle went.
+
+    Attributes
+    ----------
+    occupancy
+        Largest change.
+    xyz, b
+        Rms shifts in A and A^2.
+    gain
+        Of the log posterior.
+    products
+        With the information matrix.
+    bond_z
+        Rms Z of the bonds that move, nan without any.
+    weight
+        Of the restraints.
+    """
+
+    occupancy: float
+    xyz: float
+    b: float
+    gain: float
+    products: int
+    bond_z: float
+    weight: float
+
+
+@dataclass(frozen=True)
 class Cycle:
     """Where the refinement stood after a macrocycle, with the scale and errors of that moment.
 
@@ -122,11 +151,14 @@ class Cycle:
     ----------
     largest_change
         Of an occupancy in the cycle; None for the start.
+    moves
+        How far coordinates and displacements went, where they are refined.
     """
 
     number: int
     largest_change: float | None
     statistics: Statistics
+    moves: Moves | None = None
 
 
 @dataclass(frozen=True, eq=False)

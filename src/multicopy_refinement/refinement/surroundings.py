@@ -7,16 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.neighbours import near_in_crystal
 from multicopy_refinement.crystal.hkl import to_asymmetric_unit
+from multicopy_refinement.geometry import Geometry
+from multicopy_refinement.geometry.terms.base import State
 from multicopy_refinement.model import Model
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.atom_slopes import ISOTROPIC, unknowns_of_atoms
 from multicopy_refinement.scattering.atoms import ScatteringAtoms, atoms_of, symmetric_matrices
-from multicopy_refinement.solve.marginal import MOST_ATOMS, Surroundings, dependent_sets
+from multicopy_refinement.solve.marginal import (
+    MOST_ATOMS,
+    Stiffness,
+    Surroundings,
+    dependent_sets,
+)
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Atoms within so many A of a group count in its su.
@@ -69,13 +77,66 @@ class Vague:
         return pairs
 
 
+@dataclass(frozen=True, eq=False)
+class Restrained:
+    """What a geometry says, beside the little that is known of everything.
+
+    Attributes
+    ----------
+    vague
+        Of that little.
+    information
+        J'J of the restraints, sparse, over the unknowns of all atoms.
+    offset
+        Where those of each atom begin, ``[n_atoms + 1]``.
+    """
+
+    vague: Vague
+    information: sparse.csr_matrix
+    offset: IntArray
+
+    @classmethod
+    def of(cls, vague: Vague, geometry: Geometry, at: State, tensor: BoolArray) -> Restrained:
+        """Return that of a state; ``tensor`` says which atoms have six displacements."""
+        n, columns = len(tensor), geometry.columns
+        offset = unknowns_of_atoms(tensor)
+        every = np.arange(n)
+        anisotropic = geometry.table.anisotropic
+        plain, shared = every[~anisotropic], every[anisotropic & ~tensor]
+        six = every[tensor]
+        row = [
+            columns.xyz(every).ravel(), columns.b_iso(plain),
+            columns.u_aniso(shared)[:, :3].ravel(), columns.u_aniso(six).ravel(),
+        ]  # fmt: skip
+        column = [
+            (offset[:-1, None] + np.arange(3)).ravel(), offset[plain] + 3,
+            np.repeat(offset[shared] + 3, 3), (offset[six, None] + 3 + np.arange(6)).ravel(),
+        ]  # fmt: skip
+        value = [np.ones(len(part)) for part in row]
+        value[2] /= EIGHT_PI_SQUARED
+        chosen = sparse.csr_matrix(
+            (np.concatenate(value), (np.concatenate(row), np.concatenate(column))),
+            shape=(columns.size, int(offset[-1])),
+        )
+        slopes = geometry.linear(at).jacobian @ chosen
+        return cls(vague, (slopes.T @ slopes).tocsr(), offset)
+
+    def of_atoms(self, atoms: IntArray, tensor: BoolArray) -> FloatArray:
+        """Return its information, ``[n_unknowns, n_unknowns]``."""
+        rows = np.concatenate(
+            [np.arange(self.offset[i], self.offset[i + 1]) for i in atoms.tolist()]
+        )
+        own = self.information[rows][:, rows].toarray()
+        return np.asarray(self.vague.of_atoms(atoms, tensor) + own)
+
+
 def surroundings_of(
-    model: Model, data: ReflectionData, refined: IntArray, sums: SumConstraints, *,
-    tensors: bool = False,
+    model: Model, data: ReflectionData, refined: IntArray, sums: SumConstraints,
+    geometry: Geometry | None = None,
 ) -> Surroundings:  # fmt: skip
     """Return what is near the refined groups of a model; hydrogens are left where they are.
 
-    ``tensors`` gives anisotropic atoms six displacements; otherwise they share one shift of U.
+    With a geometry anisotropic atoms share one shift of U; without, all six elements are unknown.
     """
     with torch.no_grad():
         atoms = atoms_of(model).double()
@@ -101,10 +162,14 @@ def surroundings_of(
         _nearest(near_atom[rows], np.where(of_atom[rows] == near_atom[rows], -1.0, distance[rows]))
         for rows in (order[edges[i] : edges[i + 1]] for i in range(len(sets)))
     )
-    tensor = atoms.anisotropic.numpy() & tensors
+    tensor = atoms.anisotropic.numpy() & (geometry is None)
+    vague = Vague(_equivalent_b(atoms), _constrained(atoms, table.altloc))
+    stiffness: Stiffness = vague
+    if geometry is not None:
+        stiffness = Restrained.of(vague, geometry, geometry.state(model), tensor)
     return Surroundings(
         atoms, data.hkl, _by_resolution(data), near, sets, tensor, group_of_atom,
-        Vague(_equivalent_b(atoms), _constrained(atoms, table.altloc)),
+        stiffness,
     )  # fmt: skip
 
 

@@ -1,0 +1,230 @@
+"""Occupancies, coordinates and displacements together: joint macrocycles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.atoms.neighbours import near_in_crystal
+from multicopy_refinement.atoms.numbering import number_residues
+from multicopy_refinement.geometry import Geometry
+from multicopy_refinement.geometry.terms.base import State
+from multicopy_refinement.model import Model
+from multicopy_refinement.modes import Active, Parameter
+from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.posterior.blocks import Kind, Point
+from multicopy_refinement.posterior.experiment import Experiment
+from multicopy_refinement.posterior.joint import JointPosterior
+from multicopy_refinement.posterior.moving import MovingAtoms, moving_atoms
+from multicopy_refinement.posterior.priors import OccupancyPrior
+from multicopy_refinement.refinement.b_groups import B_FLOOR
+from multicopy_refinement.refinement.solution import Moves
+from multicopy_refinement.scattering.atoms import atoms_of, symmetric_matrices
+from multicopy_refinement.solve.conjugate import LARGEST_CHANGE, LONGEST_MOVE, step_from
+from multicopy_refinement.units import EIGHT_PI_SQUARED
+
+#: With ``active = partial`` residues that come within this of a refined group move, in A.
+ACTIVE_REACH = 4.0
+#: Converged when coordinates move by less than this (rms, A) and B by less than this (rms, A^2).
+XYZ_TOLERANCE, B_TOLERANCE = 0.002, 0.1
+#: Where the rms Z of bonds leaves this range, the weight of the restraints changes, by at most
+#: these factors in a macrocycle.
+BOND_Z, _WEIGHT_CHANGE = (0.5, 1.0), (0.4, 2.5)
+#: The weight is judged when coordinates move by less than this (rms, A).
+_SETTLED = 0.08
+#: Steps of a macrocycle.
+_STEPS = 2
+#: A step is damped as if coordinates were known to this (A), B to this part of it, occupancies to
+#: this.
+_DAMPING = (0.2, 0.4, 0.3)
+
+
+class JointRefinement:
+    """Macrocycles in which everything that is asked for moves at once.
+
+    Parameters
+    ----------
+    model
+        Takes what comes of each macrocycle.
+    geometry
+        Its restraints; their terms may be none.
+    experiment
+        Renewed after every macrocycle.
+    refined, sums, prior
+        The refined groups, what they sum to, and restraints on them.
+    parameters
+        What moves beside the occupancies.
+    active
+        Which atoms do.
+    """
+
+    def __init__(
+        self, model: Model, geometry: Geometry, experiment: Experiment, refined: IntArray,
+        sums: SumConstraints, prior: OccupancyPrior, parameters: tuple[Parameter, ...],
+        active: Active,
+    ) -> None:  # fmt: skip
+        self.model, self.geometry, self.experiment = model, geometry, experiment
+        self.refined, self.sums, self.prior = refined, sums, prior
+        self.parameters = parameters
+        self.active = active_atoms(model, refined, active)
+        self.weight = 1.0
+
+    def macrocycle(self, occupancy: FloatArray, dense: FloatArray) -> tuple[FloatArray, Moves]:
+        """Refine under the present mask, scale and errors; give the model what came of it.
+
+        Parameters
+        ----------
+        occupancy
+            Of the refined groups, ``[m]``.
+        dense
+            Information of occupancies, scale and solvent, as of a point nearby.
+
+        Returns
+        -------
+        tuple
+            The occupancies, and how far everything moved.
+        """
+        with torch.no_grad():
+            atoms = atoms_of(self.model).double()
+        moving = self._moving(self.geometry.state(self.model))
+        members = [self.model.occupancy_groups.members[g] for g in self.refined.tolist()]
+        joint = JointPosterior(
+            self.experiment, atoms, members, self.refined, self.sums, self.prior, moving,
+            self.geometry, self.weight,
+        )  # fmt: skip
+        zeros = {b.kind: np.zeros(b.size) for b in moving.blocks}
+        at = joint.space.point({Kind.OCCUPANCY: occupancy, **joint.scaled.point.values, **zeros})
+        damping = self._damping(joint, moving)
+        products, gain = 0, 0.0
+        for _ in range(_STEPS):
+            step = step_from(joint, at, dense, damping, self._longest(moving))
+            at, products, gain = step.point, products + step.products, gain + step.gain
+            if step.gain < 0.1:
+                break
+        state = moving.state(at)
+        self._give(state)
+        f_calc = torch.as_tensor(joint.f_calc(at))
+        found = at[Kind.OCCUPANCY]
+        full = self.model.group_occupancies()
+        full[self.refined] = found
+        self.model.assign_group_occupancies(full)
+        self.experiment.renew(f_calc)
+        z = self._bond_z(state)
+        moves = self._moves(moving, at, occupancy, gain, products, z)
+        if moves.xyz < _SETTLED and not BOND_Z[0] <= z <= BOND_Z[1]:
+            self.weight *= float(np.clip(z / np.mean(BOND_Z), *_WEIGHT_CHANGE))
+        return found, moves
+
+    def _moving(self, start: State) -> MovingAtoms:
+        table, none = self.model.table, np.zeros(0, dtype=np.int64)
+        xyz = self.active if Parameter.XYZ in self.parameters else none
+        b = self.active if Parameter.B_ISO in self.parameters else none
+        u = self.active if Parameter.U_ANISO in self.parameters else none
+        return moving_atoms(
+            start, table.anisotropic, self.model.cell, self.model.spacegroup,
+            self.geometry.riding, xyz=xyz, b=b, u=u,
+        )  # fmt: skip
+
+    def _damping(self, joint: JointPosterior, moving: MovingAtoms) -> FloatArray:
+        """Return what is added to the diagonal of the information, ``[size]``."""
+        found = np.zeros(joint.space.size)
+        found[joint.space.place(Kind.OCCUPANCY)] = _DAMPING[2] ** -2
+        n = moving.n_atoms
+        every = np.zeros(10 * n)
+        every[: 3 * n] = _DAMPING[0] ** -2
+        b = np.maximum(lowest_b(moving.start, self.model.table.anisotropic), 2.0)
+        of_b = (_DAMPING[1] * b) ** -2.0
+        every[3 * n : 4 * n] = of_b
+        every[4 * n :] = np.repeat(of_b * EIGHT_PI_SQUARED**2, 6)
+        squares = moving.matrix.copy()
+        squares.data **= 2
+        found[joint.space.indices([Kind.XYZ, Kind.DISPLACEMENT])] = squares.T @ every
+        return found
+
+    def _longest(self, moving: MovingAtoms) -> Callable[[Point, FloatArray], float]:
+        """Return what says which part of a step keeps moves short and displacements positive."""
+        lowest = lowest_b(moving.start, self.model.table.anisotropic)
+
+        def longest(at: Point, d: FloatArray) -> float:
+            n = moving.n_atoms
+            change = moving.matrix @ moving.shifts(Point(at.space, d))
+            most = float(np.abs(change[: 3 * n]).max(initial=0.0))
+            part = min(1.0, LONGEST_MOVE / max(most, 1e-12))
+            fall = np.maximum(-change[3 * n : 4 * n], 0.0)
+            tensor = np.maximum(-change[4 * n :].reshape(n, 6)[:, :3], 0.0).max(axis=1)
+            fall = np.maximum(fall, EIGHT_PI_SQUARED * tensor)
+            room = np.maximum(lowest - B_FLOOR, 1e-3)
+            worst = float((fall / room).max(initial=0.0))
+            return min(part, LARGEST_CHANGE / max(worst, 1e-12))
+
+        return longest
+
+    def _give(self, state: State) -> None:
+        """Give the model its coordinates and displacements."""
+        model = self.model
+        if Parameter.XYZ in self.parameters:
+            model.xyz.set_values(torch.as_tensor(state.xyz))
+        if {Parameter.B_ISO, Parameter.U_ANISO} & set(self.parameters):
+            model.b_iso.set_values(torch.as_tensor(np.maximum(state.b_iso, 0.01)))
+            model.u_aniso.set_values(torch.as_tensor(state.u_aniso))
+
+    def _bond_z(self, state: State) -> float:
+        """Return the rms Z of bonds that have an atom that moves."""
+        bonds = next((t for t in self.geometry.terms if t.name == "bonds"), None)
+        if bonds is None:
+            return float("nan")
+        moves = np.isin(bonds.atoms, self.active).any(axis=1)
+        if not moves.any():
+            return float("nan")
+        return float(np.sqrt(np.mean(bonds.residuals(state)[moves] ** 2)))
+
+    def _moves(
+        self, moving: MovingAtoms, at: Point, before: FloatArray, gain: float, products: int,
+        bond_z: float,
+    ) -> Moves:  # fmt: skip
+        n = moving.n_atoms
+        change = moving.matrix @ moving.shifts(at)
+        b = change[3 * n : 4 * n] + EIGHT_PI_SQUARED * (
+            change[4 * n :].reshape(n, 6)[:, :3].mean(axis=1)
+        )
+        some = self.active
+        return Moves(
+            float(np.abs(at[Kind.OCCUPANCY] - before).max(initial=0.0)),
+            _rms(np.linalg.norm(change[: 3 * n].reshape(n, 3)[some], axis=1)), _rms(b[some]),
+            gain, products, bond_z, self.weight,
+        )  # fmt: skip
+
+
+def small(moves: Moves, tolerance: float) -> bool:
+    """Return whether nothing moved by more than it may at the end."""
+    return moves.occupancy < tolerance and moves.xyz < XYZ_TOLERANCE and moves.b < B_TOLERANCE
+
+
+def _rms(values: FloatArray) -> float:
+    return float(np.sqrt(np.mean(values**2))) if len(values) else 0.0
+
+
+def lowest_b(state: State, anisotropic: BoolArray) -> FloatArray:
+    """Return B of isotropic atoms and 8 pi^2 times the smallest principal U of others, ``[n]``."""
+    b = state.b_iso.copy()
+    if anisotropic.any():
+        u = symmetric_matrices(torch.as_tensor(state.u_aniso[anisotropic])).numpy()
+        b[anisotropic] = EIGHT_PI_SQUARED * np.linalg.eigvalsh(u)[:, 0]
+    return b
+
+
+def active_atoms(model: Model, refined: IntArray, active: Active) -> IntArray:
+    """Return the atoms that move: all, or those of refined groups and of residues near them."""
+    table, groups = model.table, model.occupancy_groups
+    if active is Active.ALL:
+        return np.arange(len(table))
+    own = np.flatnonzero(np.isin(groups.index, refined))
+    if len(own) == 0:
+        return own
+    near, _ = near_in_crystal(table.xyz, table.xyz[own], ACTIVE_REACH, model.cell, model.spacegroup)
+    residue = number_residues(table)
+    touched = np.unique(residue[np.unique(np.concatenate(near))])
+    return np.flatnonzero(np.isin(residue, touched))

@@ -1,0 +1,261 @@
+"""Gauss-Newton without a matrix: steps by conjugate gradients, occupancies under exact sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import scipy.linalg
+from scipy import sparse
+from scipy.sparse import linalg as sparse_linalg
+
+from multicopy_refinement._typing import BoolArray, FloatArray
+from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.posterior.blocks import Kind, Point, Space
+from multicopy_refinement.solve.gauss_newton import held_directions
+from multicopy_refinement.solve.quadratic import QuadraticProgramError, solve_step
+
+#: A step is good enough when what is left of the gradient has fallen to this, in the metric of the
+#: preconditioner; and products are at most so many.
+_TOLERANCE, _MOST_PRODUCTS = 0.1, 30
+#: A coordinate moves by no more than this in a step (A), a displacement by this part of it.
+LONGEST_MOVE, LARGEST_CHANGE = 0.3, 0.5
+_SHORTER = (1.0, 0.5, 0.25, 0.1)
+
+
+class Around(Protocol):
+    """What a posterior is around a point."""
+
+    value: float
+    gradient: FloatArray
+    restraints: sparse.csr_matrix
+    local: sparse.csr_matrix
+
+    def times(self, v: FloatArray) -> FloatArray:
+        """Return H v."""
+        ...
+
+
+class Joint(Protocol):
+    """A posterior that is known by its values, gradients and products."""
+
+    space: Space
+    sums: SumConstraints
+
+    def value(self, at: Point) -> float:
+        """Return the log posterior."""
+        ...
+
+    def around(self, at: Point) -> Around:
+        """Return its quadratic model."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A step that was taken.
+
+    Attributes
+    ----------
+    point
+        Where it ended.
+    gain
+        Of the log posterior; 0 where no step brought any.
+    products
+        Products with H that it took.
+    """
+
+    point: Point
+    gain: float
+    products: int
+
+
+def step_from(
+    joint: Joint, at: Point, dense: FloatArray, damping: FloatArray,
+    bounded: Callable[[Point, FloatArray], float],
+) -> Step:  # fmt: skip
+    """Return a step of the joint posterior from a point that raises it.
+
+    H d = g is solved by conjugate gradients (Hestenes & Stiefel 1952, J. Res. Natl. Bur. Stand. 49,
+    409) within what the sums leave free; occupancies at a bound that pull outward stay there. The
+    preconditioner is the dense information of occupancies, scale and solvent, and a sparse
+    factor of the restraints with the data's diagonal for all else.
+
+    Parameters
+    ----------
+    dense
+        Information of occupancies, scale and solvent, ``[m, m]``; that of a point nearby will do.
+    damping
+        What is added to the diagonal of H, ``[size]`` (Levenberg 1944, Q. Appl. Math. 2, 164): a
+        step goes where the data lead, but not far along what they do not determine.
+    bounded
+        The longest part of a step, of at most 1, that a point may take.
+    """
+    here = joint.around(at)
+    subspace = _Subspace(joint, at, here, dense, damping)
+
+    def times(v: FloatArray) -> FloatArray:
+        return here.times(v) + damping * v
+
+    d, products = _conjugate(times, here.gradient, subspace.preconditioned)
+    d, more = _within_bounds(joint, at, here.gradient, times, d, subspace)
+    longest = bounded(at, d)
+    for part in _SHORTER:
+        moved = _moved(joint, at, min(longest, part) * d)
+        reached = joint.value(moved)
+        if reached > here.value:
+            return Step(moved, reached - here.value, products + more)
+    return Step(at, 0.0, products + more)
+
+
+class _Subspace:
+    """Directions that a step may take, and the preconditioner within them."""
+
+    def __init__(
+        self, joint: Joint, at: Point, here: Around, dense: FloatArray, damping: FloatArray
+    ) -> None:
+        self.n = len(dense)
+        self.basis = self._basis(joint, at, here, dense)
+        damped = dense + np.diag(damping[: self.n])
+        inner = self.basis.T @ damped @ self.basis
+        inner.flat[:: len(inner) + 1] += 1e-9 * np.maximum(np.diag(inner).max(initial=0.0), 1e-9)
+        self._dense = scipy.linalg.cho_factor(inner, lower=True) if len(inner) else None
+        rest = here.restraints[self.n :, self.n :]
+        stiff = rest + here.local + sparse.diags(damping[self.n :])
+        self._sparse = (
+            sparse_linalg.splu(
+                stiff.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0,
+                options={"SymmetricMode": True},
+            )
+            if stiff.shape[0] else None
+        )  # fmt: skip
+
+    def _basis(self, joint: Joint, at: Point, here: Around, dense: FloatArray) -> FloatArray:
+        """Return an orthonormal basis of what occupancies, scale and solvent may do."""
+        q, m = at[Kind.OCCUPANCY], len(at[Kind.OCCUPANCY])
+        rows = joint.sums.equalities[0]
+        stays = _stays(joint, at, here, dense)
+        at_limit = joint.sums.limits[0]
+        full = joint.sums.limits[1] - at_limit @ q < 1e-9
+        unseen = held_directions(dense[:m, :m], rows, ~stays)
+        held = [rows, np.eye(m)[stays], at_limit[full], unseen.T]
+        stacked = np.concatenate([part for part in held if len(part)] or [np.zeros((0, m))])
+        free = _allowed(stacked, m)
+        every = np.zeros((self.n, free.shape[1] + self.n - m))
+        every[:m, : free.shape[1]] = free
+        every[m:, free.shape[1] :] = np.eye(self.n - m)
+        return every
+
+    def preconditioned(self, r: FloatArray, *, occupancies: bool = True) -> FloatArray:
+        """Return M^-1 r within the subspace; occupancies, scale and solvent held when False."""
+        found = np.zeros_like(r)
+        if occupancies and self._dense is not None:
+            inner = scipy.linalg.cho_solve(self._dense, self.basis.T @ r[: self.n])
+            found[: self.n] = self.basis @ inner
+        if self._sparse is not None:
+            found[self.n :] = self._sparse.solve(r[self.n :])
+        return found
+
+
+def _allowed(rows: FloatArray, n: int) -> FloatArray:
+    """Return an orthonormal basis of all d with A d = 0, where rows may depend on one another."""
+    if len(rows) == 0:
+        return np.eye(n)
+    q, r, _ = scipy.linalg.qr(rows.T, pivoting=True)
+    rank = int((np.abs(np.diag(r)) > 1e-9 * max(abs(r[0, 0]), 1e-300)).sum())
+    return np.asarray(q[:, rank:])
+
+
+def _stays(joint: Joint, at: Point, here: Around, dense: FloatArray) -> BoolArray:
+    """Return which occupancies are at a bound and would leave it, with all else held."""
+    q, m = at[Kind.OCCUPANCY], len(at[Kind.OCCUPANCY])
+    if m == 0:
+        return np.zeros(0, dtype=bool)
+    low, high = np.minimum(-q, 0.0), np.maximum(1 - q, 0.0)
+    information = dense[:m, :m].copy()
+    information.flat[:: m + 1] += 1e-6 * max(float(np.diag(information).max()), 1e-9)
+    limits, most = joint.sums.limits
+    try:
+        step = solve_step(
+            information, here.gradient[:m], joint.sums.equalities[0], low, high,
+            limits=(limits, most - limits @ q),
+        )  # fmt: skip
+    except QuadraticProgramError:
+        return np.asarray((q <= 0) | (q >= 1))
+    return np.asarray(((q <= 1e-9) | (q >= 1 - 1e-9)) & (np.abs(step) < 1e-9))
+
+
+def _conjugate(
+    times: Callable[[FloatArray], FloatArray], gradient: FloatArray,
+    preconditioned: Callable[[FloatArray], FloatArray],
+) -> tuple[FloatArray, int]:  # fmt: skip
+    """Return d with H d = g in the range of the preconditioner, and how many products it took."""
+    d = np.zeros_like(gradient)
+    r = gradient.copy()
+    z = preconditioned(r)
+    p, size = z.copy(), float(r @ z)
+    enough = _TOLERANCE**2 * size
+    for product in range(1, _MOST_PRODUCTS + 1):
+        if size <= enough:
+            return d, product - 1
+        h = times(p)
+        bend = float(p @ h)
+        if bend <= 0:  # rounding
+            return d, product
+        length = size / bend
+        d += length * p
+        r -= length * h
+        z = preconditioned(r)
+        new = float(r @ z)
+        p = z + (new / size) * p
+        size = new
+    return d, _MOST_PRODUCTS
+
+
+def _within_bounds(
+    joint: Joint,
+    at: Point,
+    gradient: FloatArray,
+    times: Callable[[FloatArray], FloatArray],
+    d: FloatArray,
+    subspace: _Subspace,
+) -> tuple[FloatArray, int]:
+    """Return a step whose occupancies stay in their bounds.
+
+    Where they would leave them, the nearest ones inside are taken, and all other unknowns answer.
+    """
+    q = at[Kind.OCCUPANCY]
+    m = len(q)
+    wanted = q + d[:m]
+    limits, most = joint.sums.limits
+    inside = (wanted >= -1e-12).all() and (wanted <= 1 + 1e-12).all()
+    if inside and (limits @ wanted <= most + 1e-12).all():
+        return d, 0
+    size = np.eye(m)
+    low, high = np.minimum(-q, 0.0), np.maximum(1 - q, 0.0)
+    step = solve_step(
+        size, d[:m], joint.sums.equalities[0], low, high, limits=(limits, most - limits @ q)
+    )
+    fixed = np.zeros_like(d)
+    fixed[:m] = step
+    left = gradient - times(fixed)
+
+    def others(r: FloatArray) -> FloatArray:
+        return subspace.preconditioned(r, occupancies=False)
+
+    rest, products = _conjugate(times, left, others)
+    return fixed + rest, products + 1
+
+
+def _moved(joint: Joint, at: Point, step: FloatArray) -> Point:
+    x = at.x + step
+    moved = Point(at.space, x)
+    q = at.space.place(Kind.OCCUPANCY)
+    x[q] = joint.sums.restored(np.clip(x[q], 0.0, 1.0))
+    for kind in (Kind.SOLVENT,):
+        if kind in at.space:
+            place = at.space.place(kind)
+            x[place] = np.clip(x[place], at.space.lower[place], at.space.upper[place])
+    return moved
