@@ -15,6 +15,7 @@ from torch import Tensor
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.errors import GradientError
 from multicopy_refinement.geometry.contact_rules import ContactRules
 from multicopy_refinement.geometry.graph import Separations
 from multicopy_refinement.geometry.images import near_images
@@ -195,24 +196,27 @@ class Geometry:
         return energy
 
 
-_KNOWN: WeakKeyDictionary[AtomTable, Geometry] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[GeometricModel, Geometry] = WeakKeyDictionary()
 
 
 def energy(model: GeometricModel) -> Tensor:
     """Return -log p of the restraints of a model, r'r/2, as a scalar that can join a loss.
 
     Differentiable once in ``model.xyz``, ``model.b_iso`` and ``model.u_aniso``. The restraints are
-    made at the first call for a model and kept with its atoms. For dictionaries of one's own:
-    ``Geometry.of(model, restraints=...).energy(model)``.
+    made at the first call for a model and kept as long as it has these atoms. For dictionaries of
+    one's own: ``Geometry.of(model, restraints=...).energy(model)``.
 
     Raises
     ------
     RestraintFileError
         As `Geometry.of`.
+    GradientError
+        When second derivatives are asked for.
     """
-    if model.table not in _KNOWN:
-        _KNOWN[model.table] = Geometry.of(model)
-    return _KNOWN[model.table].energy(model)
+    known = _KNOWN.get(model)
+    if known is None or known.table is not model.table:  # another file was loaded
+        _KNOWN[model] = known = Geometry.of(model)
+    return known.energy(model)
 
 
 class _Energy(torch.autograd.Function):
@@ -229,13 +233,26 @@ class _Energy(torch.autograd.Function):
         n = len(geometry.table)
         parts = np.split(linear.gradient, [3 * n, 4 * n])
         shapes = zip(parts, (xyz, b_iso, u_aniso), strict=True)
-        ctx.save_for_backward(*(torch.as_tensor(g).reshape(t.shape).to(t) for g, t in shapes))
+        slopes = (torch.as_tensor(g).reshape(t.shape).to(t) for g, t in shapes)
+        ctx.save_for_backward(*slopes, xyz, b_iso, u_aniso)
         return xyz.new_tensor(linear.value)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, *(weight * gradient for gradient in ctx.saved_tensors))
+        slopes, unknowns = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
+        return (None, *(_Slope.apply(weight, slope, *unknowns) for slope in slopes))
+
+
+class _Slope(torch.autograd.Function):
+    """A gradient that can be used, but not differentiated as if it were a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, slope: Tensor, *unknowns: Tensor) -> Tensor:
+        return weight * slope
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
+        raise GradientError("second derivatives of the geometry's energy are not available")
 
 
 def _array(tensor: Tensor) -> FloatArray:

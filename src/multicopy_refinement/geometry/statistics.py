@@ -142,8 +142,9 @@ def _deviations(term: Term, table: AtomTable, at: State) -> _Found:
     if isinstance(term, (Internal, Planes)):
         scale, unit = term.shown
         off = term.deviations(at.xyz)
-        image = term.image if isinstance(term, Bonds) else None
-        mates = np.zeros(len(off), dtype=bool) if image is None else image > 0
+        mates = np.zeros(len(off), dtype=bool)
+        if isinstance(term, Bonds) and term.image is not None:
+            mates = term.image > 0
         atoms = list(zip(term.atoms.tolist(), mates.tolist(), strict=True))
         return _Found(scale * off, off / term.sigma, unit, atoms)
     if not isinstance(term, (SimilarB, SimilarU, RigidBonds)):
@@ -151,8 +152,9 @@ def _deviations(term: Term, table: AtomTable, at: State) -> _Found:
     residuals = term.residuals(at)
     residuals = residuals.reshape(len(term), residuals.size // max(len(term), 1))
     z = np.sqrt((residuals**2).sum(axis=1))
-    unit = term.shown[1] or None
-    return _Found(z * term.sigma, z, unit, [(pair, False) for pair in term.atoms.tolist()])
+    return _Found(
+        z * term.sigma, z, term.shown[1] or None, [(pair, False) for pair in term.atoms.tolist()]
+    )
 
 
 def _labels(table: AtomTable, atoms: list[int], mate: bool) -> tuple[str, ...]:

@@ -191,6 +191,9 @@ def _undescribed(table: AtomTable, library: Library, described: BoolArray) -> li
     notices = []
     for name in np.unique(table.resname[lacking]).tolist():
         atoms = np.flatnonzero(lacking & (table.resname == name))
+        atoms = atoms[size[residue[atoms]] > 1]  # one atom alone has nothing to keep
+        if len(atoms) == 0:
+            continue
         if name.decode() in library.source:
             labels = table.labels(atoms)
             where = library.source[name.decode()]
@@ -203,17 +206,15 @@ def _undescribed(table: AtomTable, library: Library, described: BoolArray) -> li
                 )
             )
             continue
-        atoms = atoms[size[residue[atoms]] > 1]  # one atom alone has nothing to keep
-        if len(atoms):
-            labels = tuple(dict.fromkeys(table.residue_label(atom) for atom in atoms.tolist()))
-            notices.append(
-                Notice(
-                    "no_dictionary",
-                    f"{listed(list(labels))}: no restraint dictionary of {name.decode()}; "
-                    "it keeps the bonds and angles that it has (give one with --restraints)",
-                    labels,
-                )
+        labels = tuple(dict.fromkeys(table.residue_label(atom) for atom in atoms.tolist()))
+        notices.append(
+            Notice(
+                "no_dictionary",
+                f"{listed(list(labels))}: no restraint dictionary of {name.decode()}; "
+                "it keeps the bonds and angles that it has (give one with --restraints)",
+                labels,
             )
+        )
     return notices
 
 
@@ -275,8 +276,12 @@ def _consecutive(
     for chain in _chains(topo):
         if chain.polymer:
             for before, info in zip(chain.res_infos[:-1], chain.res_infos[1:], strict=True):
-                if info.res.seqid.num - before.res.seqid.num == 1 and info.prev:
+                if info.prev and _number(info) - _number(before) == 1:
                     yield info, before
+
+
+def _number(info: gemmi.Topo.ResInfo) -> int:
+    return info.res.seqid.num or 0
 
 
 def _mate(source: StructureFile, ends: FloatArray) -> tuple[Images | None, float]:
