@@ -52,7 +52,7 @@ def bonded_residues(table: AtomTable, residue: IntArray, chosen: BoolArray) -> R
     known = chosen & ~table.hydrogen & ~np.isin(table.resname, WATERS)
     radius = _covalent_radii(table, known)
     atoms = np.flatnonzero(known & (radius > 0))
-    pairs = _near(table, atoms, LONGEST_BOND)
+    pairs = near_atoms(table, atoms, LONGEST_BOND)
     one, other = pairs[:, 0], pairs[:, 1]
     distance = np.linalg.norm(table.xyz[one] - table.xyz[other], axis=1)
     agree = (
@@ -80,14 +80,14 @@ def touching_residues(
     altloc = table.altloc.view(np.uint8)
     heavy = chosen & ~table.hydrogen & (altloc > 0)
     for letter in np.unique(altloc[heavy]):
-        pairs = _near(table, np.flatnonzero(heavy & (altloc == letter)), reach)
+        pairs = near_atoms(table, np.flatnonzero(heavy & (altloc == letter)), reach)
         found.append(pairs[residue[pairs[:, 0]] != residue[pairs[:, 1]]])
     pairs = np.concatenate(found) if found else np.empty((0, 2), dtype=np.int64)
     distance = np.linalg.norm(table.xyz[pairs[:, 0]] - table.xyz[pairs[:, 1]], axis=1)
     return _closest(residue, pairs, distance)
 
 
-def _near(table: AtomTable, atoms: IntArray, reach: float) -> IntArray:
+def near_atoms(table: AtomTable, atoms: IntArray, reach: float) -> IntArray:
     """Return pairs of atoms of one MODEL within a reach, ``[n, 2]``."""
     if len(atoms) < 2:
         return np.empty((0, 2), dtype=np.int64)
@@ -150,7 +150,7 @@ def part_of_polymer(table: AtomTable, residue: IntArray, wanted: IntArray) -> Bo
         return joined[wanted]
     for one, other in POLYMER_LINKS:
         ends = np.flatnonzero((table.name == one) | (table.name == other))
-        pairs = _near(table, ends, LONGEST_LINK)
+        pairs = near_atoms(table, ends, LONGEST_LINK)
         between = (residue[pairs[:, 0]] != residue[pairs[:, 1]]) & (
             table.name[pairs[:, 0]] != table.name[pairs[:, 1]]
         )

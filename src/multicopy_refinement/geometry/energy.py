@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,7 +38,7 @@ from multicopy_refinement.geometry.terms.similar_u import SimilarU, cholesky
 from multicopy_refinement.geometry.topology import Topology, topology_of
 from multicopy_refinement.io.structure import StructureFile
 from multicopy_refinement.notices import Notice, listed
-from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.parameters.atomic import PlacedAtoms
 
 #: Relative sigma of B of atoms that one, two or three bonds separate.
 SIMILAR = {1: 0.1, 2: 0.15, 3: 0.3}
@@ -50,30 +50,12 @@ FARTHEST_MOVE = 3.0
 FARTHEST_CONTACT = 5.6
 
 
-class GeometricModel(Protocol):
+class GeometricModel(PlacedAtoms, Protocol):
     """What the geometry needs of a model; `multicopy_refinement.Model` is one."""
-
-    table: AtomTable
-    occupancy_groups: OccupancyGroups
 
     @property
     def source(self) -> StructureFile:
         """The file that was loaded."""
-        ...
-
-    @property
-    def xyz(self) -> Callable[[], Tensor]:
-        """Cartesian coordinates in A, ``[n, 3]``."""
-        ...
-
-    @property
-    def b_iso(self) -> Callable[[], Tensor]:
-        """Isotropic B in A^2, ``[n]``."""
-        ...
-
-    @property
-    def u_aniso(self) -> Callable[[], Tensor]:
-        """Anisotropic U in A^2, ``[n, 6]``."""
         ...
 
 

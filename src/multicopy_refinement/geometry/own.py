@@ -9,8 +9,7 @@ import gemmi
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
-from multicopy_refinement.atoms.connections import BOND_TOLERANCE, WATERS
-from multicopy_refinement.atoms.neighbours import near_pairs
+from multicopy_refinement.atoms.connections import BOND_TOLERANCE, WATERS, near_atoms
 from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.atoms.table import AtomTable
 
@@ -38,7 +37,7 @@ def own_geometry(table: AtomTable, own: BoolArray, known: IntArray) -> OwnGeomet
     """Return restraints that hold ``own`` atoms as they are.
 
     Bonds are pairs closer than their covalent radii and 0.3 A, within a residue or, metals and
-    waters apart, between two; altlocs agree or one has none.
+    waters apart, between two, and links of the file; altlocs agree or one has none.
 
     Parameters
     ----------
@@ -88,7 +87,7 @@ def _bonds(
     box_low, box_high = (f(table.xyz[heavy], axis=0) for f in (np.min, np.max))
     inside = (table.xyz[atoms] > box_low - LONGEST) & (table.xyz[atoms] < box_high + LONGEST)
     atoms = atoms[inside.all(axis=1)]
-    pairs = atoms[near_pairs(table.xyz[atoms], LONGEST)]
+    pairs = near_atoms(table, atoms, LONGEST)
     pairs = pairs[heavy[pairs].any(axis=1)]
     symbols, place = np.unique(table.element, return_inverse=True)
     elements = [gemmi.Element(symbol.decode()) for symbol in symbols.tolist()]
@@ -99,8 +98,12 @@ def _bonds(
     near = distance < radius[pairs].sum(axis=1) + BOND_TOLERANCE
     inner = residue[pairs[:, 0]] == residue[pairs[:, 1]]
     inner |= ~metal[pairs].any(axis=1)
-    found = np.sort(pairs[near & inner], axis=1).tolist()
-    return sorted((a, b) for a, b in found if together(table, a, b) and (a, b) not in known)
+    found = {tuple(pair) for pair in np.sort(pairs[near & inner], axis=1).tolist()}
+    found |= {tuple(sorted(link)) for link in table.links if heavy[list(link)].any()}
+    links = np.array(sorted(found - known), dtype=np.int64).reshape(-1, 2)
+    length = np.linalg.norm(table.xyz[links[:, 0]] - table.xyz[links[:, 1]], axis=1)
+    sound = (length < LONGEST) & ~table.hydrogen[links].any(axis=1)
+    return [(a, b) for a, b in links[sound].tolist() if together(table, a, b)]
 
 
 def _shape(table: AtomTable, centre: int, ends: list[int], made: OwnGeometry) -> None:

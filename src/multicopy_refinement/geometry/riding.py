@@ -8,8 +8,8 @@ import numpy as np
 from scipy import sparse
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.atoms.connections import near_atoms
 from multicopy_refinement.atoms.hydrogen_pairs import BOUND
-from multicopy_refinement.atoms.neighbours import near_pairs
 from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.geometry.graph import neighbours
@@ -207,13 +207,13 @@ def parents(table: AtomTable) -> tuple[IntArray, IntArray]:
     hydrogen = np.flatnonzero(table.hydrogen)
     if len(hydrogen) == 0:
         return hydrogen, hydrogen
-    pairs = near_pairs(table.xyz, BOUND)
+    pairs = near_atoms(table, np.arange(len(table)), BOUND)
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
     one, other = pairs[table.hydrogen[pairs[:, 0]] & ~table.hydrogen[pairs[:, 1]]].T
     residue = number_residues(table)
     letter = table.altloc.view(np.uint8)
     agree = (letter[one] == letter[other]) | (letter[one] == 0) | (letter[other] == 0)
-    agree &= (residue[one] == residue[other]) & (table.model[one] == table.model[other])
+    agree &= residue[one] == residue[other]
     one, other = one[agree], other[agree]
     distance = np.linalg.norm(table.xyz[one] - table.xyz[other], axis=1)
     order = np.lexsort((other, distance, one))

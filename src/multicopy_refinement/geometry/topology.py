@@ -85,8 +85,8 @@ def topology_of(source: StructureFile, table: AtomTable, library: Library) -> To
     RestraintFileError
         A dictionary from which gemmi can make no topology.
     """
-    structure = _with_letters(source, table)
-    rows = iter(source.order.tolist())
+    structure = _gathered(source, table)
+    rows = iter([atom.serial for model in structure for atom in _atoms(model)])
     collected = Collected(len(table))
     notices = list(library.notices)
     types: dict[int, str] = {}
@@ -128,14 +128,30 @@ def topology_of(source: StructureFile, table: AtomTable, library: Library) -> To
     )
 
 
-def _with_letters(source: StructureFile, table: AtomTable) -> gemmi.Structure:
-    """Return the file's structure with the table's altlocs."""
+def _gathered(source: StructureFile, table: AtomTable) -> gemmi.Structure:
+    """Return the file's structure with the table's letters and rows, the latter as serial numbers.
+
+    Parts of a residue that stand apart in the file are together.
+    """
     structure = source.structure()
     rows = iter(source.order.tolist())
     letters = [letter.decode() or "\0" for letter in table.altloc.tolist()]
     for model in structure:
         for atom in _atoms(model):
-            atom.altloc = letters[next(rows)]
+            atom.serial = next(rows)
+            atom.altloc = letters[atom.serial]
+    structure.merge_chain_parts()
+    number = number_residues(table)
+    for chain in (chain for model in structure for chain in model):
+        keys = [(number[residue[0].serial], residue.name) for residue in chain]
+        if len(set(keys)) == len(keys):
+            continue
+        for place in range(len(keys) - 1, -1, -1):  # from the end: what is before stays in place
+            first = keys.index(keys[place])
+            if first < place:
+                for atom in chain[place]:
+                    chain[first].add_atom(atom)
+                del chain[place]
     structure.setup_entities()
     return structure
 
@@ -233,14 +249,7 @@ def _links(
     collected: Collected,
 ) -> list[Notice]:
     """Settle links that no library has, too long ones, and those to symmetry mates."""
-    notices = []
-    for info, before in _consecutive(topo):
-        if all(link.link_id == "gap" for link in info.prev):
-            ends = tuple(table.residue_label(r.res[0].serial) for r in (before, info))
-            notices.append(
-                Notice("broken_chain", f"no bond between {ends[0]} and {ends[1]}: too far apart",
-                       ends)
-            )  # fmt: skip
+    notices = _breaks(topo, table)
     links = [*topo.extras, *(link for info in _residues(topo) for link in info.prev)]
     for link in links:
         numbers = [rule.index for rule in link.link_rules if rule.rkind == gemmi.RKind.Bond]
@@ -267,6 +276,22 @@ def _links(
             elif link.link_id not in library.links and not _all_known(link, library):
                 collected.skip_rules(link)  # nobody knows how long it should be: it is kept
     return notices
+
+
+def _breaks(topo: gemmi.Topo, table: AtomTable) -> list[Notice]:
+    """Return a notice of neighbours in a chain that no bond joins."""
+    broken = [
+        [table.residue_label(ends.res[0].serial) for ends in (before, info)]
+        for info, before in _consecutive(topo)
+        if all(link.link_id == "gap" for link in info.prev)
+    ]
+    if not broken:
+        return []
+    message = (
+        "no bond of the chain is restrained where neighbours are too far apart or lack its atoms: "
+        + listed([" - ".join(pair) for pair in broken])
+    )
+    return [Notice("broken_chain", message, tuple(label for pair in broken for label in pair))]
 
 
 def _consecutive(

@@ -13,17 +13,15 @@ from torch import Tensor
 from multicopy_refinement._typing import IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
-from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.parameters.atomic import PlacedAtoms
 from multicopy_refinement.scattering.form_factors import FormFactors, form_factors
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 
-class AtomicModel(Protocol):
+class AtomicModel(PlacedAtoms, Protocol):
     """What scattering needs of a model; `multicopy_refinement.Model` is one."""
 
-    table: AtomTable
     anisotropic: Tensor
-    occupancy_groups: OccupancyGroups
 
     @property
     def cell(self) -> Cell:
@@ -33,21 +31,6 @@ class AtomicModel(Protocol):
     @property
     def spacegroup(self) -> SpaceGroup:
         """Space group."""
-        ...
-
-    @property
-    def xyz(self) -> Callable[[], Tensor]:
-        """Cartesian coordinates in A, ``[n, 3]``."""
-        ...
-
-    @property
-    def b_iso(self) -> Callable[[], Tensor]:
-        """Isotropic B in A^2, ``[n]``."""
-        ...
-
-    @property
-    def u_aniso(self) -> Callable[[], Tensor]:
-        """Anisotropic U in A^2, ``[n, 6]``."""
         ...
 
     @property

@@ -50,6 +50,44 @@ def test_z_scores_are_those_of_gemmi(demo_model, demo_geometry):
     )  # fmt: skip
 
 
+def test_rows_are_those_of_the_file_whatever_its_order(demo_path, demo_geometry, tmp_path):
+    lines = demo_path.read_text().splitlines()
+    atoms = [line for line in lines if line.startswith(("ATOM", "HETATM"))]
+    late = [line for line in atoms if line[16] in "BC"]
+    others = [line for line in atoms if line[16] not in "BC"]
+    head = [line for line in lines if line.startswith("CRYST1")]
+    path = write_text(tmp_path / "late.pdb", "\n".join([*head, *others, *late, "END", ""]))
+    geometry = Geometry.of(Model(path))
+    assert not np.array_equal(geometry.table.name, demo_geometry.table.name)
+    for name in ("bonds", "angles", "torsions", "chirality"):
+        found, expected = (
+            {(*names, round(float(v), 6)) for names, v in zip(
+                names_of(g, getattr(g.topology, name).atoms), getattr(g.topology, name).ideal,
+                strict=True)}
+            for g in (geometry, demo_geometry)
+        )  # fmt: skip
+        assert found == expected
+    assert geometry.value(State(geometry)) == pytest.approx(demo_geometry.value(
+        State(demo_geometry)), rel=1e-9)  # fmt: skip
+
+
+def test_a_model_without_a_crystal_has_no_mates(demo_path, demo_geometry, tmp_path):
+    text = "\n".join(x for x in demo_path.read_text().splitlines() if not x.startswith("CRYST1"))
+    geometry = Geometry.of(Model(write_text(tmp_path / "alone.pdb", text)))
+    assert len(geometry.terms[6].images) == 1
+    assert len(geometry.topology.bonds) == len(demo_geometry.topology.bonds)
+
+
+def test_a_metal_that_the_file_links_to_an_unknown_ligand_is_kept(load_lines):
+    link = "LINK        ZN    ZN A   2                 N7  LIG A   1     1555   1555  2.10"
+    zinc = atom_line("ZN", "ZN", 2, 1.0, xyz=(-4.96, 0, 0), element="ZN", record="HETATM")
+    model = load_lines([link], ligand(), [zinc])
+    geometry = Geometry.of(model)
+    assert ("A/1/LIG/N7", "A/2/ZN/ZN") in names_of(geometry, geometry.topology.bonds.atoms)
+    alone = Geometry.of(load_lines(ligand(), [zinc]))
+    assert len(alone.topology.bonds) == len(geometry.topology.bonds) - 1
+
+
 def test_letters_are_restrained_to_the_common_part_and_not_to_each_other(demo_geometry):
     table, topology = demo_geometry.table, demo_geometry.topology
     for term in (topology.bonds, topology.angles, topology.torsions, topology.chirality):
@@ -142,8 +180,9 @@ def ligand(letter="", shift=0.0, stretch=1.0):
     """Return lines of a chlorobenzene with a methyl that stands off its plane."""
     places = [(f"C{i + 1}", p) for i, p in enumerate(BENZENE)]
     places += [("CL", (3.13, 0.0, 0.0)), ("N7", (-2.86, 0.0, 0.0)), ("C8", (-3.3, 0.5, 1.3))]
+    q = 0.5 if letter else 1.0
     return [
-        atom_line(name, "LIG", 1, 0.5, xyz=(stretch * x + shift, stretch * y, stretch * z),
+        atom_line(name, "LIG", 1, q, xyz=(stretch * x + shift, stretch * y, stretch * z),
                   altloc=letter, record="HETATM", element="CL" if name == "CL" else name[0])
         for name, (x, y, z) in places
     ]  # fmt: skip

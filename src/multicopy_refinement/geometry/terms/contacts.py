@@ -69,7 +69,8 @@ class Contacts:
     def _sought(self, xyz: FloatArray) -> Neighbours:
         rules = self.rules
         farthest = 2 * float(np.maximum(rules.radius, np.nan_to_num(rules.types.ionic)).max())
-        pairs, image, distance = pairs_near(xyz, self.images, farthest + 2 * SLACK)
+        model = rules.table.model
+        pairs, image, distance = pairs_near(xyz, model, self.images, farthest + 2 * SLACK)
         limit = rules.limits(pairs, image)
         near = (limit > 0) & (distance < limit + 2 * SLACK)
         pairs, image = pairs[near], image[near]
@@ -102,25 +103,26 @@ class Contacts:
 
 
 def pairs_near(
-    xyz: FloatArray, images: Images, reach: float
+    xyz: FloatArray, model: np.ndarray, images: Images, reach: float
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Return pairs of atoms ``[m, 2]`` within a reach in A, the image of the second, distances.
+
+    Only atoms of one MODEL are paired: its number is a fourth coordinate of the trees.
 
     Each pair once: the lower row first, or an atom with its own mate (from either side).
     """
     low, high = xyz.min(axis=0) - reach, xyz.max(axis=0) + reach
-    tree = cKDTree(xyz)
+    apart = 1e3 * reach * model.astype(np.float64)
+    tree = cKDTree(np.column_stack([xyz, apart]))
     own = tree.query_pairs(reach, output_type="ndarray").astype(np.int64)
-    apart = xyz[own[:, 0]] - xyz[own[:, 1]]
-    found = [
-        (np.sort(own, axis=1), np.zeros(len(own), dtype=np.int64), np.linalg.norm(apart, axis=1))
-    ]
+    between = np.linalg.norm(xyz[own[:, 0]] - xyz[own[:, 1]], axis=1)
+    found = [(np.sort(own, axis=1), np.zeros(len(own), dtype=np.int64), between)]
     for number in range(1, len(images)):
         places = xyz @ images.rotation[number].T + images.shift[number]
         rows = np.flatnonzero(((places >= low) & (places <= high)).all(axis=1))
         if len(rows) == 0:
             continue
-        other = cKDTree(places[rows])
+        other = cKDTree(np.column_stack([places, apart])[rows])
         close = tree.sparse_distance_matrix(other, reach, output_type="ndarray")
         pairs = np.stack([close["i"], rows[close["j"]]], axis=1).astype(np.int64)
         once = pairs[:, 0] <= pairs[:, 1]

@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.crystal.symmetry import VOIGT
 from multicopy_refinement.geometry.terms.base import Columns, Linear, State, rows_of
-from multicopy_refinement.geometry.terms.displacements import BASIS, columns_of, tensors
+from multicopy_refinement.geometry.terms.displacements import columns_of, tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,21 +52,26 @@ class SimilarU:
         """Return residuals and derivatives.
 
         dL = L P(L^-1 dU L'^-1), P the lower triangle with half the diagonal (Smith 1995,
-        J. Comput. Graph. Stat. 4, 134); dC = C P1 - P2 C, d(C^-1) = -C^-1 dC C^-1.
+        J. Comput. Graph. Stat. 4, 134), so that dC = C P1 - P2 C, d(C^-1) = C^-1 P2 - P1 C^-1 and
+        d(C' - C^-1) = P1'C' + P1 C^-1 - C'P2' - C^-1 P2.
         """
         one, other = (cholesky(tensors(at, a, self.anisotropic)) for a in self.atoms.T)
         ratio = inverse_lower(other) @ one
         back = inverse_lower(ratio)
-        found = ratio.transpose(0, 2, 1) - back
-        turns = ratio[:, None] @ _factor_slopes(one), -_factor_slopes(other) @ ratio[:, None]
+        first, second = _factor_slopes(one), _factor_slopes(other)
+        slopes = (
+            _times(first.transpose(0, 1, 3, 2), ratio.transpose(0, 2, 1)) + _times(first, back),
+            -_times(second, ratio).transpose(0, 1, 3, 2)
+            - _times(second.transpose(0, 1, 3, 2), back.transpose(0, 2, 1)).transpose(0, 1, 3, 2),
+        )
         where, values = [], []
-        for atoms, turn in zip(self.atoms.T, turns, strict=True):  # turn: [m, 6, 3, 3]
-            slopes = turn.transpose(0, 1, 3, 2) + back[:, None] @ turn @ back[:, None]
-            slopes = (slopes / self._scale[:, None, None, None]).reshape(-1, 6, 9)
-            place, value = columns_of(atoms, self.anisotropic, slopes.transpose(0, 2, 1))
+        for atoms, slope in zip(self.atoms.T, slopes, strict=True):  # slope: [m, 6, 3, 3]
+            scaled = (slope / self._scale[:, None, None, None]).reshape(-1, 6, 9)
+            place, value = columns_of(atoms, self.anisotropic, scaled.transpose(0, 2, 1))
             where.append(np.repeat(place[:, None], 9, axis=1).reshape(-1, 6))
             values.append(value.reshape(-1, 6))
         rows = rows_of(np.hstack(where), np.hstack(values), Columns(len(at.xyz)).size)
+        found = ratio.transpose(0, 2, 1) - back
         return Linear((found / self._scale[:, None, None]).ravel(), rows)
 
     @property
@@ -99,6 +105,14 @@ def inverse_lower(lower: FloatArray) -> FloatArray:
 
 def _factor_slopes(lower: FloatArray) -> FloatArray:
     """Return P(L^-1 dU L'^-1) for the six elements of U, ``[m, 6, 3, 3]``."""
-    inverse = inverse_lower(lower)
-    middle = inverse[:, None] @ BASIS @ inverse.transpose(0, 2, 1)[:, None]
+    columns = inverse_lower(lower).transpose(0, 2, 1)
+    (i, j), half = np.array(VOIGT).T, np.where(np.arange(6) < 3, 0.5, 1.0)
+    outer = columns[:, i, :, None] * columns[:, j, None, :] * half[:, None, None]
+    middle = outer + outer.transpose(0, 1, 3, 2)
     return np.asarray(middle * (np.tril(np.ones((3, 3)), -1) + 0.5 * np.eye(3)))
+
+
+def _times(six: FloatArray, matrices: FloatArray) -> FloatArray:
+    """Return the products of six matrices ``[m, 6, 3, 3]`` each with one ``[m, 3, 3]``."""
+    rows = six.reshape(len(six), 18, 3)  # as one product, which is much quicker than six
+    return np.asarray((rows @ matrices).reshape(six.shape))
