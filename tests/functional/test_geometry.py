@@ -7,8 +7,8 @@ from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.geometry.monomers import CLIBD_MON
 from multicopy_refinement.model import Model
 
-#: Number of restraints and rms Z by Servalcat 0.4.142 (``refine_geom --ncycle 0 --hydrogen no`` with
-#: the CCP4 Monomer Library 5.60), without residues that have no dictionary; torsions of all periods.
+#: Number of restraints and rms Z by Servalcat 0.4.142 (``refine_geom --ncycle 0 --hydrogen no``)
+#: with the CCP4 Monomer Library 5.60, without residues that have no dictionary; all torsions.
 SERVALCAT = {
     "1g8a": ("", {"bonds": (2543, 4.227), "angles": (3527, 1.976), "chirality": (391, 0.876),
                   "planes": (2049, 0.877), "torsions": (902, 1.396)}),

@@ -8,13 +8,10 @@ import numpy as np
 
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.geometry.terms.base import Internal, State, Term
+from multicopy_refinement.geometry.terms.base import Internal, Pairs, State, Term
 from multicopy_refinement.geometry.terms.bonds import Bonds
 from multicopy_refinement.geometry.terms.contacts import SIGMA, Contacts
 from multicopy_refinement.geometry.terms.planes import Planes
-from multicopy_refinement.geometry.terms.rigid_bond import RigidBonds
-from multicopy_refinement.geometry.terms.similar_b import SimilarB
-from multicopy_refinement.geometry.terms.similar_u import SimilarU
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ def _deviations(term: Term, table: AtomTable, at: State) -> _Found:
             mates = term.image > 0
         atoms = list(zip(term.atoms.tolist(), mates.tolist(), strict=True))
         return _Found(scale * off, off / term.sigma, unit, atoms)
-    if not isinstance(term, (SimilarB, SimilarU, RigidBonds)):
+    if not isinstance(term, Pairs):
         raise TypeError(f"no statistics of {type(term).__name__}")
     residuals = term.residuals(at)
     residuals = residuals.reshape(len(term), residuals.size // max(len(term), 1))

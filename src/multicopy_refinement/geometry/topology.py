@@ -111,7 +111,11 @@ def topology_of(source: StructureFile, table: AtomTable, library: Library) -> To
         _describe(topo, library, types, described)
         notices += _links(topo, source, table, library, collected)
         collected.take(topo, _own_residues(topo, library), amino_acids)
-        notices += [Notice("link", one) for one in said if "definition not found" not in one]
+        notices += [
+            Notice("link", one.removeprefix("Warning: "))
+            for one in said
+            if "definition not found" not in one  # these atoms are named below
+        ]
     notices += _undescribed(table, library, described)
     _keep_own(table, described, collected)
     collected.without(table.hydrogen)

@@ -115,6 +115,36 @@ class Term(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Pairs(ABC):
+    """Restraints that keep the displacements of two atoms each alike.
+
+    Attributes
+    ----------
+    atoms
+        Rows of the atom table, ``[m, 2]``.
+    sigma
+        ``[m]``, in the units of the class.
+    """
+
+    atoms: IntArray
+    sigma: FloatArray
+    name: ClassVar[str] = ""
+    #: What a deviation is multiplied by for people, and the unit then.
+    shown: ClassVar[tuple[float, str]] = (1.0, "")
+
+    def __len__(self) -> int:
+        return len(self.atoms)
+
+    @abstractmethod
+    def residuals(self, at: State) -> FloatArray:
+        """Return as many residuals for each pair, in units of sigma."""
+
+    @abstractmethod
+    def linear(self, at: State) -> Linear:
+        """Return residuals and derivatives."""
+
+
 def rows_of(columns: IntArray, values: FloatArray, size: int) -> sparse.csr_matrix:
     """Return the sparse rows with ``values`` ``[m, k]`` in ``columns`` ``[m, k]``."""
     m, k = values.shape

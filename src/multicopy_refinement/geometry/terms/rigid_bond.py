@@ -7,35 +7,35 @@ from typing import ClassVar
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
-from multicopy_refinement.geometry.terms.base import Columns, Linear, State, dot, rows_of, unit
+from multicopy_refinement._typing import BoolArray, FloatArray
+from multicopy_refinement.geometry.terms.base import (
+    Columns,
+    Linear,
+    Pairs,
+    State,
+    dot,
+    rows_of,
+    unit,
+)
 from multicopy_refinement.geometry.terms.displacements import BASIS, columns_of, tensors
 
 
 @dataclass(frozen=True, eq=False)
-class RigidBonds:
+class RigidBonds(Pairs):
     """Pairs of bonded atoms, or one angle apart: r = e'(U1 - U2)e/sigma, e along x1 - x2.
 
     Hirshfeld (1976), Acta Cryst. A32, 239; Rollett (1970), Crystallographic Computing, p. 169.
+    Sigma is in A^2.
 
     Attributes
     ----------
-    atoms
-        ``[m, 2]``.
-    sigma
-        In A^2, ``[m]``.
     anisotropic
         Which of all atoms are, ``[n]``.
     """
 
-    atoms: IntArray
-    sigma: FloatArray
     anisotropic: BoolArray
     name: ClassVar[str] = "rigid bonds"
     shown: ClassVar[tuple[float, str]] = (1.0, "A^2")
-
-    def __len__(self) -> int:
-        return len(self.atoms)
 
     def residuals(self, at: State) -> FloatArray:
         """Return the residuals in units of sigma, ``[m]``."""

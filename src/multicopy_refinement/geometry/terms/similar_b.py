@@ -7,32 +7,20 @@ from typing import ClassVar
 
 import numpy as np
 
-from multicopy_refinement._typing import FloatArray, IntArray
-from multicopy_refinement.geometry.terms.base import Columns, Linear, State, rows_of
+from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.geometry.terms.base import Columns, Linear, Pairs, State, rows_of
 
 
 @dataclass(frozen=True, eq=False)
-class SimilarB:
+class SimilarB(Pairs):
     """Pairs of isotropic atoms: r = (B1 - B2)/(sqrt(B1 B2) sigma).
 
     r^2 sigma^2 = (B1 - B2)^2/(B1 B2) is, up to a factor, the symmetric Kullback-Leibler distance
     of two isotropic Gaussians (Murshudov et al. 2011, Acta Cryst. D67, 355, sect. 4.3).
-
-    Attributes
-    ----------
-    atoms
-        ``[m, 2]``.
-    sigma
-        Relative, ``[m]``.
+    Sigma is relative.
     """
 
-    atoms: IntArray
-    sigma: FloatArray
     name: ClassVar[str] = "B similarity"
-    shown: ClassVar[tuple[float, str]] = (1.0, "")
-
-    def __len__(self) -> int:
-        return len(self.atoms)
 
     def residuals(self, at: State) -> FloatArray:
         """Return the residuals in units of sigma, ``[m]``."""

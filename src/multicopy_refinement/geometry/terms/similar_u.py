@@ -7,39 +7,30 @@ from typing import ClassVar
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement._typing import BoolArray, FloatArray
 from multicopy_refinement.crystal.symmetry import VOIGT
-from multicopy_refinement.geometry.terms.base import Columns, Linear, State, rows_of
+from multicopy_refinement.geometry.terms.base import Columns, Linear, Pairs, State, rows_of
 from multicopy_refinement.geometry.terms.displacements import columns_of, tensors
 
 
 @dataclass(frozen=True, eq=False)
-class SimilarU:
+class SimilarU(Pairs):
     """Pairs of atoms: sum r^2 = (tr(U1^-1 U2) + tr(U2^-1 U1) - 6)/(3 sigma^2).
 
     Up to a factor the symmetric Kullback-Leibler distance of two Gaussians, as in
     Murshudov et al. (2011), Acta Cryst. D67, 355; for isotropic U it is that of `SimilarB`.
     With U = L L' and C = L2^-1 L1 the nine residuals are the elements of
     (C' - C^-1)/(sqrt(3) sigma). They are no numbers where a U is not positive definite.
+    Sigma is relative.
 
     Attributes
     ----------
-    atoms
-        ``[m, 2]``.
-    sigma
-        Relative, ``[m]``.
     anisotropic
         Which of all atoms are, ``[n]``.
     """
 
-    atoms: IntArray
-    sigma: FloatArray
     anisotropic: BoolArray
     name: ClassVar[str] = "U similarity"
-    shown: ClassVar[tuple[float, str]] = (1.0, "")
-
-    def __len__(self) -> int:
-        return len(self.atoms)
 
     def residuals(self, at: State) -> FloatArray:
         """Return nine residuals a pair in units of sigma."""
