@@ -63,6 +63,14 @@ class MovingAtoms:
         """Number of shifts."""
         return int(self.of_xyz.shape[1] + self.of_displacement.shape[1])
 
+    def atom_of(self, kind: Kind) -> IntArray:
+        """Return the atom of each shift of a kind."""
+        matrix = self.of_xyz if kind is Kind.XYZ else self.of_displacement
+        columns, n = matrix.tocsc(), self.n_atoms
+        row = columns.indices[columns.indptr[:-1]].astype(np.int64)
+        of_u = (row - 4 * n) // 6
+        return np.where(row < 3 * n, row // 3, np.where(row < 4 * n, row - 3 * n, of_u))
+
     def shifts(self, at: Point) -> FloatArray:
         """Return p of a point."""
         parts = [at.get(Kind.XYZ), at.get(Kind.DISPLACEMENT)]

@@ -100,7 +100,7 @@ class JointRefinement:
         damping = self._damping(joint, moving)
         products, gain = 0, 0.0
         for _ in range(_STEPS):
-            step = step_from(joint, at, dense, damping, self._longest(moving))
+            step = step_from(joint, at, dense, damping, self._limited(moving))
             at, products, gain = step.point, products + step.products, gain + step.gain
             if step.gain < 0.1:
                 break
@@ -114,7 +114,8 @@ class JointRefinement:
         self.experiment.renew(f_calc)
         z = self._bond_z(state)
         moves = self._moves(moving, at, occupancy, gain, products, z)
-        if moves.xyz < _SETTLED and not BOND_Z[0] <= z <= BOND_Z[1]:
+        moved = Parameter.XYZ in self.parameters
+        if moved and moves.xyz < _SETTLED and not BOND_Z[0] <= z <= BOND_Z[1]:
             self.weight *= float(np.clip(z / np.mean(BOND_Z), *_WEIGHT_CHANGE))
         return found, moves
 
@@ -144,23 +145,27 @@ class JointRefinement:
         found[joint.space.indices([Kind.XYZ, Kind.DISPLACEMENT])] = squares.T @ every
         return found
 
-    def _longest(self, moving: MovingAtoms) -> Callable[[Point, FloatArray], float]:
-        """Return what says which part of a step keeps moves short and displacements positive."""
-        lowest = lowest_b(moving.start, self.model.table.anisotropic)
+    def _limited(self, moving: MovingAtoms) -> Callable[[Point, FloatArray], FloatArray]:
+        """Return what shortens the moves of single atoms, and keeps displacements positive."""
+        n, anisotropic = moving.n_atoms, self.model.table.anisotropic
 
-        def longest(at: Point, d: FloatArray) -> float:
-            n = moving.n_atoms
-            change = moving.matrix @ moving.shifts(Point(at.space, d))
-            most = float(np.abs(change[: 3 * n]).max(initial=0.0))
-            part = min(1.0, LONGEST_MOVE / max(most, 1e-12))
-            fall = np.maximum(-change[3 * n : 4 * n], 0.0)
-            tensor = np.maximum(-change[4 * n :].reshape(n, 6)[:, :3], 0.0).max(axis=1)
-            fall = np.maximum(fall, EIGHT_PI_SQUARED * tensor)
-            room = np.maximum(lowest - B_FLOOR, 1e-3)
-            worst = float((fall / room).max(initial=0.0))
-            return min(part, LARGEST_CHANGE / max(worst, 1e-12))
+        def limited(at: Point, d: FloatArray) -> FloatArray:
+            step = Point(at.space, d.copy())
+            change = moving.matrix @ moving.shifts(step)
+            length = np.linalg.norm(change[: 3 * n].reshape(n, 3), axis=1)
+            of_xyz = np.minimum(1.0, LONGEST_MOVE / np.maximum(length, 1e-12))
+            b = lowest_b(moving.free_state(at), anisotropic)
+            diagonal = change[4 * n :].reshape(n, 6)[:, :3]
+            fall = np.maximum(-change[3 * n : 4 * n], -EIGHT_PI_SQUARED * diagonal.min(axis=1))
+            rise = np.maximum(change[3 * n : 4 * n], EIGHT_PI_SQUARED * diagonal.max(axis=1))
+            most = LARGEST_CHANGE * np.maximum(b - B_FLOOR, 1e-3)
+            of_b = np.minimum(most / np.maximum(fall, 1e-12), 2 * b / np.maximum(rise, 1e-12))
+            for kind, share in ((Kind.XYZ, of_xyz), (Kind.DISPLACEMENT, np.minimum(of_b, 1.0))):
+                if kind in at.space:
+                    step[kind][:] *= share[moving.atom_of(kind)]
+            return step.x
 
-        return longest
+        return limited
 
     def _give(self, state: State) -> None:
         """Give the model its coordinates and displacements."""

@@ -74,7 +74,7 @@ class Step:
 
 def step_from(
     joint: Joint, at: Point, dense: FloatArray, damping: FloatArray,
-    bounded: Callable[[Point, FloatArray], float],
+    limited: Callable[[Point, FloatArray], FloatArray],
 ) -> Step:  # fmt: skip
     """Return a step of the joint posterior from a point that raises it.
 
@@ -90,8 +90,8 @@ def step_from(
     damping
         What is added to the diagonal of H, ``[size]`` (Levenberg 1944, Q. Appl. Math. 2, 164): a
         step goes where the data lead, but not far along what they do not determine.
-    bounded
-        The longest part of a step, of at most 1, that a point may take.
+    limited
+        What a step from a point may be of one that is too long.
     """
     here = joint.around(at)
     subspace = _Subspace(joint, at, here, dense, damping)
@@ -101,9 +101,9 @@ def step_from(
 
     d, products = _conjugate(times, here.gradient, subspace.preconditioned)
     d, more = _within_bounds(joint, at, here.gradient, times, d, subspace)
-    longest = bounded(at, d)
+    d = limited(at, d)
     for part in _SHORTER:
-        moved = _moved(joint, at, min(longest, part) * d)
+        moved = _moved(joint, at, part * d)
         reached = joint.value(moved)
         if reached > here.value:
             return Step(moved, reached - here.value, products + more)
