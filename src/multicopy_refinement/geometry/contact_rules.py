@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.geometry.energy_types import AtomTypes
 from multicopy_refinement.geometry.graph import Separations, neighbours
 from multicopy_refinement.geometry.images import Images
 from multicopy_refinement.geometry.terms.bonds import Bonds
 from multicopy_refinement.geometry.terms.planes import Planes
+from multicopy_refinement.geometry.topology import Topology
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 
 #: What is taken from the sum of radii, in A: of donor and acceptor; of each of two atoms that three
@@ -52,6 +54,8 @@ class ContactRules:
         Set of each group or -1: its members exclude each other.
     occupancy
         At the start, ``[n]``.
+    residue
+        Number of each atom's residue if no dictionary describes the atom, else -1.
     """
 
     table: AtomTable
@@ -65,6 +69,7 @@ class ContactRules:
     part: IntArray
     exclusive: IntArray
     occupancy: FloatArray
+    residue: IntArray
 
     def limits(self, pairs: IntArray, image: IntArray) -> FloatArray:
         """Return how near atoms ``[m, 2]`` may come in A, 0 for those that may come to any.
@@ -75,7 +80,8 @@ class ContactRules:
         atoms that one or two bonds separate, of one plane, of two metals, or that exclude each
         other: other letters, members of one sum, or partial atoms without a letter in common whose
         occupancies sum to no more than 1. Mates are met by whole atoms, and by partial ones that
-        sum to more than 1. An image of an atom on a special position is that atom.
+        sum to more than 1. An image of an atom on a special position is that atom. Within a residue
+        without a dictionary atoms may be as near as they are in the coordinates as read.
 
         Parameters
         ----------
@@ -99,6 +105,9 @@ class ContactRules:
         steps = self._steps(pairs, image)
         short = types.radius[pairs].sum(axis=1) - 2 * TORSION
         limit = np.where(steps == 3, np.minimum(short, limit), limit)
+        kept = (self.residue[one] >= 0) & (self.residue[one] == self.residue[other])
+        between = np.linalg.norm(self.table.xyz[one] - self.table.xyz[other], axis=1)
+        limit = np.where(kept & (image == 0), np.minimum(limit, between), limit)
         apart = (steps == 1) | (steps == 2) | self._excluded(one, other, image)
         return np.where(apart, 0.0, limit)
 
@@ -137,10 +146,8 @@ class ContactRules:
     def of(
         cls,
         table: AtomTable,
-        types: AtomTypes,
         groups: OccupancyGroups,
-        bonds: Bonds,
-        planes: Planes,
+        topology: Topology,
         bonded: IntArray,
         images: Images,
     ) -> ContactRules:
@@ -148,16 +155,16 @@ class ContactRules:
 
         Parameters
         ----------
-        table, types, groups
-            Its atoms, their radii and roles, and their occupancy groups.
-        bonds, planes
-            Restraints, for bonds to mates and for what is in one plane.
+        table, groups
+            Its atoms, and their occupancy groups.
+        topology
+            Its restraints, radii and roles of atoms.
         bonded
             Bonds within the asymmetric unit, hydrogens included, ``[m, 2]``.
         images
             Operations that bring mates near.
         """
-        n = len(table)
+        n, types = len(table), topology.types
         ends = np.concatenate([bonded, bonded[:, ::-1]])
         of_hydrogen = ends[table.hydrogen[ends[:, 0]] & ~table.hydrogen[ends[:, 1]]]
         bare = np.zeros(n, dtype=bool)
@@ -171,12 +178,13 @@ class ContactRules:
             radius=np.where(bare, types.radius, types.with_hydrogens),
             polar=polar,
             separations=Separations.of(bonded, n),
-            planar=_in_one_plane(planes, n),
-            mates=_joined_mates(bonds, bonded, images, fixed),
+            planar=_in_one_plane(topology.planes, n),
+            mates=_joined_mates(topology.bonds, bonded, images, fixed),
             fixed=fixed,
             part=groups.index,
             exclusive=groups.sums.set_index,
             occupancy=groups.occupancy[groups.index],
+            residue=np.where(topology.described, -1, number_residues(table)),
         )
 
 

@@ -85,14 +85,18 @@ def near_images(
         turned = fractional @ rotation.T
         for centring in spacegroup.centrings:
             moved = turned + translation + centring
+            places = moved @ to_cartesian.T
+            bottom, top = places.min(axis=0), places.max(axis=0)
             first = np.floor(corners.min(axis=0) - moved.max(axis=0)).astype(int)
             last = np.ceil(corners.max(axis=0) - moved.min(axis=0)).astype(int)
             for lattice in product(*(range(a, b + 1) for a, b in zip(first, last, strict=True))):
                 step = translation + centring + np.array(lattice)
                 if (rotation == np.eye(3)).all() and np.abs(step).max() < 1e-6:
                     continue
-                places = (moved + np.array(lattice)) @ to_cartesian.T
-                if ((places >= low) & (places <= high)).all(axis=1).any():
+                by = to_cartesian @ np.array(lattice)
+                if (top + by < low).any() or (bottom + by > high).any():
+                    continue  # the boxes do not meet, and so do no atoms
+                if ((places >= low - by) & (places <= high - by)).all(axis=1).any():
                     rotations.append(to_cartesian @ rotation @ to_fractional)
                     shifts.append(to_cartesian @ step)
     return Images(np.array(rotations), np.array(shifts))

@@ -12,6 +12,7 @@ from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.connections import BOND_TOLERANCE, WATERS, near_atoms
 from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.geometry.graph import neighbours
 
 #: Sigmas: of bonds in A, angles in degrees, planes in A, chiral volumes in A^3.
 SIGMA_BOND, SIGMA_ANGLE, SIGMA_PLANE, SIGMA_VOLUME = 0.02, 3.0, 0.02, 0.2
@@ -19,6 +20,8 @@ SIGMA_BOND, SIGMA_ANGLE, SIGMA_PLANE, SIGMA_VOLUME = 0.02, 3.0, 0.02, 0.2
 LONGEST = 3.2
 #: Atoms this near to a plane, in A, are in it; three bonds span no volume below this, in A^3.
 FLAT, FLAT_VOLUME = 0.05, 0.4
+#: Two bonds of a carbon are wide where the cosine of their angle (116 degrees) is below this.
+WIDE = -0.44
 #: Rings of this many atoms may be flat.
 _RINGS = (3, 4, 5, 6, 7)
 
@@ -72,6 +75,32 @@ def own_geometry(table: AtomTable, own: BoolArray, known: IntArray) -> OwnGeomet
     made.planes += _flat_rings(table, partners, heavy)
     made.planes = _largest(made.planes)
     return made
+
+
+def carbon_types(table: AtomTable, own: BoolArray, bonded: IntArray) -> dict[int, str]:
+    """Return energy types of ``own`` carbons by their bonds ``[m, 2]`` to heavy atoms.
+
+    Four bonds: no hydrogen; three: one hydrogen unless they are flat; two: one hydrogen if they are
+    wide, as in rings of sp2 carbon, else two; one: three.
+    """
+    carbon = own & (table.element == b"C")
+    starts, partners = neighbours(bonded, len(table))
+    found = {}
+    for atom in np.flatnonzero(carbon).tolist():
+        ends = partners[starts[atom] : starts[atom + 1]].tolist()
+        letter = _letters(table, [atom, *ends])[0]
+        mine = [b for b in ends if table.altloc[b] in {b"", letter}]
+        spans = table.xyz[mine] - table.xyz[atom]
+        if len(mine) > 3:
+            found[atom] = "CT"
+        elif len(mine) == 3:
+            found[atom] = "C" if abs(np.linalg.det(spans)) < FLAT_VOLUME else "CH1"
+        elif len(mine) == 2:
+            cosine = spans[0] @ spans[1] / np.linalg.norm(spans, axis=1).prod()
+            found[atom] = "CR16" if cosine < WIDE else "CH2"
+        else:
+            found[atom] = "CH3"
+    return found
 
 
 def together(table: AtomTable, *atoms: int) -> bool:

@@ -18,7 +18,7 @@ from multicopy_refinement.geometry.collected import Collected
 from multicopy_refinement.geometry.energy_types import AtomTypes
 from multicopy_refinement.geometry.images import Images, nearest_image
 from multicopy_refinement.geometry.monomers import Library
-from multicopy_refinement.geometry.own import own_geometry
+from multicopy_refinement.geometry.own import carbon_types, own_geometry
 from multicopy_refinement.geometry.terms.angles import Angles, StraightAngles
 from multicopy_refinement.geometry.terms.bonds import Bonds
 from multicopy_refinement.geometry.terms.chirality import Chirality
@@ -117,7 +117,9 @@ def topology_of(source: StructureFile, table: AtomTable, library: Library) -> To
             if "definition not found" not in one  # these atoms are named below
         ]
     notices += _undescribed(table, library, described)
-    _keep_own(table, described, collected)
+    own = ~described & ~table.hydrogen & ~np.isin(table.resname, WATERS)
+    collected.add_own(table.xyz, own_geometry(table, own, collected.bonded()))
+    types |= carbon_types(table, own, collected.bonded())
     collected.without(table.hydrogen)
     return Topology(
         bonds=collected.bonds(),
@@ -236,13 +238,6 @@ def _undescribed(table: AtomTable, library: Library, described: BoolArray) -> li
             )
         )
     return notices
-
-
-def _keep_own(table: AtomTable, described: BoolArray, collected: Collected) -> None:
-    """Add restraints that hold undescribed atoms where they are to each other."""
-    own = ~described & ~table.hydrogen & ~np.isin(table.resname, WATERS)
-    found = own_geometry(table, own, collected.bonded())
-    collected.add_own(table.xyz, found)
 
 
 def _links(

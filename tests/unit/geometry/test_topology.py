@@ -212,6 +212,18 @@ def test_a_ligand_without_a_dictionary_keeps_what_it_has(load_lines):
     assert kinds["bonds"].rms_z == pytest.approx(0, abs=1e-6)
 
 
+def test_carbons_without_a_dictionary_have_radii_by_their_bonds(load_lines):
+    geometry = Geometry.of(load_lines(ligand()))
+    radius = dict(
+        zip(geometry.table.name.tolist(), geometry.topology.types.with_hydrogens, strict=True)
+    )
+    assert [radius[b"C%d" % i] for i in (1, 2, 3, 4, 5, 6)] == pytest.approx(
+        [1.75, 1.82, 1.82, 1.75, 1.82, 1.82]  # without a hydrogen, and with one
+    )
+    assert radius[b"C8"] == pytest.approx(1.94)  # a methyl
+    assert len(geometry.terms[6].residuals(State(geometry))) == 0
+
+
 def test_a_hand_without_a_dictionary_is_kept(load_lines):
     corners = np.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 1.5 / np.sqrt(3)
     lines = [atom_line("C", "XYZ", 1, 1.0, record="HETATM")]

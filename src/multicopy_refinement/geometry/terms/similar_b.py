@@ -16,7 +16,7 @@ class SimilarB(Pairs):
     """Pairs of isotropic atoms: r = (B1 - B2)/(sqrt(B1 B2) sigma).
 
     r^2 sigma^2 = (B1 - B2)^2/(B1 B2) is, up to a factor, the symmetric Kullback-Leibler distance
-    of two isotropic Gaussians (Murshudov et al. 2011, Acta Cryst. D67, 355, sect. 4.3).
+    of two isotropic Gaussians (Murshudov et al. 2011, Acta Cryst. D67, 355).
     Sigma is relative.
     """
 

@@ -117,10 +117,7 @@ class Geometry:
         bonded = np.concatenate([topology.bonded, np.stack([parent, hydrogen], axis=1)])
         reach = FARTHEST_CONTACT + 2 * SLACK + FARTHEST_MOVE
         images = near_images(table.xyz, source.cell, source.spacegroup, reach)
-        rules = ContactRules.of(
-            table, topology.types, model.occupancy_groups, topology.bonds, topology.planes,
-            bonded, images,
-        )  # fmt: skip
+        rules = ContactRules.of(table, model.occupancy_groups, topology, bonded, images)
         displacements, odd = _displacement_terms(table, topology.bonded, _start(model))
         terms: tuple[Term, ...] = (
             topology.bonds, topology.angles, topology.straight, topology.torsions,
