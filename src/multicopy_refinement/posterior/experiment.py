@@ -25,6 +25,7 @@ from multicopy_refinement.scaling.displaced import (
     DisplacedSolvent,
     displaced_solvent,
 )
+from multicopy_refinement.scaling.scaler import B_BOUNDS
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.scattering.rows import weighted_complex_rows
 from multicopy_refinement.targets import Target
@@ -286,6 +287,18 @@ class Experiment(nn.Module):
             return None
         made = Renewal.of(self.data, self.errors.curve, size)
         return made, likelihood(self.data, made.errors)
+
+    def give_b_to_atoms(self) -> float:
+        """Take the isotropic part out of the scale's B; return what all atoms' B is to grow by.
+
+        F_model stays what it is. Where the B of all atoms are refined, both are one unknown.
+        """
+        cell = self.data.cell
+        b = self.scale.isotropic_b(cell)
+        b = max(b, B_BOUNDS[0] - self.scale.b_sol)  # B_sol keeps its bounds
+        self.scale = self._scale = self.scale.with_b_given_away(b, cell)
+        self._displaced = self._response = None
+        return b
 
     def _renew_mask(self, occupancy: FloatArray) -> None:
         """Make F of the solvent at occupancies of the groups."""

@@ -20,6 +20,7 @@ from multicopy_refinement.posterior.local import local_information
 from multicopy_refinement.posterior.moving import MovingAtoms
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.posterior.scale import DenseJacobian, ScaledMask
+from multicopy_refinement.scaling.scaler import isotropic_parts
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
 from multicopy_refinement.scattering.compiled import SplatJacobian
 from multicopy_refinement.scattering.plan import SplatPlan, plan_splat
@@ -184,12 +185,14 @@ class JointPosterior:
         Geometry.
     weight
         By which these count.
+    b_of_all
+        Whether B of all atoms move: the scale's isotropic B, which is the same, is held then.
     """
 
     def __init__(
         self, experiment: Experiment, atoms: ScatteringAtoms, members: list[IntArray],
         refined: IntArray, sums: SumConstraints, prior: OccupancyPrior, moving: MovingAtoms,
-        restraints: Restraints, weight: float = 1.0,
+        restraints: Restraints, weight: float = 1.0, *, b_of_all: bool = False,
     ) -> None:  # fmt: skip
         self.experiment, self.sums, self.prior = experiment, sums, prior
         self.moving, self.restraints, self.weight = moving, restraints, weight
@@ -221,6 +224,11 @@ class JointPosterior:
             )
         )
         self._last: list[_Forward] = []
+        #: Rows A of A d = 0 for steps of the space, beside those of the sums.
+        self.held = np.zeros((int(b_of_all), self.space.size))
+        if b_of_all:
+            of_scale = self.held[:, self.space.place(Kind.SCALE)]
+            of_scale[:, 1:] = isotropic_parts(self.scaled.basis, data.cell)
 
     def scattering(self, at: Point, state: State) -> ScatteringAtoms:
         """Return the atoms that are summed anew at a point."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -71,6 +72,8 @@ class JointRefinement:
         self.parameters = parameters
         self.active = active_atoms(model, refined, active)
         self.weight = 1.0
+        moving_b = {Parameter.B_ISO, Parameter.U_ANISO} & set(parameters)
+        self.b_of_all = bool(moving_b) and len(self.active) == len(model.table)
 
     def macrocycle(self, occupancy: FloatArray, dense: FloatArray) -> tuple[FloatArray, Moves]:
         """Refine under the present mask, scale and errors; give the model what came of it.
@@ -93,7 +96,7 @@ class JointRefinement:
         members = [self.model.occupancy_groups.members[g] for g in self.refined.tolist()]
         joint = JointPosterior(
             self.experiment, atoms, members, self.refined, self.sums, self.prior, moving,
-            self.geometry, self.weight,
+            self.geometry, self.weight, b_of_all=self.b_of_all,
         )  # fmt: skip
         zeros = {b.kind: np.zeros(b.size) for b in moving.blocks}
         at = joint.space.point({Kind.OCCUPANCY: occupancy, **joint.scaled.point.values, **zeros})
@@ -112,6 +115,8 @@ class JointRefinement:
         full[self.refined] = found
         self.model.assign_group_occupancies(full)
         self.experiment.renew(f_calc)
+        if self.b_of_all:
+            self._give(_with_b(state, self.experiment.give_b_to_atoms(), self.model))
         z = self._bond_z(state)
         moves = self._moves(moving, at, occupancy, gain, products, z)
         moved = Parameter.XYZ in self.parameters
@@ -201,6 +206,13 @@ class JointRefinement:
             _rms(np.linalg.norm(change[: 3 * n].reshape(n, 3)[some], axis=1)), _rms(b[some]),
             gain, products, bond_z, self.weight,
         )  # fmt: skip
+
+
+def _with_b(state: State, b: float, model: Model) -> State:
+    """Return a state in which all B are larger."""
+    u_aniso = state.u_aniso.copy()
+    u_aniso[model.table.anisotropic, :3] += b / EIGHT_PI_SQUARED
+    return replace(state, b_iso=state.b_iso + b, u_aniso=u_aniso)
 
 
 def small(moves: Moves, tolerance: float) -> bool:

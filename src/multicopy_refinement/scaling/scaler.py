@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
-from multicopy_refinement.crystal import SpaceGroup
+from multicopy_refinement.crystal import Cell, SpaceGroup
 
 #: Starts of the search: k_sol (e/A^3) and B_sol (A^2).
 _STARTS = ((0.35, 46.0), (0.25, 80.0), (0.5, 30.0), (0.0, 46.0))
@@ -38,6 +38,20 @@ class Scale:
     k_sol: float
     b_sol: float
 
+    def isotropic_b(self, cell: Cell) -> float:
+        """Return a third of the trace of B in Cartesian axes, in A^2."""
+        return float(isotropic_parts(self.b_cryst[None], cell)[0])
+
+    def with_b_given_away(self, b: float, cell: Cell) -> Scale:
+        """Return the scale of a model all of whose atoms have a B larger by ``b``: F is the same.
+
+        Solvent is not of the atoms: its B_sol grows by as much.
+        """
+        f = cell.fractionalization
+        metric = f @ f.T  # h' f f' h is s^2
+        six = metric[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+        return Scale(self.k, self.b_cryst - b * six, self.k_sol, self.b_sol + b)
+
     def overall(self, hkl: IntArray) -> FloatArray:
         """Return k exp(-h'Bh/4), ``[n]``."""
         return np.asarray(self.k * np.exp(-(quadratic_terms(hkl) @ self.b_cryst) / 4))
@@ -45,6 +59,14 @@ class Scale:
     def solvent(self, s_squared: FloatArray) -> FloatArray:
         """Return k_sol exp(-B_sol s^2/4), ``[n]``."""
         return np.asarray(self.k_sol * np.exp(-self.b_sol * s_squared / 4))
+
+
+def isotropic_parts(tensors: FloatArray, cell: Cell) -> FloatArray:
+    """Return a third of the trace in Cartesian axes, in A^2, of tensors h'Bh, ``[n, 6]``."""
+    o = cell.orthogonalization
+    order = [0, 3, 4, 3, 1, 5, 4, 5, 2]
+    matrices = tensors[:, order].reshape(-1, 3, 3)
+    return np.asarray(np.einsum("ij,njk,ik->n", o, matrices, o) / 3)
 
 
 def quadratic_terms(hkl: IntArray) -> FloatArray:

@@ -43,6 +43,7 @@ class Joint(Protocol):
 
     space: Space
     sums: SumConstraints
+    held: FloatArray
 
     def value(self, at: Point) -> float:
         """Return the log posterior."""
@@ -140,13 +141,9 @@ class _Subspace:
         at_limit = joint.sums.limits[0]
         full = joint.sums.limits[1] - at_limit @ q < 1e-9
         unseen = held_directions(dense[:m, :m], rows, ~stays)
-        held = [rows, np.eye(m)[stays], at_limit[full], unseen.T]
-        stacked = np.concatenate([part for part in held if len(part)] or [np.zeros((0, m))])
-        free = _allowed(stacked, m)
-        every = np.zeros((self.n, free.shape[1] + self.n - m))
-        every[:m, : free.shape[1]] = free
-        every[m:, free.shape[1] :] = np.eye(self.n - m)
-        return every
+        of_q = np.concatenate([rows, np.eye(m)[stays], at_limit[full], unseen.T])
+        every = np.concatenate([of_q, np.zeros((len(of_q), self.n - m))], axis=1)
+        return _allowed(np.concatenate([every, joint.held[:, : self.n]]), self.n)
 
     def preconditioned(self, r: FloatArray, *, occupancies: bool = True) -> FloatArray:
         """Return M^-1 r within the subspace; occupancies, scale and solvent held when False."""
