@@ -39,10 +39,13 @@ class SampledSlopes:
         Of each kind of unknowns, ``[size, n]``.
     along
         With which the slopes in other unknowns are Re(conj(along) dF), complex ``[n]``.
+    displaced
+        By how much more solvent each group displaces, as a part of what it does, ``[n_groups, n]``.
     """
 
     of: dict[Kind, NDArray[np.float32]]
     along: ComplexArray
+    displaced: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +142,9 @@ class DataTerm:
                 slopes = here.jacobians[kind].columns(block, here.along[block], np.float32)
                 parts.append(slopes[:, picked] * scale)
         joined = {kind: np.concatenate(parts, axis=1) for kind, parts in found.items()}
-        return SampledSlopes(joined, here.along[rows] * root)
+        along = here.along[rows] * root
+        more = self.forward.displaced_slopes(at, rows, along)
+        return SampledSlopes(joined, along, more.astype(np.float32))
 
     def _around(self, at: Point) -> _Around:
         f = self.forward.f_model(at)

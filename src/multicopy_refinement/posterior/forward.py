@@ -88,6 +88,10 @@ class Forward(Protocol):
         """Return the Jacobian of each kind that the point's space has."""
         ...
 
+    def displaced_slopes(self, at: Point, rows: IntArray, along: ComplexArray) -> Real:
+        """Return Re(conj(along) S M_g q_g) of some reflections, ``[n_groups, n_rows]``."""
+        ...
+
     def blocks(self) -> Iterator[slice]:
         """Yield ranges of reflections that are best worked on at once."""
         ...
@@ -332,6 +336,18 @@ class GroupForward:
         if Kind.SCALE in at.space or Kind.SOLVENT in at.space:
             mask = self._mask_at(at)
             found |= self.scaled.jacobians(at, self.total(at), mask)
+        return found
+
+    def displaced_slopes(self, at: Point, rows: IntArray, along: ComplexArray) -> Real:
+        """Return Re(conj(along) S M_g q_g) of some reflections, ``[n_groups, n_rows]``."""
+        found = np.zeros((self.n_groups, len(rows)), dtype=np.float32)
+        less = self._less
+        if less is None:
+            return found
+        here, place = np.isin(rows, less.low), np.searchsorted(less.low, rows)
+        u, q = along[here], at[Kind.OCCUPANCY][:, None]
+        columns = less.real[:, place[here]] * u.real + less.imaginary[:, place[here]] * u.imag
+        found[:, here] = q * columns
         return found
 
     def blocks(self) -> Iterator[slice]:

@@ -27,6 +27,8 @@ from multicopy_refinement.solve.gauss_newton import null_space
 #: Reflections for an unknown of the largest surroundings, and at least: a sample of so many gives
 #: the information to about 2%.
 _FOR_AN_UNKNOWN, _FEWEST = 12, 4000
+#: A group displaces more or less solvent than the model of it says, by this part (one sigma).
+SOLVENT_SIGMA = 0.3
 #: Elements of the slopes of atoms that are kept at once.
 _ELEMENTS = 120_000_000
 #: Atoms of a set and near it that count; the nearest do where there are more.
@@ -93,8 +95,9 @@ def with_surroundings(
 ) -> Covariance:
     """Return a covariance in which coordinates and displacements are marginalised, too.
 
-    For the groups q of each set, with p the other groups nearby, scale and solvent, and the
-    coordinates and displacements of the atoms of the set and near it, R what is known of these,
+    For the groups q of each set, with p the other groups nearby, scale and solvent, how much of it
+    the groups displace, and the coordinates and displacements of the atoms of the set and near it,
+    R what is known of these,
 
         cov(q) = Z [Z'(H_qq - H_qp (H_pp + R)^-1 H_pq) Z]^-1 Z'.
 
@@ -169,15 +172,20 @@ class _Local:
         )
         of_groups = self.slopes.of[Kind.OCCUPANCY]
         scale = [v for kind, v in self.slopes.of.items() if kind is not Kind.OCCUPANCY]
+        displaced = SOLVENT_SIGMA * self.slopes.displaced[np.concatenate([own, others])]
         columns = np.concatenate(
-            [of_groups[own], *scale, of_groups[others], self.of_atoms[rows]]
-        )  # fmt: skip
+            [of_groups[own], *scale, displaced, of_groups[others], self.of_atoms[rows]]
+        )
         h = (columns @ columns.T).astype(np.float64)
         n_own, n_scale = len(own), sum(len(v) for v in scale)
-        n_held, n_known = n_own + n_scale, n_own + n_scale + len(others)
+        n_held = n_own + n_scale
+        n_displaced = n_held + len(displaced)
+        n_known = n_displaced + len(others)
         said = np.zeros_like(h)
+        of_solvent = np.arange(n_held, n_displaced)
+        said[of_solvent, of_solvent] = 1.0
         # of an occupancy this much is known in any case
-        some = np.arange(n_held, n_known)
+        some = np.arange(n_displaced, n_known)
         said[some, some] = UNDETERMINED_SU**-2
         said[n_known:, n_known:] = around.stiffness.of_atoms(near, around.tensor[near])
         held = _schur(h[:n_held, :n_held], said[:n_held, :n_held], n_own, 0.0)
