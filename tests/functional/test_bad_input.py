@@ -69,7 +69,7 @@ PDB_FAULTS = {
     "empty": (lambda pdb: b"", "empty"),
     "blank": (lambda pdb: b" \n\n", "empty"),
     "text": (lambda pdb: TEXT, "neither a PDB nor an mmCIF file"),
-    "mtz": (lambda pdb: b"MTZ " + bytes(200), "neither a PDB nor an mmCIF file"),
+    "mtz": (lambda pdb: b"MTZ " + bytes(200), "name a PDB or mmCIF model"),
     "no CRYST1": (lambda pdb: _crystal(pdb, b""), "no unit cell"),
     "placeholder cell": (
         lambda pdb: _crystal(

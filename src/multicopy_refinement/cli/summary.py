@@ -28,7 +28,7 @@ def print_summary(console: Console, record: RunRecord, out: Path) -> None:
     if record.ligands:
         console.print(ligand_table(record, most=MOST_GROUPS))
     _print_data(console, record)
-    for table in summary_tables(record, most=MOST_GROUPS):
+    for table in summary_tables(record, most=MOST_GROUPS, width=console.width):
         console.print(table)
     ended = record.status
     word = "Converged" if ended.converged else "[bold yellow]Not converged[/]"
