@@ -37,7 +37,7 @@ def test_help_ends_with_an_example_and_where_to_read_on(name, width, command, mo
     assert max(map(len, lines)) <= width
     assert not any("…" in line for line in lines)
     example = next(i for i, line in enumerate(lines) if re.fullmatch(r" Examples?:", line))
-    assert lines[example + 2].startswith(f"  • multicopy-refine {name or ''}")
+    assert lines[example + 1].startswith(f"   multicopy-refine {name or ''}")
     last = [line for line in lines if line][-1]
     assert last.startswith(" Documentation: docs/commands.md")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -24,6 +25,14 @@ class Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the command in front of files that come without."""
         return super().parse_args(ctx, with_command(args, self.commands))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command whose help is as wide as the terminal, not as its docstring."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.help:
+            paragraphs = inspect.cleandoc(command.help).split("\n\n")
+            command.help = "\n\n".join(" ".join(text.split()) for text in paragraphs)
+        return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Say which command was meant by one that is not there."""

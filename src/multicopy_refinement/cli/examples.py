@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: Where the documentation is.
-DOCUMENTATION = "docs/commands.md in the source (`make docs` builds the pages)."
+DOCUMENTATION = "docs/commands.md in the source (make docs builds the pages)"
 #: A command line of each command, and what it does.
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "refine": (
@@ -47,8 +47,8 @@ _START = (
 
 
 def ending(command: str | None = None) -> str:
-    """Return the end of the help of a command, or of the program, in Markdown."""
+    """Return the end of the help of a command, or of the program, in rich's markup."""
     examples = _START if command is None else EXAMPLES[command]
     title = "Example" if len(examples) == 1 else "Examples"
-    lines = "\n".join(f"- `{line}`  \n  {what}" for line, what in examples)
-    return f"{title}:\n\n{lines}\n\nDocumentation: {DOCUMENTATION}"
+    lines = [f"  [bold]{line}[/]\n    {what}" for line, what in examples]
+    return "\n".join([f"{title}:", *lines, f"\nDocumentation: {DOCUMENTATION}"])

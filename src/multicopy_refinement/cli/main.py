@@ -46,7 +46,7 @@ app = typer.Typer(
     help=_PURPOSE,
     epilog=ending(),
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
