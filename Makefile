@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels format lint types layers docs study nulls consistency bench servalcat nulls-servalcat form-factors clean
+.PHONY: help demo test check kernels format lint types layers docs wheel study nulls consistency bench servalcat nulls-servalcat form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -46,6 +46,9 @@ layers: $(VENV)/.dev
 
 docs: $(VENV)/.dev ## build the documentation, warnings are errors
 	$(BIN)/mkdocs build --strict --quiet
+
+wheel: $(VENV)/.dev ## build the wheel, install it elsewhere and run it, into build/wheel
+	$(BIN)/python scripts/try_wheel.py --out build/wheel
 
 format: $(VENV)/.dev ## put the code into shape
 	$(BIN)/ruff check --fix .
