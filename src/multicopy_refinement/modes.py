@@ -40,6 +40,7 @@ class Step(StrEnum):
     STRUCTURE_FACTORS = "structure factors"
     SCALE = "scale and solvent"
     SOLVING = "solving"
+    MOVING = "coordinates and B factors"
     ERRORS = "standard uncertainties"
     EVIDENCE = "evidence"
     FILES = "files"

@@ -92,9 +92,9 @@ def refine(
 ) -> None:
     """Refine the occupancies of MODEL against DATA.
 
-    Refined are groups whose occupancy is not 1, and all alternative conformations. Coordinates
-    are held. Each occupancy comes with its standard uncertainty, and with how probable it is that
-    the group is absent.
+    Refined are groups whose occupancy is not 1, and all alternative conformations; what else is
+    refined, --parameters says. Each occupancy comes with its standard uncertainty, and with how
+    probable it is that the group is absent.
     """
     refuse_missing(values["model"], values["data"], values["rules"])
     values["model"], values["data"] = model_and_data(values["model"], values["data"])

@@ -19,14 +19,16 @@ _METAVARS = {
     "free_label": "NAME", "refine": "SELECTION", "hold": "SELECTION", "d_min": "A",
     "contact_distance": "A", "free_value": "N", "threads": "N", "max_cycles": "N", "decoys": "N",
     "max_iterations": "N", "tolerance": "X", "b_prior": "X", "grouping": "KIND", "target": "KIND",
-    "solver": "NAME", "uncertainty": "KIND",
+    "solver": "NAME", "uncertainty": "KIND", "active": "KIND", "restraints": "FILE.cif",
+    "monomers": "DIR",
 }  # fmt: skip
 #: Options that have a letter.
 SHORT = {"out": "-o"}
 #: Under which heading of the help options stand.
 _PANELS = {
-    "What is refined": ("refine", "hold", "ligands", "waters", "parameters", "grouping", "rules",
-                        "contact_distance", "link_close_waters"),
+    "What is refined": ("refine", "hold", "ligands", "waters", "parameters", "active", "grouping",
+                        "rules", "contact_distance", "link_close_waters"),
+    "Geometry": ("restraints", "monomers", "no_restraints"),
     "Data": ("labels", "free_label", "free_value", "d_min"),
     "Refinement": ("target", "solver", "b_prior", "max_cycles", "tolerance", "max_iterations",
                    "decoys", "uncertainty", "threads"),

@@ -281,11 +281,12 @@ class _Run:
             options.parameters, options.active,
         )  # fmt: skip
         occupancy, status = self.at[Kind.OCCUPANCY], None
+        self.progress(Progress(Step.MOVING, 0, total))
         for cycle in range(1, total + 1):
             occupancy, moves = joint.macrocycle(occupancy, dense)
             statistics = self.experiment.statistics()
             self.history.append(Cycle(len(self.history), moves.occupancy, statistics, moves))
-            self._report("joint", cycle, moves.occupancy)
+            self.progress(Progress(Step.MOVING, cycle, total, moves.occupancy))
             if small(moves, options.tolerance):
                 reason = (
                     f"no occupancy changed by more than {options.tolerance:g} in the last cycle, "

@@ -72,17 +72,19 @@ class RefineOptions(BaseModel):
     )
     active: Active = Field(
         default=Active.PARTIAL,
-        description="Refine xyz and B of refined groups and of residues within 4 A (partial), or of all "
-        "atoms (all).",
+        description="Refine xyz and B of refined groups and residues within 4 A (partial), or of "
+        "all atoms (all).",
     )
     restraints: tuple[Path, ...] = Field(
         default=(), description="Take this dictionary of a ligand (CIF). May be repeated."
     )
     monomers: Path | None = Field(
-        default=None, description="Take dictionaries from this folder, as the CCP4 Monomer Library is one."
+        default=None,
+        description="Take dictionaries from this folder, as the CCP4 Monomer Library is one.",
     )
     no_restraints: bool = Field(
-        default=False, description="Refine without geometry: for small molecules at atomic resolution."
+        default=False,
+        description="Refine without geometry: for small molecules at atomic resolution.",
     )
     target: TargetKind | None = Field(
         default=None,
@@ -118,8 +120,7 @@ class RefineOptions(BaseModel):
     uncertainty: UncertaintyKind = Field(
         default=UncertaintyKind.MARGINAL,
         description="Give standard uncertainties with coordinates and B factors counted in "
-        "(marginal) or held "
-        "(conditional), or none.",
+        "(marginal) or held (conditional), or none.",
     )
 
     @model_validator(mode="after")
