@@ -74,6 +74,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     panel = _PANEL_OF.get(name)
     if name in REPEATED:
+        many: Any = types.GenericAlias(list, (get_args(field.annotation)[0],))
         option = typer.Option(
             flag, metavar=metavar, help=text, show_default=False, rich_help_panel=panel
         )
@@ -81,7 +82,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=[],
-            annotation=Annotated[list[str], option],
+            annotation=Annotated[many, option],
         )
     if kind is bool:
         declared = f"{flag}/--no{flag[1:]}" if default else flag

@@ -24,7 +24,7 @@ PLACES = frozenset({"model", "data", "out", "overwrite", "report"})
 _CHOSEN = frozenset({"labels", "free_label", "free_value"})
 
 #: Options that may be given several times.
-REPEATED = frozenset({"refine", "hold"})
+REPEATED = frozenset({"refine", "hold", "restraints"})
 
 
 def _one_or_more(value: Any) -> Any:
@@ -150,7 +150,7 @@ class RefineJob(RefineOptions):
                 continue
             flag = f"--{name.replace('_', '-')}"
             if name in REPEATED:
-                words += [word for one in value for word in (flag, one)]
+                words += [word for one in value for word in (flag, str(one))]
             elif isinstance(value, tuple):
                 words += [flag, ",".join(str(v) for v in value)]
             else:
