@@ -19,7 +19,7 @@ from multicopy_refinement.cli.inputs import Holds, holds, model_and_data
 from multicopy_refinement.cli.main import app
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.results.record import read_record
-from multicopy_refinement.results.tables import summary_tables
+from multicopy_refinement.results.tables import ligand_table, summary_tables
 
 COMMANDS = typer.main.get_command(app).commands
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -290,9 +290,18 @@ def test_flags_have_colours(flagged, monkeypatch):
 
 
 def test_a_wide_terminal_has_the_evidence(flagged):
-    def columns(width):
-        table = summary_tables(flagged, width=width)[1]
+    def columns(table):
         return [str(column.header) for column in table.columns]
 
-    assert "log-likelihood gain" not in columns(80)
-    assert set(columns(120)) - set(columns(80)) == {"log-likelihood gain"}
+    for narrow, wide in (
+        (summary_tables(flagged, width=80)[1], summary_tables(flagged, width=120)[1]),
+        (ligand_table(flagged, width=80), ligand_table(flagged, width=120)),
+    ):
+        assert set(columns(wide)) - set(columns(narrow)) == {"ΔlogL"}
+        at, name = columns(wide).index("ΔlogL"), next(iter(wide.columns[0].cells))
+        known = {one.name: one for one in (*flagged.groups, *flagged.ligands)}
+        one = known.get(name, flagged.ligands[0])
+        assert next(iter(wide.columns[at].cells)) == f"{one.delta_log_likelihood:.1f}"
+    tied = flagged.groups[-1].model_copy(update={"set": "site", "refined": True})
+    tied = flagged.model_copy(update={"groups": [*flagged.groups[:-1], tied]})
+    assert "set" in columns(summary_tables(tied, width=120)[1])

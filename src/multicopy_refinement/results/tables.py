@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from multicopy_refinement.results.record import Group, RunRecord
+from multicopy_refinement.results.record import Group, LigandRecord, RunRecord, State
 from multicopy_refinement.words import probability, with_su
 
 #: Wide enough that no cell of a table is broken.
 _WIDE = 2000
 #: From this many columns on, tables of groups have the evidence and the set of each.
 _ROOMY = 100
+#: Evidence, as the report calls it.
+_GAIN = "ΔlogL"
 #: How flags are seen: what a value cannot be used with, and what to look at.
 _STYLES = {
     "undetermined": "red", "not_supported": "red", "at_bound": "yellow", "poor_fit": "yellow",
@@ -30,8 +32,9 @@ def summary_tables(
 
     Where there is room, groups stand with their evidence and their set.
     """
-    tables = [_agreement(record), _changes(record, most, roomy=width >= _ROOMY)]
-    return [*tables, _states(record, most)] if record.states else tables
+    roomy = width >= _ROOMY
+    tables = [_agreement(record), _changes(record, most, roomy=roomy)]
+    return [*tables, _states(record, most, roomy=roomy)] if record.states else tables
 
 
 def as_lines(tables: Sequence[Table]) -> list[str]:
@@ -43,13 +46,14 @@ def as_lines(tables: Sequence[Table]) -> list[str]:
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
-def ligand_table(record: RunRecord, *, most: int | None = None) -> Table:
+def ligand_table(record: RunRecord, *, most: int | None = None, width: int = _WIDE) -> Table:
     """Return what a run is about: each ligand, those in doubt first."""
+    gain = [_GAIN] if width >= _ROOMY else []
     table = Table(title="Ligands", title_justify="left")
     table.add_column("ligand")
     table.add_column("occupancy", justify="right")
     table.add_column("conformers")
-    for name in ("p absent", "CC", "worst difference"):
+    for name in (*gain, "p absent", "CC", "worst difference"):
         table.add_column(name, justify="right")
     ordered = sorted(record.ligands, key=lambda one: -(one.p_absent or 0.0))
     shown = ordered[:most]
@@ -58,12 +62,12 @@ def ligand_table(record: RunRecord, *, most: int | None = None) -> Table:
         table.add_row(
             escape(_ligand_name(one.name)), with_su(one.occupancy, one.su),
             "; ".join(t for t in (escape(one.made_of), in_colour(one.flags), held) if t),
-            probability(one.p_absent),
+            *(_gain(one) for _ in gain), probability(one.p_absent),
             "-" if one.correlation is None else f"{one.correlation:.2f}",
             "-" if one.worst is None else f"{one.worst + 0.0:.1f} sigma",
         )  # fmt: skip
     if len(ordered) > len(shown):
-        table.add_row(f"{len(ordered) - len(shown)} more in result.json", "", "", "", "", "")
+        table.add_row(f"{len(ordered) - len(shown)} more in result.json")
     return table
 
 
@@ -118,18 +122,22 @@ def _changes(record: RunRecord, most: int | None, *, roomy: bool) -> Table:
     return table
 
 
-def _states(record: RunRecord, most: int | None) -> Table:
+def _states(record: RunRecord, most: int | None, *, roomy: bool) -> Table:
     title = "States: sums of groups"
     table = Table(title=title, title_justify="left")
     table.add_column("state")
-    for name in ("occupancy", "p absent"):
+    gain = [_GAIN] if roomy else []
+    for name in ("occupancy", *gain, "p absent"):
         table.add_column(name, justify="right")
     shown = record.states[:most]
     for state in shown:
         occupancy = with_su(state.occupancy, state.su)
-        table.add_row(escape(state.name), occupancy, probability(state.p_absent))
+        table.add_row(
+            escape(state.name), occupancy, *(_gain(state) for _ in gain),
+            probability(state.p_absent),
+        )  # fmt: skip
     if len(record.states) > len(shown):
-        table.add_row(f"{len(record.states) - len(shown)} more in result.json", "", "")
+        table.add_row(f"{len(record.states) - len(shown)} more in result.json")
     return table
 
 
@@ -150,7 +158,7 @@ def _columns(groups: Sequence[Group], *, roomy: bool) -> dict[str, Callable[[Gro
             "-" if group.delta_b is None else with_su(group.delta_b, group.delta_b_su, 1)
         )
     if roomy:
-        columns["log-likelihood gain"] = _gain
+        columns[_GAIN] = _gain
     columns["p absent"] = lambda group: probability(group.p_absent)
     if roomy and any(_other_set(group) for group in groups):
         columns["set"] = lambda group: escape(_other_set(group))
@@ -158,11 +166,12 @@ def _columns(groups: Sequence[Group], *, roomy: bool) -> dict[str, Callable[[Gro
     return columns
 
 
-def _gain(group: Group) -> str:
-    gain = group.delta_log_likelihood
+def _gain(one: Group | State | LigandRecord) -> str:
+    gain = one.delta_log_likelihood
     return "-" if gain is None else f"{round(gain, 1) + 0.0:.1f}"
 
 
 def _other_set(group: Group) -> str:
     """Return the set of a group, where that is another than its residue."""
-    return "" if group.set is None or group.name.startswith(f"{group.set}:") else group.set
+    own = group.set in {group.name, group.name.rpartition(":")[0]}
+    return "" if group.set is None or own else group.set
