@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels format lint types layers docs study nulls consistency bench servalcat nulls-servalcat form-factors clean
+.PHONY: help demo test check kernels format lint types layers docs pictures wheel study nulls consistency bench servalcat nulls-servalcat form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -45,7 +45,13 @@ layers: $(VENV)/.dev
 	$(BIN)/lint-imports --verbose 2>/dev/null || $(BIN)/lint-imports
 
 docs: $(VENV)/.dev ## build the documentation, warnings are errors
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+pictures: $(VENV)/.dev ## make the pictures of the documentation anew (needs Chromium)
+	$(BIN)/python scripts/screenshots.py
+
+wheel: $(VENV)/.dev ## build the wheel, install it elsewhere and run it, into build/wheel
+	$(BIN)/python scripts/try_wheel.py --out build/wheel
 
 format: $(VENV)/.dev ## put the code into shape
 	$(BIN)/ruff check --fix .

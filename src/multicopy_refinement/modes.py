@@ -31,6 +31,22 @@ class Active(StrEnum):
     ALL = "all"
 
 
+class Step(StrEnum):
+    """Where a run stands, in the order of its steps."""
+
+    STARTING = "starting"
+    MODEL = "model and groups"
+    DATA = "reflections"
+    STRUCTURE_FACTORS = "structure factors"
+    SCALE = "scale and solvent"
+    SOLVING = "solving"
+    MOVING = "coordinates and B factors"
+    ERRORS = "standard uncertainties"
+    EVIDENCE = "evidence"
+    FILES = "files"
+    REPORT = "report"
+
+
 class TargetKind(StrEnum):
     """Which target is used."""
 

@@ -27,7 +27,7 @@ def test_a_job_prints_nothing_and_leaves_the_process_alone(demo, tmp_path, capfd
     record = run(job, steps.append)
     assert capfd.readouterr() == ("", "")
     assert (dict(os.environ), torch.get_num_threads()) == before
-    assert [step.step for step in steps][:2] == ["basis", "scale"]
+    assert [step.step for step in steps][:2] == ["model and groups", "reflections"]
     assert record == read_record(tmp_path / "out" / "result.json")
     assert record.provenance.command[:2] == ["multicopy-refine", "refine"]
     assert not (tmp_path / "out" / "report.html").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from multicopy_refinement.cli.progress import named_steps
 from multicopy_refinement.errors import OutputError
 from multicopy_refinement.notices import listed
 from multicopy_refinement.run.check import Checked, check
@@ -16,7 +17,9 @@ def run_check(model: Path, data: Path | None, fix: Path | None) -> int:
     """Print what is wrong; return 1 where anything is, 0 otherwise."""
     if fix is not None and fix.exists():
         raise OutputError(f"{fix}: the file is there already; name another with --fix")
-    found = check(model, data)
+    with named_steps() as show:
+        show("checking", 0, 0, None)
+        found = check(model, data)
     console = Console(emoji=False)
     for one in found.findings:
         text = f"[yellow]{one.code}[/]  {escape(one.message)}"
@@ -39,6 +42,8 @@ def _outcome(found: Checked, model: Path, data: Path | None) -> str:
 
 
 def _fixed(found: Checked, fix: Path) -> str:
+    if not found.findings:
+        return f"There is nothing to mend; {fix} is not written."
     if not found.mended:
         return f"Nothing can be mended without a decision; {fix} is not written."
     found.model.write(fix)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from multicopy_refinement.cli.progress import named_steps
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.run.compare import Comparison, Difference, compare
 from multicopy_refinement.words import with_su
@@ -21,7 +22,9 @@ _SAME = 0.005
 
 def run_compare(paths: list[Path], data: Path | None) -> None:
     """Print runs side by side."""
-    found = compare(paths, data)
+    with named_steps() as show:
+        show("comparing", 0, 0, None)
+        found = compare(paths, data)
     console = Console(emoji=False)
     console.print(_agreement(found))
     table = _groups(found)

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from multicopy_refinement.cli.refine import run_refine, use_threads
+from multicopy_refinement.cli.progress import named_steps
+from multicopy_refinement.cli.refine import print_outcome, run_refine, use_threads
 from multicopy_refinement.model import Model
 from multicopy_refinement.results.files import check_directory, placed_together
 from multicopy_refinement.results.record import RunRecord
@@ -27,7 +28,8 @@ def run_demo(out: Path, *, overwrite: bool) -> None:
     check_directory(out, overwrite=overwrite)
     use_threads(None)
     console = Console(emoji=False)
-    with as_file(files("multicopy_refinement") / "demo") as source:
+    with named_steps() as show, as_file(files("multicopy_refinement") / "demo") as source:
+        show("simulating data", 0, 0, None)
         truth = Model(dtype_float=torch.float64).load(source / "truth.pdb")
         with placed_together(out) as folder:
             for name in ("truth.pdb", "start.pdb"):
@@ -50,7 +52,10 @@ def run_demo(out: Path, *, overwrite: bool) -> None:
     job = RefineJob(
         model=out / "start.pdb", data=out / "data.mtz", out=out / "refined", overwrite=overwrite
     )
-    console.print(_comparison(run_refine(job), truth))
+    with named_steps() as show:
+        record = run_refine(job, show)
+    print_outcome(record, job)
+    console.print(_comparison(record, truth))
 
 
 def _comparison(record: RunRecord, truth: Model) -> Table:

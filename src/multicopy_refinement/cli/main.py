@@ -11,9 +11,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from multicopy_refinement import __version__
+from multicopy_refinement.cli.commands import Commands, in_one_line
+from multicopy_refinement.cli.examples import ending
+from multicopy_refinement.cli.inputs import model_and_data
 from multicopy_refinement.cli.options import job_options, refuse_missing
+from multicopy_refinement.cli.progress import named_steps
 from multicopy_refinement.errors import InputError, OccupancyError
-from multicopy_refinement.modes import GroupsFormat, SolventTruth
+from multicopy_refinement.modes import GroupsFormat, SolventTruth, Step
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.run.job import RefineJob
 
@@ -31,16 +35,25 @@ _GROUPING = (
     "link_close_waters",
 )  # fmt: skip
 
+_PURPOSE = (
+    "Refine occupancies in crystal structures: alternative conformations, ligands, partial waters. "
+    "Files without a command are refined."
+)
+
 app = typer.Typer(
     name="multicopy-refine",
-    help="Refine occupancies in crystal structures.",
+    cls=Commands,
+    help=_PURPOSE,
+    epilog=ending(),
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="PDB or mmCIF, gzipped or not.")]
+ModelFile = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="The model: PDB or mmCIF, gzipped or not.")
+]
 
 
 def _show_version(wanted: bool) -> None:
@@ -52,54 +65,89 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option(
+            "--version",
+            "-V",
+            metavar="",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version and exit.",
+        ),
     ] = False,
 ) -> None:
-    """Refine occupancies in crystal structures."""
+    pass
 
 
-@app.command()
+@app.command(epilog=ending("refine"))
 @job_options(_REFINE)
 def refine(
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print nothing but faults and what spoils the result.")
+        bool,
+        typer.Option(
+            "--quiet", "-q", metavar="", help="Print nothing but faults and what spoils the result."
+        ),
     ] = False,
     **values: Any,
 ) -> None:
-    """Refine the occupancies of MODEL against DATA."""
+    """Refine the occupancies of MODEL against DATA.
+
+    Refined are groups whose occupancy is not 1, and all alternative conformations; what else is
+    refined, --parameters says. Each occupancy comes with its standard uncertainty, and with how
+    probable it is that the group is absent.
+    """
     refuse_missing(values["model"], values["data"], values["rules"])
+    values["model"], values["data"] = model_and_data(values["model"], values["data"])
     job = RefineJob.of(values)
-    from multicopy_refinement.cli.refine import run_refine
+    with named_steps(quiet=quiet) as show:
+        # torch takes seconds to import: the first step is shown by now
+        from multicopy_refinement.cli.refine import print_outcome, run_refine
 
-    run_refine(job, quiet=quiet)
+        record = run_refine(job, show)
+    print_outcome(record, job, quiet=quiet)
 
 
-@app.command()
+@app.command(epilog=ending("groups"))
 @job_options(_GROUPING)
 def groups(
     model: ModelFile,
     output_format: Annotated[
-        GroupsFormat, typer.Option("--format", help="How they are shown.")
+        GroupsFormat,
+        typer.Option(
+            "--format",
+            metavar="KIND",
+            help="Show them as table or json, or write them as toml, phenix, refmac or shelx.",
+        ),
     ] = GroupsFormat.TABLE,
-    output: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="List what is held at 1, too.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", metavar="", help="List what is held at 1, too.")
+    ] = False,
     **values: Any,
 ) -> None:
-    """Show the occupancy groups of MODEL, and why each exists."""
-    from multicopy_refinement.cli.groups import run_groups
+    """Show the occupancy groups of MODEL, and why each exists.
+
+    A group is atoms that share one occupancy; a set is groups whose occupancies are tied by a sum.
+    """
+    with named_steps():
+        from multicopy_refinement.cli.groups import run_groups
 
     run_groups(model, output_format, output, everything=everything, **values)
 
 
-@app.command()
+@app.command(epilog=ending("check"))
 def check(
     model: ModelFile,
     data: Annotated[
-        Path | None, typer.Argument(metavar="[DATA]", help="MTZ or SF-mmCIF of its crystal.")
+        Path | None, typer.Argument(metavar="DATA", help="Its reflections: MTZ or SF-mmCIF.")
     ] = None,
     fix: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write what can be mended without a decision."),
+        typer.Option(
+            metavar="FILE", help="Write the model to this file, mended where no decision is needed."
+        ),
     ] = None,
 ) -> int:
     """Find what blocks a deposition of MODEL or misleads its refinement; exit 1 if anything does.
@@ -108,19 +156,24 @@ def check(
     atoms that are there twice or clash with their images, bonds whose ends have two occupancies,
     waters to be linked; with DATA also cell, symmetry and free set.
     """
-    from multicopy_refinement.cli.check import run_check
+    if data is not None:
+        refuse_missing(model, data)
+        model, data = model_and_data(model, data)
+    with named_steps():
+        from multicopy_refinement.cli.check import run_check
 
     return run_check(model, data, fix)
 
 
-@app.command()
+@app.command(epilog=ending("compare"))
 def compare(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, or model files.")
+        list[Path],
+        typer.Argument(metavar="DIR", help="Folders of runs, or model files: two or more."),
     ],
     data: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Reflections, where they are not those of a run."),
+        typer.Option(metavar="FILE", help="Take these reflections, not those of the runs."),
     ] = None,
 ) -> None:
     """Compare runs of one data set, and models, on one error model.
@@ -128,45 +181,62 @@ def compare(
     Log-likelihoods that runs print have the errors of each: they cannot be subtracted. Here all
     have the same, and each difference its standard error.
     """
-    from multicopy_refinement.cli.compare import run_compare
+    with named_steps():
+        from multicopy_refinement.cli.compare import run_compare
 
     run_compare(paths, data)
 
 
-@app.command()
+@app.command(epilog=ending("report"))
 def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
 ) -> None:
     """Make report.html again from the files of a run."""
-    from multicopy_refinement.cli.report import run_report
+    with named_steps() as show:
+        show(Step.REPORT, 0, 0, None)
+        from multicopy_refinement.cli.report import run_report
 
-    run_report(directory)
+        run_report(directory)
 
 
-@app.command()
+@app.command(epilog=ending("simulate"))
 def simulate(
     model: ModelFile,
-    d_min: Annotated[float, typer.Option(help="Resolution in A.")],
-    out: Annotated[Path, typer.Option(metavar="FILE.mtz", help="File to write.")],
-    seed: Annotated[int, typer.Option(help="Of errors and free flags.", min=0)] = 0,
-    noise: Annotated[float, typer.Option(help="Relative error of amplitudes.")] = 0.03,
+    d_min: Annotated[float, typer.Option(metavar="A", help="Simulate to this resolution.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.mtz", help="Write this file.")],
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Draw errors and free flags with this seed.", min=0)
+    ] = 0,
+    noise: Annotated[
+        float, typer.Option(metavar="X", help="Give amplitudes this relative error.")
+    ] = 0.03,
     solvent: Annotated[
-        SolventTruth, typer.Option(help="It fills what partial groups leave, or is kept out.")
+        SolventTruth,
+        typer.Option(
+            metavar="KIND",
+            help="Let solvent fill what partial groups leave (occupancy), or keep it out (flat).",
+        ),
     ] = SolventTruth.OCCUPANCY,
 ) -> None:
     """Simulate amplitudes of MODEL, with bulk solvent and errors."""
-    from multicopy_refinement.cli.simulate import run_simulate
+    with named_steps():
+        from multicopy_refinement.cli.simulate import run_simulate
 
     run_simulate(model, d_min, out, seed, noise, solvent)
 
 
-@app.command()
+@app.command(epilog=ending("demo"))
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("multicopy-demo"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Use a folder in use.")] = False,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Write the files to this folder.")
+    ] = Path("multicopy-demo"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar="", help="Accept a folder in use.")
+    ] = False,
 ) -> None:
     """Simulate a small crystal, refine it and compare with the truth."""
-    from multicopy_refinement.cli.demo import run_demo
+    with named_steps():
+        from multicopy_refinement.cli.demo import run_demo
 
     run_demo(out, overwrite=overwrite)
 
@@ -191,15 +261,12 @@ def console() -> NoReturn:
 
 def _status() -> int:
     try:
-        result = app(standalone_mode=False)
+        result = app(prog_name="multicopy-refine", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except typer.TyperException as fault:
         if fault.exit_code == 0 or not str(fault):  # no arguments: the help has been shown
             return 2
-        return _complain(
-            f"{fault.format_message().replace('Value error, ', '')} (see multicopy-refine --help)",
-            2,
-        )
+        return _complain(in_one_line(fault), 2)
     except (InputError, OccupancyError) as fault:
         return _complain(str(fault), 2)
     except (KeyboardInterrupt, typer.Abort):

@@ -16,8 +16,24 @@ from multicopy_refinement.run.job import REPEATED, RefineJob
 #: How values are called in the help where their type does not say it.
 _METAVARS = {
     "out": "DIR", "rules": "FILE", "labels": "F,SIGF", "parameters": "NAME[,NAME]",
-    "free_label": "NAME", "refine": "SELECTION", "hold": "SELECTION",
+    "free_label": "NAME", "refine": "SELECTION", "hold": "SELECTION", "d_min": "A",
+    "contact_distance": "A", "free_value": "N", "threads": "N", "max_cycles": "N", "decoys": "N",
+    "max_iterations": "N", "tolerance": "X", "b_prior": "X", "grouping": "KIND", "target": "KIND",
+    "solver": "NAME", "uncertainty": "KIND", "active": "KIND", "restraints": "FILE.cif",
+    "monomers": "DIR",
 }  # fmt: skip
+#: Options that have a letter.
+SHORT = {"out": "-o"}
+#: Under which heading of the help options stand.
+_PANELS = {
+    "What is refined": ("refine", "hold", "ligands", "waters", "parameters", "active", "grouping",
+                        "rules", "contact_distance", "link_close_waters"),
+    "Geometry": ("restraints", "monomers", "no_restraints"),
+    "Data": ("labels", "free_label", "free_value", "d_min"),
+    "Refinement": ("target", "solver", "b_prior", "max_cycles", "tolerance", "max_iterations",
+                   "decoys", "uncertainty", "threads"),
+}  # fmt: skip
+_PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
 
 Command = Callable[..., None]
 
@@ -56,19 +72,26 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         )  # fmt: skip
     default = field.default
     flag = f"--{name.replace('_', '-')}"
+    panel = _PANEL_OF.get(name)
     if name in REPEATED:
-        option = typer.Option(flag, metavar=metavar, help=text, show_default=False)
+        many: Any = types.GenericAlias(list, (get_args(field.annotation)[0],))
+        option = typer.Option(
+            flag, metavar=metavar, help=text, show_default=False, rich_help_panel=panel
+        )
         return inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=[],
-            annotation=Annotated[list[str], option],
+            annotation=Annotated[many, option],
         )
     if kind is bool:
         declared = f"{flag}/--no{flag[1:]}" if default else flag
-        option = typer.Option(declared, help=text, show_default=False)
+        option = typer.Option(
+            declared, metavar="", help=text, show_default=False, rich_help_panel=panel
+        )
     else:
-        option = typer.Option(flag, metavar=metavar, help=text)
+        flags = (flag, SHORT[name]) if name in SHORT else (flag,)
+        option = typer.Option(*flags, metavar=metavar, help=text, rich_help_panel=panel)
     if isinstance(default, tuple):
         default = ",".join(str(value) for value in default)
     optional = default is None

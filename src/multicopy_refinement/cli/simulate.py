@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from multicopy_refinement.cli.progress import named_steps
 from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.errors import OutputError
 from multicopy_refinement.io.radiation import check_radiation
@@ -21,9 +22,11 @@ def run_simulate(
     """Simulate data of a model and write them."""
     if out.exists():
         raise OutputError(f"{out}: the file is there already; name another with --out")
-    model = Model(dtype_float=torch.float64).load(model_path)
-    data = simulate(model, d_min, seed=seed, noise=noise, solvent=solvent)
-    write_simulated(data, model, out)
+    with named_steps() as show:
+        show("simulating", 0, 0, None)
+        model = Model(dtype_float=torch.float64).load(model_path)
+        data = simulate(model, d_min, seed=seed, noise=noise, solvent=solvent)
+        write_simulated(data, model, out)
     console = Console(stderr=True, emoji=False)
     for notice in (*model.notices, *check_radiation(model.source)):
         print_warning(console, notice.message)

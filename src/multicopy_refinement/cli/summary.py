@@ -26,9 +26,9 @@ MOST_GROUPS, MOST_WARNINGS, LONGEST_WARNING = 12, 8, 400
 def print_summary(console: Console, record: RunRecord, out: Path) -> None:
     """Print R factors, the largest changes, warnings and where the files are."""
     if record.ligands:
-        console.print(ligand_table(record, most=MOST_GROUPS))
+        console.print(ligand_table(record, most=MOST_GROUPS, width=console.width))
     _print_data(console, record)
-    for table in summary_tables(record, most=MOST_GROUPS):
+    for table in summary_tables(record, most=MOST_GROUPS, width=console.width):
         console.print(table)
     ended = record.status
     word = "Converged" if ended.converged else "[bold yellow]Not converged[/]"

@@ -17,7 +17,14 @@ from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
-from multicopy_refinement.modes import Grouping, Parameter, Solver, TargetKind, UncertaintyKind
+from multicopy_refinement.modes import (
+    Grouping,
+    Parameter,
+    Solver,
+    Step,
+    TargetKind,
+    UncertaintyKind,
+)
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.grouping import GroupingOptions, Rules, Selections
 from multicopy_refinement.posterior.blocks import Kind, Point
@@ -67,11 +74,14 @@ B_TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a refinement stands: what was done, of how much, and the largest change."""
+    """Where a run stands: the step that begins; of cycles how many are done, and the last's change.
 
-    step: str
-    done: int
-    total: int
+    ``total`` is 0 for steps that have no cycles.
+    """
+
+    step: Step
+    done: int = 0
+    total: int = 0
     largest_change: float | None = None
 
 
@@ -103,7 +113,7 @@ def refine(
         Where one is given, the atoms are put into groups anew, from the occupancies of the file:
         see `Model.regroup`.
     progress
-        Called after every step.
+        Called when a step begins, and after every cycle.
 
     Returns
     -------
@@ -151,13 +161,13 @@ class _Run:
         self._made: Posterior | None = None
         clock = Clock()
         self.n_observed = len(data)
+        self.progress(Progress(Step.STRUCTURE_FACTORS))
         self.basis = group_basis(model, data.listed_hkl, self.refined)
-        self._report("basis", 0)
         basis_seconds = clock.lap()
+        self.progress(Progress(Step.SCALE))
         f_calc = self.basis.f_calc(self.start[self.refined])[: self.n_observed]
         self.before = Before.of(model, data, options.target, f_calc)
         self.experiment = self.before.experiment
-        self._report("scale", 0)
         self.seconds = {"basis": basis_seconds, "scale": clock.lap()}
         self.at = self._point(self.start[self.refined], np.zeros(len(self.refined)))
 
@@ -220,6 +230,7 @@ class _Run:
 
     def _iterate(self) -> Status:
         total = self.options.max_cycles
+        self.progress(Progress(Step.SOLVING, 0, total))
         for cycle in range(1, total + 1):
             # the first cycle has the errors of the start: to go to its very end would be waste
             gain = 0.1 if cycle == 1 < total else gauss_newton.SMALLEST_GAIN
@@ -233,7 +244,7 @@ class _Run:
             self._take(search.point)
             statistics = self.experiment.statistics(self._f_model(self.at))
             self.history.append(Cycle(cycle, change, statistics))
-            self._report("occupancies", cycle, change)
+            self.progress(Progress(Step.SOLVING, cycle, total, change))
             if search.failed:
                 return Status(False, search.status, cycle)
             small = change < self.options.tolerance and moved.get(Kind.B_GROUP, 0.0) < B_TOLERANCE
@@ -270,11 +281,12 @@ class _Run:
             options.parameters, options.active,
         )  # fmt: skip
         occupancy, status = self.at[Kind.OCCUPANCY], None
+        self.progress(Progress(Step.MOVING, 0, total))
         for cycle in range(1, total + 1):
             occupancy, moves = joint.macrocycle(occupancy, dense)
             statistics = self.experiment.statistics()
             self.history.append(Cycle(len(self.history), moves.occupancy, statistics, moves))
-            self._report("joint", cycle, moves.occupancy)
+            self.progress(Progress(Step.MOVING, cycle, total, moves.occupancy))
             if small(moves, options.tolerance):
                 reason = (
                     f"no occupancy changed by more than {options.tolerance:g} in the last cycle, "
@@ -297,6 +309,7 @@ class _Run:
     def _uncertainties(
         self,
     ) -> tuple[GroupResults, tuple[State, ...], Correlations | None, tuple[Ligand, ...]]:
+        self.progress(Progress(Step.ERRORS))
         posterior = self._posterior()
         if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
@@ -314,6 +327,7 @@ class _Run:
             [*alone, *(one.places for one in together)],
             np.concatenate([wide.su, [one.su for one in together]]), sites, self.refined, wide,
         )  # fmt: skip
+        self.progress(Progress(Step.EVIDENCE))
         support = support_of(
             candidates, su, self.groups, self.refined,
             self.experiment, posterior, self.at, found, self.options.decoys,
@@ -399,6 +413,3 @@ class _Run:
             + self.experiment.screening
             + undetermined_notice(self.groups, results, states)
         )
-
-    def _report(self, step: str, done: int, change: float | None = None) -> None:
-        self.progress(Progress(step, done, self.options.max_cycles, change))

@@ -68,54 +68,59 @@ class RefineOptions(BaseModel):
 
     parameters: Annotated[tuple[Parameter, ...], BeforeValidator(_known_parameters)] = Field(
         default=(Parameter.OCCUPANCY,),
-        description="What is refined: occupancy[,b_group] or occupancy[,xyz][,b_iso][,u_aniso].",
+        description="Refine these: occupancy[,b_group] or occupancy[,xyz][,b_iso][,u_aniso].",
     )
     active: Active = Field(
         default=Active.PARTIAL,
-        description="Atoms whose xyz and B are refined: refined groups and residues within 4 A, "
-        "or all.",
+        description="Refine xyz and B of refined groups and residues within 4 A (partial), or of "
+        "all atoms (all).",
     )
     restraints: tuple[Path, ...] = Field(
-        default=(), description="Dictionary of a ligand (CIF); repeatable."
+        default=(), description="Take this dictionary of a ligand (CIF). May be repeated."
     )
     monomers: Path | None = Field(
-        default=None, description="Folder of dictionaries (as the CCP4 Monomer Library)."
+        default=None,
+        description="Take dictionaries from this folder, as the CCP4 Monomer Library is one.",
     )
     no_restraints: bool = Field(
-        default=False, description="No geometry: for small molecules at atomic resolution."
+        default=False,
+        description="Refine without geometry: for small molecules at atomic resolution.",
     )
     target: TargetKind | None = Field(
         default=None,
-        description="Likelihood of intensities (mli) or amplitudes (ml), or least squares. "
-        "mli if left out and the data are intensities, else ml.",
+        description="Maximise the likelihood of intensities (mli) or amplitudes (ml), or use least "
+        "squares (ls); the likelihood of what was measured if left out.",
     )
     solver: Solver = Field(
         default=Solver.GAUSS_NEWTON,
-        description="Fisher scoring with uncertainties, or L-BFGS without (occupancy alone).",
+        description="Use Fisher scoring (gauss_newton), or L-BFGS in logits (lbfgs), which gives "
+        "no uncertainties.",
     )
     b_prior: float = Field(
         default=2.0, gt=0,
-        description="Sigma of the prior on a B shift, as a part of the group's mean B.",
+        description="Let B shifts have a prior with this sigma, as a part of the group's mean B.",
     )  # fmt: skip
     max_cycles: int = Field(
-        default=8, ge=1, description="Macrocycles: occupancies, then mask, scale and errors anew."
+        default=8,
+        ge=1,
+        description="Stop after so many cycles of occupancies, mask, scale and errors.",
     )
     tolerance: float = Field(
         default=0.001, gt=0,
-        description="Converged when no occupancy changes by more in a macrocycle.",
+        description="Stop when no occupancy changes by more than this in a cycle.",
     )  # fmt: skip
     max_iterations: int = Field(
-        default=60, ge=1, description="L-BFGS iterations of one macrocycle."
+        default=60, ge=1, description="Let L-BFGS take so many iterations in a cycle."
     )
     decoys: int | None = Field(
         default=None, ge=0,
-        description="Decoys for each group: it at random places, to measure what is chance. "
+        description="Put each group at so many random places, to measure what is gained by chance; "
         "300 if left out, fewer where they take longer than a second.",
     )  # fmt: skip
     uncertainty: UncertaintyKind = Field(
         default=UncertaintyKind.MARGINAL,
-        description="su with coordinates and B factors counted in (marginal) or held "
-        "(conditional), or none.",
+        description="Give standard uncertainties with coordinates and B factors counted in "
+        "(marginal) or held (conditional), or none.",
     )
 
     @model_validator(mode="after")

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from multicopy_refinement.results.record import Group, RunRecord
+from multicopy_refinement.results.record import Group, LigandRecord, RunRecord, State
 from multicopy_refinement.words import probability, with_su
 
 #: Wide enough that no cell of a table is broken.
 _WIDE = 2000
+#: From this many columns on, tables of groups have the evidence and the set of each.
+_ROOMY = 100
+#: Evidence, as the report calls it.
+_GAIN = "ΔlogL"
+#: How flags are seen: what a value cannot be used with, and what to look at.
+_STYLES = {
+    "undetermined": "red", "not_supported": "red", "at_bound": "yellow", "poor_fit": "yellow",
+    "correlated_with_b": "yellow",
+}  # fmt: skip
 
 
-def summary_tables(record: RunRecord, *, most: int | None = None) -> list[Table]:
-    """Return R factors, the largest changes and the states; at most so many rows, or all."""
-    tables = [_agreement(record), _changes(record, most)]
-    return [*tables, _states(record, most)] if record.states else tables
+def summary_tables(
+    record: RunRecord, *, most: int | None = None, width: int = _WIDE
+) -> list[Table]:
+    """Return R factors, the largest changes and the states; at most so many rows, or all.
+
+    Where there is room, groups stand with their evidence and their set.
+    """
+    roomy = width >= _ROOMY
+    tables = [_agreement(record), _changes(record, most, roomy=roomy)]
+    return [*tables, _states(record, most, roomy=roomy)] if record.states else tables
 
 
 def as_lines(tables: Sequence[Table]) -> list[str]:
@@ -31,29 +46,42 @@ def as_lines(tables: Sequence[Table]) -> list[str]:
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
-def ligand_table(record: RunRecord, *, most: int | None = None) -> Table:
+def ligand_table(record: RunRecord, *, most: int | None = None, width: int = _WIDE) -> Table:
     """Return what a run is about: each ligand, those in doubt first."""
+    gain = [_GAIN] if width >= _ROOMY else []
     table = Table(title="Ligands", title_justify="left")
     table.add_column("ligand")
     table.add_column("occupancy", justify="right")
     table.add_column("conformers")
-    for name in ("p absent", "CC", "worst difference"):
+    for name in (*gain, "p absent", "CC", "worst difference"):
         table.add_column(name, justify="right")
     ordered = sorted(record.ligands, key=lambda one: -(one.p_absent or 0.0))
     shown = ordered[:most]
     for one in shown:
         held = "" if one.refined else "not refined"
-        flags = ", ".join(flag.replace("_", " ") for flag in one.flags)
         table.add_row(
             escape(_ligand_name(one.name)), with_su(one.occupancy, one.su),
-            escape("; ".join(text for text in (one.made_of, flags, held) if text)),
-            probability(one.p_absent),
+            "; ".join(t for t in (escape(one.made_of), in_colour(one.flags), held) if t),
+            *(_gain(one) for _ in gain), probability(one.p_absent),
             "-" if one.correlation is None else f"{one.correlation:.2f}",
             "-" if one.worst is None else f"{one.worst + 0.0:.1f} sigma",
         )  # fmt: skip
     if len(ordered) > len(shown):
-        table.add_row(f"{len(ordered) - len(shown)} more in result.json", "", "", "", "", "")
+        table.add_row(f"{len(ordered) - len(shown)} more in result.json")
     return table
+
+
+def in_colour(flags: Sequence[str]) -> str:
+    """Return flags in words, in rich's markup: red where a value should not be used.
+
+    >>> in_colour(["not_supported", "indistinguishable_from_0"])
+    '[red]not supported[/], indistinguishable from 0'
+    """
+    words = []
+    for flag in flags:
+        style, word = _STYLES.get(flag), escape(flag.replace("_", " "))
+        words.append(word if style is None else f"[{style}]{word}[/]")
+    return ", ".join(words)
 
 
 def _ligand_name(name: str) -> str:
@@ -77,7 +105,7 @@ def _agreement(record: RunRecord) -> Table:
     return table
 
 
-def _changes(record: RunRecord, most: int | None) -> Table:
+def _changes(record: RunRecord, most: int | None, *, roomy: bool) -> Table:
     refined = [group for group in record.groups if group.refined]
     refined.sort(key=lambda group: -abs(group.occupancy - group.initial))
     shown = refined[:most]
@@ -86,39 +114,64 @@ def _changes(record: RunRecord, most: int | None) -> Table:
         title += f"; the {len(shown)} largest changes"
     table = Table(title=title, title_justify="left")
     table.add_column("group")
-    # what was clamped or scaled before refinement stands beside what the file says
-    moved = any(group.begun_elsewhere for group in shown)
-    for name in ("atoms", "before", *(["scaled"] if moved else []), "after", "p absent"):
-        table.add_column(name, justify="right")
-    table.add_column("flags")
+    columns = _columns(shown, roomy=roomy)
+    for name in columns:
+        table.add_column(name, justify="left" if name in {"set", "flags"} else "right")
     for group in shown:
-        table.add_row(*_row(group, moved=moved))
+        table.add_row(escape(group.name), *(value(group) for value in columns.values()))
     return table
 
 
-def _states(record: RunRecord, most: int | None) -> Table:
+def _states(record: RunRecord, most: int | None, *, roomy: bool) -> Table:
     title = "States: sums of groups"
     table = Table(title=title, title_justify="left")
     table.add_column("state")
-    for name in ("occupancy", "p absent"):
+    gain = [_GAIN] if roomy else []
+    for name in ("occupancy", *gain, "p absent"):
         table.add_column(name, justify="right")
     shown = record.states[:most]
     for state in shown:
         occupancy = with_su(state.occupancy, state.su)
-        table.add_row(escape(state.name), occupancy, probability(state.p_absent))
+        table.add_row(
+            escape(state.name), occupancy, *(_gain(state) for _ in gain),
+            probability(state.p_absent),
+        )  # fmt: skip
     if len(record.states) > len(shown):
-        table.add_row(f"{len(record.states) - len(shown)} more in result.json", "", "")
+        table.add_row(f"{len(record.states) - len(shown)} more in result.json")
     return table
 
 
-def _row(group: Group, *, moved: bool) -> tuple[str, ...]:
-    flags = ", ".join(flag.replace("_", " ") for flag in group.flags)
-    return (
-        escape(group.name),
-        str(group.n_atoms),
-        f"{group.initial:.2f}",
-        *([f"{group.initial if group.start is None else group.start:.2f}"] if moved else []),
-        with_su(group.occupancy, group.su),
-        probability(group.p_absent),
-        flags,
-    )
+def _columns(groups: Sequence[Group], *, roomy: bool) -> dict[str, Callable[[Group], str]]:
+    """Return what is said of groups beside their name, as far as there is something and room."""
+    columns: dict[str, Callable[[Group], str]] = {
+        "atoms": lambda group: str(group.n_atoms),
+        "before": lambda group: f"{group.initial:.2f}",
+    }
+    if any(group.begun_elsewhere for group in groups):
+        # what was clamped or scaled before refinement stands beside what the file says
+        columns["scaled"] = lambda group: (
+            f"{group.initial if group.start is None else group.start:.2f}"
+        )
+    columns["after"] = lambda group: with_su(group.occupancy, group.su)
+    if roomy and any(group.delta_b is not None for group in groups):
+        columns["B shift"] = lambda group: (
+            "-" if group.delta_b is None else with_su(group.delta_b, group.delta_b_su, 1)
+        )
+    if roomy:
+        columns[_GAIN] = _gain
+    columns["p absent"] = lambda group: probability(group.p_absent)
+    if roomy and any(_other_set(group) for group in groups):
+        columns["set"] = lambda group: escape(_other_set(group))
+    columns["flags"] = lambda group: in_colour(group.flags)
+    return columns
+
+
+def _gain(one: Group | State | LigandRecord) -> str:
+    gain = one.delta_log_likelihood
+    return "-" if gain is None else f"{round(gain, 1) + 0.0:.1f}"
+
+
+def _other_set(group: Group) -> str:
+    """Return the set of a group, where that is another than its residue."""
+    own = group.set in {group.name, group.name.rpartition(":")[0]}
+    return "" if group.set is None or own else group.set

@@ -24,7 +24,7 @@ PLACES = frozenset({"model", "data", "out", "overwrite", "report"})
 _CHOSEN = frozenset({"labels", "free_label", "free_value"})
 
 #: Options that may be given several times.
-REPEATED = frozenset({"refine", "hold"})
+REPEATED = frozenset({"refine", "hold", "restraints"})
 
 
 def _one_or_more(value: Any) -> Any:
@@ -61,42 +61,58 @@ class RefineJob(RefineOptions):
         Whether ``report.html`` is wanted; `run` leaves that to its caller, a layer above.
     """
 
-    model: Path = Field(description="PDB or mmCIF, gzipped or not.")
-    data: Path = Field(description="MTZ or SF-mmCIF.")
-    out: Path = Field(default=Path("refined"), description="Folder for the results.")
+    model: Path = Field(description="The model: PDB or mmCIF, gzipped or not.")
+    data: Path = Field(
+        description="Its reflections: MTZ or SF-mmCIF. The order of the two is free."
+    )
+    out: Path = Field(default=Path("refined"), description="Write the results to this folder.")
     grouping: Grouping = Field(
-        default=Grouping.RESIDUE, description="How atoms are put into groups."
+        default=Grouping.RESIDUE,
+        description="Let atoms of a residue and altloc share an occupancy (residue), those of "
+        "residues that touch (connected), of ground and bound states (states), or of a MODEL "
+        "(copies).",
     )
     rules: Path | None = Field(
-        default=None, description="Rules: our TOML, phenix, REFMAC or SHELXL, by content."
+        default=None,
+        description="Change the groups by the rules of this file: our TOML, or those of phenix, "
+        "REFMAC or SHELXL, told apart by content.",
     )
     contact_distance: float = Field(
         default=4.0, ge=0.1,
-        description="Of connected and states: atoms of one altloc this close belong together, A.",
+        description="Let residues touch where atoms of one altloc are this close, in A.",
     )  # fmt: skip
     link_close_waters: bool = Field(
-        default=False, description="Partial waters closer than 1.5 A share a site."
+        default=False, description="Let partial waters closer than 1.5 A share a site."
     )
     refine: Selections = Field(
-        default=(), description="Refine this residue or group, too; may be repeated."
+        default=(), description="Refine this residue or group, too. May be repeated."
     )
     hold: Selections = Field(
-        default=(), description="Hold this at the value of the file; may be repeated."
+        default=(), description="Hold this at the value of the file. May be repeated."
     )
     ligands: bool = Field(
         default=False, description="Refine all ligands: what is no polymer, water or common ion."
     )
     waters: bool = Field(default=False, description="Refine all waters, each on its own.")
     labels: Annotated[tuple[str, ...] | None, BeforeValidator(split_names)] = Field(
-        default=None, description="Columns of the data, if not by type: F,SIGF."
+        default=None,
+        description="Take these columns of the data; found by their types if left out.",
     )
-    free_label: str | None = Field(default=None, description="Column of the free set.")
-    free_value: int | None = Field(default=None, description="Its value for free.")
-    d_min: float | None = Field(default=None, ge=0.1, description="High-resolution limit in A.")
+    free_label: str | None = Field(
+        default=None, description="Take the free set from this column; found if left out."
+    )
+    free_value: int | None = Field(
+        default=None, description="Take reflections with this flag as free; found if left out."
+    )
+    d_min: float | None = Field(
+        default=None, ge=0.1, description="Leave out reflections beyond this resolution, in A."
+    )
     threads: int | None = Field(
-        default=None, ge=1, description="Threads; all processors if left out."
+        default=None, ge=1, description="Use so many threads; all processors if left out."
     )
-    overwrite: bool = Field(default=False, description="Use a folder in use.")
+    overwrite: bool = Field(
+        default=False, description="Accept a folder in use, and replace results in it."
+    )
     report: bool = Field(default=True, description="Make report.html.")
 
     @classmethod
@@ -134,7 +150,7 @@ class RefineJob(RefineOptions):
                 continue
             flag = f"--{name.replace('_', '-')}"
             if name in REPEATED:
-                words += [word for one in value for word in (flag, one)]
+                words += [word for one in value for word in (flag, str(one))]
             elif isinstance(value, tuple):
                 words += [flag, ",".join(str(v) for v in value)]
             else:
@@ -166,7 +182,7 @@ def run(job: RefineJob, progress: Callable[[Progress], None] | None = None) -> R
     job
         What is to be done.
     progress
-        Called after every step.
+        Called when a step begins, and after every cycle.
 
     Raises
     ------

@@ -19,6 +19,7 @@ from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
+from multicopy_refinement.modes import Step
 from multicopy_refinement.parallel import using_threads
 from multicopy_refinement.posterior.experiment import check_same_crystal
 from multicopy_refinement.refinement.macrocycle import Progress, refine
@@ -54,7 +55,7 @@ def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> Ru
     check_directory(job.out, overwrite=job.overwrite)
     check_inputs_stay(job.out, tuple(job.inputs.values()))
     with using_threads(job.threads):
-        model, data = _load(job)
+        model, data = _load(job, progress or (lambda _: None))
         loading = clock.lap()
         with (
             placed_together(job.out, replaces=RESULTS) as folder,
@@ -62,8 +63,10 @@ def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> Ru
         ):
             provenance = _provenance(job, data)
             _log_beginning(log, job, provenance)
-            solution = refine(model, data, job, progress=_logged(log, progress))
+            told = _logged(log, progress)
+            solution = refine(model, data, job, progress=told)
             clock.lap()  # the solution has its own times
+            told(Progress(Step.FILES))
             written = write_model_and_maps(model, solution, folder)
             density = _ligand_density(model, solution, folder)
             writing = clock.lap()
@@ -77,11 +80,15 @@ def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> Ru
     return record
 
 
-def _load(job: RefineJob) -> tuple[Model, ReflectionData]:
+def _load(
+    job: RefineJob, progress: Callable[[Progress], None]
+) -> tuple[Model, ReflectionData]:  # fmt: skip
+    progress(Progress(Step.MODEL))
     model = Model(dtype_float=torch.float64).load(
         job.model, grouping=job.grouping_options(), sharing_rules=job.rules
     )
     check_radiation(model.source)
+    progress(Progress(Step.DATA))
     data = read_reflections(
         job.data, labels=job.labels, free_label=job.free_label, free_value=job.free_value,
         d_min=job.d_min, cell=model.cell, spacegroup=model.spacegroup,
@@ -148,7 +155,8 @@ def _logged(log: RunLog, progress: Callable[[Progress], None] | None) -> Callabl
     def step(done: Progress) -> None:
         change = done.largest_change
         tail = "" if change is None else f", largest change {change:.4f}"
-        log.info(f"{done.step} {done.done}{tail}")
+        cycle = f", cycle {done.done}" if done.done else ""
+        log.info(f"{done.step}{cycle}{tail}")
         if progress is not None:
             progress(done)
 

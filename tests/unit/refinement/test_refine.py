@@ -122,8 +122,12 @@ def test_running_out_of_cycles_is_a_status(data):
 def test_progress_is_told(data):
     steps = []
     refine(start_at("even"), data, progress=steps.append)
-    assert [step.step for step in steps][:2] == ["basis", "scale"]
-    assert steps[-1].largest_change < 0.001
+    assert [step.step for step in steps][:3] == [
+        "structure factors",
+        "scale and solvent",
+        "solving",
+    ]
+    assert [s for s in steps if s.step == "solving"][-1].largest_change < 0.001
 
 
 def test_unknown_options_are_refused():
