@@ -2,8 +2,8 @@
 
     python benchmarks/everything_wrong.py --out docs/everything-wrong.md
 
-Truth is made by gemmi alone (`gemmi_truth`): waters, ligands and side chains of two conformers, with
-solvent where nothing is. Refinement starts from coordinates and B factors with random errors.
+Truth is made by gemmi alone (`gemmi_truth`): waters, ligands and side chains of two conformers,
+with solvent where nothing is. Refinement starts from coordinates and B factors with random errors.
 """
 
 import argparse
@@ -100,8 +100,8 @@ def with_conformers(made: Crystal, n: int, random: np.random.Generator, shake: f
 def natural(structure: gemmi.Structure, random: np.random.Generator) -> gemmi.Structure:
     """Return a structure whose geometry and B deviate from ideal as the dictionary's sigmas say.
 
-    From the least energy near by, d = H^-1 (J'e + P^(1/2) e'), e and e' standard normal, H = J'J + P,
-    is a draw of the restraints' own distribution with a wide prior P of each unknown.
+    From the least energy near by, d = H^-1 (J'e + P^(1/2) e'), e and e' standard normal and
+    H = J'J + P, is a draw of the restraints' own distribution with a wide prior P of each unknown.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.pdb"

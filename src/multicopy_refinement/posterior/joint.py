@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
@@ -75,7 +76,7 @@ class Around:
         """Return H v, ``[size]``."""
         slope = (self._along.conj() * self._forward.times(v)).real
         c = self._along * (self._weight * slope)
-        return self._forward.adjoint(c, rough=True) + self.restraints @ v
+        return np.asarray(self._forward.adjoint(c, rough=True) + self.restraints @ v)
 
 
 class _Forward:
@@ -107,7 +108,7 @@ class _Forward:
         return self.joint.scaled.jacobians(self.at, self.total, self.f_mask)
 
     @cached_property
-    def _solvent(self) -> tuple[IntArray, ComplexArray] | None:
+    def _solvent(self) -> tuple[IntArray, NDArray[np.complex64]] | None:
         """S M of the groups, where they displace any."""
         displaced = self.joint.displaced
         if displaced is None or len(displaced.low) == 0:
@@ -149,7 +150,8 @@ class _Forward:
         every[4 * n :].reshape(n, 6)[rows[~isotropic]] = d_u[~isotropic]
         own = joint.group_of_row >= 0
         m = len(self.at[Kind.OCCUPANCY])
-        values = {Kind.OCCUPANCY: np.bincount(joint.group_of_row[own], d_q[own], minlength=m)}
+        of_q = np.bincount(joint.group_of_row[own], d_q[own], minlength=m).astype(np.float64)
+        values: dict[Kind, FloatArray] = {Kind.OCCUPANCY: of_q}
         if self._solvent is not None:
             low, columns = self._solvent
             values[Kind.OCCUPANCY] -= complex_row_products(columns, c[low])

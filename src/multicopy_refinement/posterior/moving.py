@@ -69,7 +69,7 @@ class MovingAtoms:
         columns, n = matrix.tocsc(), self.n_atoms
         row = columns.indices[columns.indptr[:-1]].astype(np.int64)
         of_u = (row - 4 * n) // 6
-        return np.where(row < 3 * n, row // 3, np.where(row < 4 * n, row - 3 * n, of_u))
+        return np.asarray(np.where(row < 3 * n, row // 3, np.where(row < 4 * n, row - 3 * n, of_u)))
 
     def shifts(self, at: Point) -> FloatArray:
         """Return p of a point."""

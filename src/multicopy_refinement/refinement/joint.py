@@ -183,11 +183,9 @@ class JointRefinement:
 
     def _bond_z(self, state: State) -> float:
         """Return the rms Z of bonds that have an atom that moves."""
-        bonds = next((t for t in self.geometry.terms if t.name == "bonds"), None)
-        if bonds is None:
-            return float("nan")
+        bonds = self.geometry.topology.bonds
         moves = np.isin(bonds.atoms, self.active).any(axis=1)
-        if not moves.any():
+        if not self.geometry.terms or not moves.any():
             return float("nan")
         return float(np.sqrt(np.mean(bonds.residuals(state)[moves] ** 2)))
 

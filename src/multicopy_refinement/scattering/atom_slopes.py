@@ -41,7 +41,7 @@ def atom_slopes(
     if out.size == 0:
         return out
     cell, group = atoms.cell, atoms.spacegroup
-    arguments = (
+    arguments: tuple[np.ndarray, ...] = (
         out, offset[:-1], np.asarray(tensor), atoms.occupancy.numpy(),
         along * group.centring_factor(hkl), cell.inverse_d_squared(hkl),
         np.ascontiguousarray(cell.fractionalization), np.ascontiguousarray(hkl),

@@ -28,10 +28,25 @@ _SHORTER = (1.0, 0.5, 0.25, 0.1)
 class Around(Protocol):
     """What a posterior is around a point."""
 
-    value: float
-    gradient: FloatArray
-    restraints: sparse.csr_matrix
-    local: sparse.csr_matrix
+    @property
+    def value(self) -> float:
+        """The log posterior."""
+        ...
+
+    @property
+    def gradient(self) -> FloatArray:
+        """Its derivatives, ``[size]``."""
+        ...
+
+    @property
+    def restraints(self) -> sparse.csr_matrix:
+        """Information of all but the data, sparse ``[size, size]``."""
+        ...
+
+    @property
+    def local(self) -> sparse.csr_matrix:
+        """The data's information near the diagonal, on what is not dense, sparse."""
+        ...
 
     def times(self, v: FloatArray) -> FloatArray:
         """Return H v."""
