@@ -235,7 +235,7 @@ class _Slope(torch.autograd.Function):
 
 
 def _array(tensor: Tensor) -> FloatArray:
-    return np.asarray(tensor.detach().double().cpu().numpy())
+    return np.array(tensor.detach().double().cpu().numpy())  # a copy: parameters change in place
 
 
 def _start(model: GeometricModel) -> State:

@@ -33,8 +33,9 @@ class AtomValues:
         As it is to be written, rounded already.
     xyz, b_iso, u_aniso
         A, A^2, A^2; written only where they differ from the file's.
-    occupancy_su
-        Standard uncertainties, nan where there is none; None writes no such column.
+    occupancy_su, xyz_su, b_su
+        Standard uncertainties of occupancies, coordinates (A, one for x, y and z) and B (A^2), nan
+        where there is none; None writes no values.
     """
 
     occupancy: FloatArray
@@ -42,6 +43,8 @@ class AtomValues:
     b_iso: FloatArray
     u_aniso: FloatArray
     occupancy_su: FloatArray | None = None
+    xyz_su: FloatArray | None = None
+    b_su: FloatArray | None = None
 
 
 def write_pdb(
@@ -237,11 +240,28 @@ def _update_sites(
     su = values.occupancy_su
     known = ["?" if su is None or np.isnan(su[i]) else f"{su[i]:.4f}" for i in rows]
     _fill(block, "occupancy_esd", known, everything)
+    of_atoms = [("Cartn_x_esd", 3), ("Cartn_y_esd", 3), ("Cartn_z_esd", 3)]
+    _add_su(block, of_atoms, values.xyz_su, rows)
+    _add_su(block, [("B_iso_or_equiv_esd", 2)], values.b_su, rows)
     for axis, tag in enumerate(("Cartn_x", "Cartn_y", "Cartn_z")):
         _fill(block, tag, [f"{values.xyz[i, axis]:.3f}" for i in rows], moved[rows])
     _fill(block, "B_iso_or_equiv", [f"{values.b_iso[i]:.2f}" for i in rows], warmer[rows])
     if reshaped.any():
         _update_anisotropic(block, values, rows, reshaped)
+
+
+def _add_su(
+    block: gemmi.cif.Block, tags: list[tuple[str, int]], su: FloatArray | None, rows: np.ndarray
+) -> None:
+    """Write standard uncertainties, with so many decimals, into columns of their own."""
+    if su is None or not np.isfinite(su).any():
+        return
+    loop = block.find_mmcif_category("_atom_site.").loop
+    for tag, decimals in tags:
+        if f"_atom_site.{tag}" not in loop.tags:
+            loop.add_columns([f"_atom_site.{tag}"], "?")
+        texts = ["?" if np.isnan(su[i]) else f"{su[i]:.{decimals}f}" for i in rows]
+        _fill(block, tag, texts, np.ones(len(rows), dtype=bool))
 
 
 def _update_anisotropic(

@@ -357,7 +357,10 @@ class Model(nn.Module):
         per_atom = np.clip(values, 0.0, 1.0)[self.occupancy_groups.index]
         self.occupancy.set_values(torch.as_tensor(per_atom))
 
-    def atom_values(self, *, decimals: int, group_su: FloatArray | None = None) -> AtomValues:
+    def atom_values(
+        self, *, decimals: int, group_su: FloatArray | None = None,
+        xyz_su: FloatArray | None = None, b_su: FloatArray | None = None,
+    ) -> AtomValues:  # fmt: skip
         """Return what is to be written: occupancies rounded so that sets still sum to 1."""
         groups = self.occupancy_groups
         rounded = groups.rounded(self.group_occupancies(), decimals)
@@ -373,7 +376,7 @@ class Model(nn.Module):
         raised = ~(self.table.b_iso > 0) & ~moved & (np.abs(b_iso - SMALLEST_B) < 1e-6)
         b_iso = np.where(raised, self.table.b_iso, b_iso)
         su = None if group_su is None else group_su[groups.index]
-        return AtomValues(rounded[groups.index], xyz, b_iso, u_aniso, su)
+        return AtomValues(rounded[groups.index], xyz, b_iso, u_aniso, su, xyz_su, b_su)
 
 
 def _positive_b(table: AtomTable) -> tuple[FloatArray, tuple[Notice, ...]]:

@@ -22,7 +22,7 @@ from multicopy_refinement.posterior.joint import JointPosterior
 from multicopy_refinement.posterior.moving import MovingAtoms, moving_atoms
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.refinement.b_groups import B_FLOOR
-from multicopy_refinement.refinement.solution import Moves
+from multicopy_refinement.refinement.solution import Moves, Relaxation
 from multicopy_refinement.scattering.atoms import atoms_of, symmetric_matrices
 from multicopy_refinement.solve.conjugate import LARGEST_CHANGE, LONGEST_MOVE, step_from
 from multicopy_refinement.units import EIGHT_PI_SQUARED
@@ -211,6 +211,16 @@ def _with_b(state: State, b: float, model: Model) -> State:
     u_aniso = state.u_aniso.copy()
     u_aniso[model.table.anisotropic, :3] += b / EIGHT_PI_SQUARED
     return replace(state, b_iso=state.b_iso + b, u_aniso=u_aniso)
+
+
+def relaxation_of(geometry: Geometry, start: State, model: Model, weight: float) -> Relaxation:
+    """Return what became of a start."""
+    end = geometry.state(model)
+    moved = np.linalg.norm(end.xyz - start.xyz, axis=1)
+    b_change = end.b_iso - start.b_iso
+    own = model.table.anisotropic
+    b_change[own] = EIGHT_PI_SQUARED * (end.u_aniso - start.u_aniso)[own, :3].mean(axis=1)
+    return Relaxation(geometry.statistics(start), geometry.statistics(end), weight, moved, b_change)
 
 
 def small(moves: Moves, tolerance: float) -> bool:

@@ -35,14 +35,21 @@ from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
 from multicopy_refinement.refinement.before import Before, rise_of_r_free, worse_than_file
 from multicopy_refinement.refinement.joint import B_TOLERANCE as JOINT_B_TOLERANCE
-from multicopy_refinement.refinement.joint import XYZ_TOLERANCE, JointRefinement, small
+from multicopy_refinement.refinement.joint import (
+    XYZ_TOLERANCE,
+    JointRefinement,
+    relaxation_of,
+    small,
+)
 from multicopy_refinement.refinement.ligands import ligand_sites, ligands_of, with_ligands
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.solution import (
+    AtomUncertainties,
     Correlations,
     Cycle,
     GroupResults,
     Ligand,
+    Relaxation,
     Solution,
     State,
     Status,
@@ -158,6 +165,8 @@ class _Run:
             self.b_shifts = b_shift_limits(model, self.displacements, self.refined, options.b_prior)
         self.history: list[Cycle] = []
         self.n_decoys = 0
+        self.relaxation: Relaxation | None = None
+        self.atom_su: AtomUncertainties | None = None
         self._made: Posterior | None = None
         clock = Clock()
         self.n_observed = len(data)
@@ -202,7 +211,7 @@ class _Run:
             + worse_than_file(self.before, initial, final),
             ligands=ligands,
             r_free_change=r_free_change, conditional_on=self._conditional_on(),
-            n_decoys=self.n_decoys,
+            n_decoys=self.n_decoys, relaxation=self.relaxation, atom_su=self.atom_su,
             seconds=self.seconds, experiment=self.experiment,
             listed_f_calc=self._listed_f_calc(self.at), options=self.options,
             history=tuple(self.history), correlations=correlations,
@@ -275,6 +284,7 @@ class _Run:
     def _joint_cycles(self) -> tuple[Statistics, Status]:
         """Refine everything that is asked for together, from where the occupancies ended."""
         options, total = self.options, self.options.max_cycles
+        start = self.geometry.state(self.model)
         dense = self._posterior().normal(self.at).information
         joint = JointRefinement(
             self.model, self.geometry, self.experiment, self.refined, self.sums, self.prior,
@@ -302,6 +312,7 @@ class _Run:
             )
             status = Status(False, text, total)
         self.basis = group_basis(self.model, self.basis.hkl, self.refined)
+        self.relaxation = relaxation_of(self.geometry, start, self.model, joint.weight)
         self._made = None
         self.at = self._point(occupancy, None if self.b_shifts is None else self.at[Kind.B_GROUP])
         return self.experiment.statistics(self._f_model(self.at)), status
@@ -319,7 +330,9 @@ class _Run:
                 self.model, self.experiment.data, self.refined, self.sums,
                 None if self.options.no_restraints else self.geometry,
             )  # fmt: skip
-            wide = with_surroundings(posterior, self.at, found, around)
+            marginal = with_surroundings(posterior, self.at, found, around)
+            wide = marginal.covariance
+            self.atom_su = AtomUncertainties(marginal.su_xyz, marginal.su_b)
         alone = [np.array([i]) for i in range(len(self.refined))]
         together = state_members(self.groups, self.refined, wide)
         sites = ligand_sites(self.groups)
@@ -335,7 +348,9 @@ class _Run:
         of_groups, of_states = support.split(len(alone))
         bounded = at_bound(self.sums, self.at[Kind.OCCUPANCY])
         fit = misfit(posterior, self.at, found)
-        results = group_results(self.groups, self.refined, self.at, wide, of_groups, bounded, fit)
+        results = group_results(
+            self.groups, self.refined, self.at, wide, of_groups, bounded, fit, self.atom_su
+        )
         states = determined_states(self.refined, self.at, together, of_states)
         self.n_decoys = int(of_groups.n_decoys.max(initial=0))
         correlations = worst_correlations(wide, self.refined, self.sums)
@@ -406,9 +421,14 @@ class _Run:
         size = self._f_model(self.at).abs().numpy() if len(self.refined) else self.before.size
         return self.before.change_of_r_free(size)
 
+    def _geometry_notices(self) -> tuple[Notice, ...]:
+        used = "geometry" in self.__dict__ and not self.options.no_restraints
+        return tuple(self.geometry.notices) if used else ()
+
     def _notices(self, results: GroupResults, states: tuple[State, ...]) -> tuple[Notice, ...]:
         return (
             tuple(self.experiment.notices)
+            + self._geometry_notices()
             + self.experiment.errors.notices
             + self.experiment.screening
             + undetermined_notice(self.groups, results, states)

@@ -12,6 +12,7 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray
 from multicopy_refinement.errors import UnknownNameError
+from multicopy_refinement.geometry.statistics import Statistics as GeometryStatistics
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.posterior.experiment import Statistics
@@ -184,7 +185,8 @@ class GroupResults:
     Attributes
     ----------
     su
-        Standard uncertainty of the occupancy: scale, solvent and B shift count in it.
+        Standard uncertainty of the occupancy: scale, solvent and B shift count in it, and
+        coordinates and B nearby unless they are taken as known.
     su_conditional
         The same, were all of them known.
     delta_b, delta_b_su
@@ -200,6 +202,8 @@ class GroupResults:
         Probability of such a gain were the group absent.
     misfit
         The su by the scatter of the reflections over su; 1 where the model of errors is right.
+    su_xyz, b_su
+        Of the coordinates and B of its atoms, the mean, in A and A^2, where they count.
     share_factor
         Whether the scale can undo a common factor of these occupancies, bool.
     flags
@@ -216,6 +220,8 @@ class GroupResults:
     wald: FloatArray
     p_absent: FloatArray
     misfit: FloatArray
+    su_xyz: FloatArray
+    b_su: FloatArray
     share_factor: BoolArray
     flags: tuple[tuple[Flag, ...], ...]
 
@@ -223,7 +229,44 @@ class GroupResults:
     def nothing(cls, n: int) -> GroupResults:
         """Return the results of groups of which nothing is known."""
         blank = np.full(n, np.nan)
-        return cls(*(blank,) * 10, np.zeros(n, dtype=bool), ((),) * n)
+        return cls(*(blank,) * 12, np.zeros(n, dtype=bool), ((),) * n)
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxation:
+    """What coordinates and displacements did in a joint refinement.
+
+    Attributes
+    ----------
+    before, after
+        Deviations from the restraints.
+    weight
+        Of the restraints at the end.
+    shift, b_change
+        Of each atom in A and A^2, ``[n_atoms]``.
+    """
+
+    before: GeometryStatistics
+    after: GeometryStatistics
+    weight: float
+    shift: FloatArray
+    b_change: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class AtomUncertainties:
+    """su of the coordinates (A) and B (A^2) of atoms of refined groups, nan for others.
+
+    Attributes
+    ----------
+    xyz
+        The root of the mean variance over x, y and z, ``[n_atoms]``.
+    b
+        ``[n_atoms]``.
+    """
+
+    xyz: FloatArray
+    b: FloatArray
 
 
 class Found(NamedTuple):
@@ -282,6 +325,10 @@ class Solution:
         What the su take as known.
     n_decoys
         Decoys that the support of groups in doubt was measured with; 0 without.
+    relaxation
+        Of coordinates and displacements; None where they are held.
+    atom_su
+        Of the atoms of refined groups; None where they are taken as known.
     """
 
     groups: OccupancyGroups
@@ -302,6 +349,8 @@ class Solution:
     r_free_change: tuple[float, float] | None = None
     conditional_on: tuple[str, ...] = ()
     n_decoys: int = 0
+    relaxation: Relaxation | None = None
+    atom_su: AtomUncertainties | None = None
 
     @property
     def su(self) -> FloatArray:

@@ -11,7 +11,13 @@ from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior.blocks import Kind, Point
-from multicopy_refinement.refinement.solution import Correlations, Flag, GroupResults, State
+from multicopy_refinement.refinement.solution import (
+    AtomUncertainties,
+    Correlations,
+    Flag,
+    GroupResults,
+    State,
+)
 from multicopy_refinement.refinement.support import Support
 from multicopy_refinement.solve.covariance import Covariance, simplex_sd
 from multicopy_refinement.solve.evidence import coincident_members
@@ -26,11 +32,12 @@ CORRELATED = 0.8
 
 def group_results(
     groups: OccupancyGroups, refined: IntArray, at: Point, found: Covariance, support: Support,
-    bounded: BoolArray, fit: FloatArray,
+    bounded: BoolArray, fit: FloatArray, atom_su: AtomUncertainties | None = None,
 ) -> GroupResults:  # fmt: skip
     """Return the results of all groups from those of the refined ones.
 
-    ``bounded`` is what `at_bound` says, ``fit`` what `misfit` says.
+    ``bounded`` is what `at_bound` says, ``fit`` what `misfit` says, ``atom_su`` what is known of
+    the atoms.
     """
     occupancy, beside = at[Kind.OCCUPANCY], found.others.get(Kind.B_GROUP)
     blank = np.full(len(groups), np.nan)
@@ -51,6 +58,14 @@ def group_results(
             bounded=bool(bounded[i]), supported=bool(support.supported[i]),
         )  # fmt: skip
     b_su = None if beside is None else np.where(np.isfinite(su), beside.su, np.nan)
+    of_xyz, of_b = blank.copy(), blank.copy()
+    if atom_su is not None:
+        for group in refined.tolist():
+            atoms = groups.members[group]
+            known = np.isfinite(atom_su.xyz[atoms])
+            if known.any():
+                of_xyz[group] = atom_su.xyz[atoms][known].mean()
+                of_b[group] = atom_su.b[atoms][known].mean()
     shares = np.zeros(len(groups), dtype=bool)
     if found.common_factor is not None:
         shares[refined] = found.common_factor > 0
@@ -59,7 +74,8 @@ def group_results(
         delta_b=spread(at.get(Kind.B_GROUP)), delta_b_su=spread(b_su),
         b_correlation=spread(correlation), delta_log_likelihood=spread(support.gain),
         delta_log_likelihood_free=spread(support.gain_free), wald=spread(support.wald),
-        p_absent=spread(support.p_absent), misfit=spread(fit), share_factor=shares,
+        p_absent=spread(support.p_absent), misfit=spread(fit), su_xyz=of_xyz, b_su=of_b,
+        share_factor=shares,
         flags=tuple(flags),
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from multicopy_refinement.io.pdb_limits import LARGEST_B, RESIDUE_NAME, pdb_faul
 from multicopy_refinement.io.structure import StructureFormat
 from multicopy_refinement.io.write_structure import beyond_columns, write_mmcif, write_pdb
 from multicopy_refinement.model import Model
+from multicopy_refinement.modes import Parameter
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.results.facts import ensembles_of, facts_of
@@ -103,7 +104,13 @@ def refined_model(directory: Path, record: RunRecord) -> Path:
 def write_model_and_maps(model: Model, solution: Solution, directory: Path) -> tuple[Notice, ...]:
     """Write the model and the reflections in two formats each, and return what was left out."""
     notices = pdb_notices(model)
-    values = model.atom_values(decimals=4, group_su=solution.su)
+    atom_su = solution.atom_su
+    moved = set(solution.options.parameters)
+    values = model.atom_values(
+        decimals=4, group_su=solution.su,
+        xyz_su=atom_su.xyz if atom_su and Parameter.XYZ in moved else None,
+        b_su=atom_su.b if atom_su and Parameter.B_ISO in moved else None,
+    )  # fmt: skip
     maps = map_coefficients(solution.experiment, solution.listed_f_calc)
     facts = facts_of(solution, maps, model.table, values)
     if not any(notice.code == NO_PDB for notice in notices):

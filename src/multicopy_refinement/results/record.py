@@ -18,6 +18,11 @@ from multicopy_refinement.notices import Notice, worst_first
 from multicopy_refinement.posterior.experiment import Statistics
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.results.geometry_record import (
+    GeometryRecord,
+    geometry_record,
+    moves_of,
+)
 from multicopy_refinement.results.real_space import GroupDensity
 
 SCHEMA = 1
@@ -112,6 +117,8 @@ class Group(_Record):
     wald: float | None = None
     p_absent: float | None = None
     misfit: float | None = None
+    su_xyz: float | None = None
+    b_su: float | None = None
 
     @property
     def begun_elsewhere(self) -> bool:
@@ -237,6 +244,10 @@ class CycleRecord(_Record):
     r_work: float
     r_free: float | None
     log_likelihood: float
+    rms_shift: float | None = None
+    rms_b_change: float | None = None
+    bond_z: float | None = None
+    restraint_weight: float | None = None
 
 
 class CorrelationRecord(_Record):
@@ -282,6 +293,7 @@ class RunRecord(_Record):
     correlations: CorrelationRecord | None
     conditional_on: list[str] = []
     decoys: int = 0
+    geometry: GeometryRecord | None = None
     provenance: Provenance | None = None
 
     def to_json(self) -> str:
@@ -336,12 +348,14 @@ def make_record(
             CycleRecord(
                 number=c.number, largest_change=c.largest_change, r_work=c.statistics.r_work,
                 r_free=c.statistics.r_free, log_likelihood=c.statistics.log_likelihood,
+                **moves_of(c),
             )
             for c in solution.history
         ],
         correlations=_correlations(solution),
         conditional_on=list(solution.conditional_on),
         decoys=solution.n_decoys,
+        geometry=geometry_record(solution),
         provenance=provenance,
         status=Ended(converged=solution.status.converged, reason=solution.status.reason,
                      cycles=solution.status.cycles),
@@ -464,6 +478,7 @@ def _groups(solution: Solution) -> list[Group]:
             delta_log_likelihood_free=_known(results.delta_log_likelihood_free[g]),
             wald=_known(results.wald[g]), p_absent=_known(results.p_absent[g]),
             misfit=_known(results.misfit[g]),
+            su_xyz=_known(results.su_xyz[g]), b_su=_known(results.b_su[g]),
             flags=[str(flag) for flag in results.flags[g]],
         )
         for g, name in enumerate(groups.names)

@@ -33,7 +33,7 @@ def summary_tables(
     Where there is room, groups stand with their evidence and their set.
     """
     roomy = width >= _ROOMY
-    tables = [_agreement(record), _changes(record, most, roomy=roomy)]
+    tables = [_agreement(record), *_geometry(record), _changes(record, most, roomy=roomy)]
     return [*tables, _states(record, most, roomy=roomy)] if record.states else tables
 
 
@@ -103,6 +103,33 @@ def _agreement(record: RunRecord) -> Table:
         values = [getattr(side, field) for side in (before, after)]
         table.add_row(label, *("-" if v is None else f"{v:.{digits}f}" for v in values))
     return table
+
+
+def _geometry(record: RunRecord) -> list[Table]:
+    """Return the deviations from the restraints, where coordinates or B were refined."""
+    found = record.geometry
+    if found is None or not found.kinds:
+        return []
+    title = (
+        f"Geometry; atoms moved by {found.rms_shift:.3f} A, B changed by "
+        f"{found.rms_b_change:.1f} A^2 (rms), weight {found.weight:.2g}"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("restraints")
+    for name in ("n", "rms before", "rms after", "rms Z before", "rms Z after"):
+        table.add_column(name, justify="right")
+    for kind in found.kinds:
+        table.add_row(
+            kind.kind, str(kind.n), _length(kind.rms_before, kind.unit),
+            _length(kind.rms_after, kind.unit),
+            "-" if kind.rms_z_before is None else f"{kind.rms_z_before:.2f}",
+            f"{kind.rms_z_after:.2f}",
+        )  # fmt: skip
+    return [table]
+
+
+def _length(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:.3g} {unit}"
 
 
 def _changes(record: RunRecord, most: int | None, *, roomy: bool) -> Table:

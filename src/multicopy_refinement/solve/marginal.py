@@ -23,6 +23,7 @@ from multicopy_refinement.solve.covariance import (
     solve_positive,
 )
 from multicopy_refinement.solve.gauss_newton import null_space
+from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Reflections for an unknown of the largest surroundings, and at least: a sample of so many gives
 #: the information to about 2%.
@@ -78,6 +79,36 @@ class Surroundings:
     stiffness: Stiffness
 
 
+@dataclass(frozen=True, eq=False)
+class Marginal:
+    """Uncertainties with coordinates and displacements counted in.
+
+    Attributes
+    ----------
+    covariance
+        Of the occupancies.
+    su_xyz, su_b
+        Of the coordinates of atoms of the groups (A, the root of the mean variance over x, y, z)
+        and of their B (A^2, of an anisotropic atom the equivalent one), nan for others,
+        ``[n_atoms]``.
+    """
+
+    covariance: Covariance
+    su_xyz: FloatArray
+    su_b: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Covariances of one set's occupancies with atoms held and moving; su of its atoms."""
+
+    held: FloatArray
+    moving: FloatArray
+    atoms: IntArray
+    su_xyz: FloatArray
+    su_b: FloatArray
+
+
 def dependent_sets(sums: SumConstraints) -> tuple[IntArray, ...]:
     """Return the groups that sums tie to one another, alone those that none does."""
     n = len(sums.set_index)
@@ -92,8 +123,8 @@ def dependent_sets(sums: SumConstraints) -> tuple[IntArray, ...]:
 
 def with_surroundings(
     posterior: Posterior, at: Point, found: Covariance, around: Surroundings
-) -> Covariance:
-    """Return a covariance in which coordinates and displacements are marginalised, too.
+) -> Marginal:
+    """Return the covariance in which coordinates and displacements are marginalised, too.
 
     For the groups q of each set, with p the other groups nearby, scale and solvent, how much of it
     the groups displace, and the coordinates and displacements of the atoms of the set and near it,
@@ -117,7 +148,7 @@ def with_surroundings(
     rows = np.sort(around.order[step // 2 :: step])
     slopes = posterior.data.sampled_slopes(whole, rows)
     unsampled = 1 - len(rows) / n
-    blocks: list[tuple[FloatArray, FloatArray]] = [(np.empty(0), np.empty(0))] * len(around.sets)
+    blocks: list[_Block | None] = [None] * len(around.sets)
     for batch in _batches(around, sizes, len(rows)):
         atoms = np.unique(np.concatenate([around.near[i] for i in batch]))
         place = np.full(len(sizes), -1)
@@ -130,10 +161,14 @@ def with_surroundings(
 
         def work(first: int, last: int, local: _Local = local, batch: list[int] = batch) -> None:
             for i in range(first, last):
-                blocks[batch[i]] = local.covariances(batch[i])
+                blocks[batch[i]] = local.block(batch[i])
 
         in_threads(work, len(batch))
-    return _widened(found, around.sets, blocks)
+    su_xyz, su_b = np.full((2, len(sizes)), np.nan)
+    made = [block for block in blocks if block is not None]
+    for block in made:
+        su_xyz[block.atoms], su_b[block.atoms] = block.su_xyz, block.su_b
+    return Marginal(_widened(found, around.sets, made), su_xyz, su_b)
 
 
 def _batches(around: Surroundings, sizes: IntArray, n_rows: int) -> list[list[int]]:
@@ -162,7 +197,7 @@ class _Local:
     tensor: BoolArray
     unsampled: float
 
-    def covariances(self, number: int) -> tuple[FloatArray, FloatArray]:
+    def block(self, number: int) -> _Block:
         """Return the covariance of a set with atoms held, and with them marginalised."""
         around, own, near = self.around, self.around.sets[number], self.around.near[number]
         others = np.setdiff1d(np.unique(around.group_of_atom[near]), [-1, *own.tolist()])
@@ -188,50 +223,71 @@ class _Local:
         some = np.arange(n_displaced, n_known)
         said[some, some] = UNDETERMINED_SU**-2
         said[n_known:, n_known:] = around.stiffness.of_atoms(near, around.tensor[near])
-        held = _schur(h[:n_held, :n_held], said[:n_held, :n_held], n_own, 0.0)
-        used = max(int((self.slopes.along != 0).sum()), 1)
-        moving = _schur(h, said, n_own, self.unsampled / used)
         free = null_space(self._rows(own), n_own)
+        held = _schur(h[:n_held, :n_held], said[:n_held, :n_held], n_own)[0]
+        used = max(int((self.slopes.along != 0).sum()), 1)
+        moving, inverse, answer = _schur(h, said, n_own, self.unsampled / used)
         values, vectors = np.linalg.eigh(free.T @ held @ free)
         seen = free @ vectors[:, values > UNSEEN_SU**-2]
-        return tuple(
-            seen @ np.linalg.inv(seen.T @ m @ seen + UNSEEN_SU**-2 * np.eye(seen.shape[1])) @ seen.T
-            for m in (held, moving)
+        least = UNSEEN_SU**-2 * np.eye(seen.shape[1])
+        of_held, of_moving = (
+            seen @ np.linalg.inv(seen.T @ m @ seen + least) @ seen.T for m in (held, moving)
         )
+        variance = np.diag(inverse) + np.einsum("ij,jk,ik->i", answer, of_moving, answer)
+        variance = variance[n_known - n_own :]
+        atoms = near[np.isin(around.group_of_atom[near], own)]
+        first = np.concatenate([[0], np.cumsum(np.diff(offset)[self.place[near]])])[:-1]
+        mine = first[np.isin(around.group_of_atom[near], own)]
+        return _Block(of_held, of_moving, atoms, *self._su_of_atoms(atoms, mine, variance))
+
+    def _su_of_atoms(
+        self, atoms: IntArray, first: IntArray, variance: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return su of coordinates and of B from the variances of unknowns that begin at first."""
+        xyz = np.sqrt(np.mean([variance[first + k] for k in range(3)], axis=0))
+        b = np.sqrt(variance[first + 3])
+        six = self.around.tensor[atoms]
+        if six.any():  # as if the three were not correlated
+            of_u = sum(variance[first[six] + 3 + k] for k in range(3))
+            b[six] = EIGHT_PI_SQUARED / 3 * np.sqrt(of_u)
+        return xyz, b
 
     def _rows(self, own: IntArray) -> FloatArray:
         rows = self.sums.equalities[0][:, own]
         return np.asarray(rows[rows.any(axis=1)])
 
 
-def _schur(h: FloatArray, said: FloatArray, n: int, lost: float) -> FloatArray:
+def _schur(
+    h: FloatArray, said: FloatArray, n: int, lost: float = 0.0
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the information on the first n unknowns, the others marginalised.
 
-    ``lost`` is what each determined one of these takes from it beyond its due in a sample.
+    And (H_pp + R)^-1 of these, and (H_pp + R)^-1 H_pq. ``lost`` is what each determined one of
+    them takes from the information beyond its due in a sample.
     """
     rest = h[n:, n:] + said[n:, n:]
-    solved = solve_positive(rest, h[n:])  # (H + R)^-1 of H_pq and of H_pp
-    determined = float(np.trace(solved[:, n:]))
-    return np.asarray((h[:n, :n] - h[:n, n:] @ solved[:, :n]) / max(1 - lost * determined, 0.2))
+    inverse = solve_positive(rest, np.eye(len(rest)))
+    answer = inverse @ h[n:, :n]
+    determined = float((inverse * h[n:, n:]).sum())
+    left = (h[:n, :n] - h[:n, n:] @ answer) / max(1 - lost * determined, 0.2)
+    return np.asarray(left), inverse, answer
 
 
-def _widened(
-    found: Covariance, sets: tuple[IntArray, ...], blocks: list[tuple[FloatArray, FloatArray]]
-) -> Covariance:
+def _widened(found: Covariance, sets: tuple[IntArray, ...], blocks: list[_Block]) -> Covariance:
     """Return a covariance with other blocks for the sets."""
     ratio = np.ones(len(found.matrix))
-    for own, (held, moving) in zip(sets, blocks, strict=True):
-        before, after = np.diag(held), np.diag(moving)
+    for own, block in zip(sets, blocks, strict=True):
+        before, after = np.diag(block.held), np.diag(block.moving)
         ratio[own] = np.sqrt(np.where(before > 0, np.maximum(after, before) / before, 1.0))
     scale = np.outer(ratio, ratio)
 
     def wider(matrix: FloatArray) -> FloatArray:
         wide = matrix * scale
-        for own, (held, moving) in zip(sets, blocks, strict=True):
-            size = np.sqrt(np.maximum(np.diag(held), 1e-300))
+        for own, block in zip(sets, blocks, strict=True):
+            size = np.sqrt(np.maximum(np.diag(block.held), 1e-300))
             square = np.ix_(own, own)
             gain = np.sqrt(np.maximum(np.diag(matrix[square]), 0.0)) / size
-            wide[square] = moving * np.outer(gain, gain)
+            wide[square] = block.moving * np.outer(gain, gain)
         return wide
 
     alone = found.data_alone
