@@ -77,6 +77,13 @@ class SolventTruth(StrEnum):
     FLAT = "flat"
 
 
+class Only(StrEnum):
+    """Half of pruning."""
+
+    ABSENT = "absent"
+    MERGE = "merge"
+
+
 class ExchangeFormat(StrEnum):
     """Kinds of group files."""
 

@@ -37,3 +37,12 @@ def with_su(value: float, su: float | None, digits: int = 2) -> str:
         decimals -= 1
         units = round(su * 10**decimals)
     return f"{round(value, decimals) + 0.0:.{decimals}f}({units})"
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "atom"), counted(12, "atom")
+    ('1 atom', '12 atoms')
+    """
+    return f"{n} {noun}{'' if n == 1 else 's'}"

@@ -45,7 +45,7 @@ class StandIn(ModuleType):
 
     def __init__(self, graphics):
         super().__init__("coot")
-        self.graphics, self.centre, self.maps = graphics, None, []
+        self.graphics, self.centre, self.maps, self.drawn = graphics, None, [], []
 
     def use_graphics_interface_state(self):
         return int(self.graphics)
@@ -60,6 +60,13 @@ class StandIn(ModuleType):
         assert {"FWT", "PHWT", "DELFWT", "PHDELWT"} <= set(labels)
         self.maps.append(path)
         return [8, 9]
+
+    def make_and_draw_map(self, path, f, phi, weight, use_weights, is_difference):
+        types = {c.label: c.type for c in gemmi.read_mtz_file(path).columns}
+        assert (types[f], types[phi]) == ("F", "P")
+        assert (weight, use_weights, is_difference) == ("", 0, 1)
+        self.drawn.append((f, phi))
+        return 10
 
     def set_rotation_centre(self, x, y, z):
         self.centre = (x, y, z)
@@ -108,6 +115,7 @@ def test_it_loads_from_its_own_folder_and_shows_the_groups(started, run, groups,
     shutil.copytree(run, moved)
     found = started(moved)
     assert found.coot.maps == [str(moved / "refined.mtz")]
+    assert found.coot.drawn == [("FOMIT", "PHOMIT")]
     ((title, (width, height), buttons, close),) = found.shown
     assert (title, close) == ("Occupancies", "Close")
     assert min(width, height) > 100

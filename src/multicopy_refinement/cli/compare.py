@@ -10,7 +10,8 @@ from rich.table import Table
 
 from multicopy_refinement.cli.progress import named_steps
 from multicopy_refinement.results.record import RunRecord
-from multicopy_refinement.run.compare import Comparison, Difference, compare
+from multicopy_refinement.run.compare import Comparison, compare
+from multicopy_refinement.targets.difference import Difference
 from multicopy_refinement.words import with_su
 
 _Value = tuple[float, float | None]

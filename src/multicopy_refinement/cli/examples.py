@@ -31,6 +31,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "compare": (
         ("multicopy-refine compare refined hit model.pdb", "See which of them the data prefer."),
     ),
+    "prune": (
+        (
+            "multicopy-refine prune refined --protect ligands -o pruned",
+            "Take out what the data do not ask for, ligands apart.",
+        ),
+    ),
+    "merge": (("multicopy-refine merge refined -o merged", "Make conformers one that are."),),
     "report": (("multicopy-refine report refined", "Make the page again."),),
     "simulate": (
         (

@@ -17,7 +17,7 @@ from multicopy_refinement.cli.inputs import model_and_data
 from multicopy_refinement.cli.options import job_options, refuse_missing
 from multicopy_refinement.cli.progress import named_steps
 from multicopy_refinement.errors import InputError, OccupancyError
-from multicopy_refinement.modes import GroupsFormat, SolventTruth, Step
+from multicopy_refinement.modes import GroupsFormat, Only, SolventTruth, Step
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.run.job import RefineJob
 
@@ -185,6 +185,89 @@ def compare(
         from multicopy_refinement.cli.compare import run_compare
 
     run_compare(paths, data)
+
+
+RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")]
+NewFolder = Annotated[
+    Path, typer.Option("--out", "-o", metavar="DIR", help="Write the results to this folder.")
+]
+Protect = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SELECTION", help="Leave this as it is; may be repeated."),
+]
+Ruled = Annotated[
+    bool, typer.Option("--ruled", metavar="", help="Let go what the rules of the run name, too.")
+]
+MovedData = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Read the reflections here: they have moved.")
+]
+MovedRules = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Read the run's rules here: they have moved.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Use so many threads; all processors if left out."),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", metavar="", help="Accept a folder in use, and replace results in it."
+    ),
+]
+Report = Annotated[
+    bool, typer.Option("--report/--no-report", metavar="", help="Make report.html, or not.")
+]
+
+
+@app.command(epilog=ending("prune"))
+def prune(
+    directory: RunFolder,
+    out: NewFolder,
+    protect: Protect = None,
+    only: Annotated[
+        Only | None,
+        typer.Option(
+            metavar="KIND", help="Remove what is absent (absent), or merge (merge), alone."
+        ),
+    ] = None,
+    ruled: Ruled = False,
+    data: MovedData = None,
+    rules: MovedRules = None,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    report: Report = True,
+) -> None:
+    """Take out of the model of a run what the data do not ask for, and refine the rest.
+
+    Conformers that coincide become one; groups that are not supported are removed one after the
+    other, each followed by a refinement; conformers that one with its own B explains become one.
+    What was done, and why, stands in prune.md and prune.json.
+    """
+    with named_steps() as show:
+        from multicopy_refinement.cli.prune import print_pruned, run_prune
+        from multicopy_refinement.run.prune import PruneJob
+
+        job = PruneJob(
+            directory, out, tuple(protect or ()), only, ruled, data, rules, threads, overwrite
+        )
+        made, seconds = run_prune(job, show, report=report)
+    print_pruned(made, job.out, seconds)
+
+
+@app.command(epilog=ending("merge"))
+def merge(
+    directory: RunFolder,
+    out: NewFolder,
+    protect: Protect = None,
+    ruled: Ruled = False,
+    data: MovedData = None,
+    rules: MovedRules = None,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    report: Report = True,
+) -> None:
+    """Merge the conformers of a run's model that are one: `prune --only merge`."""
+    prune(directory, out, protect, Only.MERGE, ruled, data, rules, threads, overwrite, report)
 
 
 @app.command(epilog=ending("report"))

@@ -16,7 +16,8 @@ from multicopy_refinement.run.job import REPEATED, RefineJob
 #: How values are called in the help where their type does not say it.
 _METAVARS = {
     "out": "DIR", "rules": "FILE", "labels": "F,SIGF", "parameters": "NAME[,NAME]",
-    "free_label": "NAME", "refine": "SELECTION", "hold": "SELECTION", "d_min": "A",
+    "free_label": "NAME", "refine": "SELECTION", "hold": "SELECTION", "omit": "SELECTION",
+     "d_min": "A",
     "contact_distance": "A", "free_value": "N", "threads": "N", "max_cycles": "N", "decoys": "N",
     "max_iterations": "N", "tolerance": "X", "b_prior": "X", "grouping": "KIND", "target": "KIND",
     "solver": "NAME", "uncertainty": "KIND", "active": "KIND", "restraints": "FILE.cif",
@@ -31,7 +32,7 @@ _PANELS = {
     "Geometry": ("restraints", "monomers", "no_restraints"),
     "Data": ("labels", "free_label", "free_value", "d_min"),
     "Refinement": ("target", "solver", "b_prior", "max_cycles", "tolerance", "max_iterations",
-                   "decoys", "uncertainty", "threads"),
+                   "decoys", "uncertainty", "threads", "omit"),
 }  # fmt: skip
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
 

@@ -131,7 +131,11 @@ def read_structure(source: str | Path | gemmi.Structure) -> StructureFile:
     ModelFileError
         What makes it unusable: one line that says what, where and what to do.
     """
-    path, content = _content_of(source)
+    return parse_structure(*_content_of(source))
+
+
+def parse_structure(path: str | Path, content: bytes) -> StructureFile:
+    """Return what `read_structure` does of a file that holds ``content``, at a path or not yet."""
     form = _recognise(path, content)
     read = _read_pdb if form is StructureFormat.PDB else _read_mmcif
     parsed = read(path, content)

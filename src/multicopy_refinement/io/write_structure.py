@@ -107,6 +107,15 @@ def write_mmcif(
         document.write_file(str(aside))
 
 
+def updated_content(source: StructureFile, values: AtomValues) -> bytes:
+    """Return the content of a file with new numbers, in its own format."""
+    if source.format is StructureFormat.PDB:
+        return _replaced_lines(source, values)
+    document = gemmi.cif.read_string(source.content)
+    _update_sites(document[entry_name(source)], source, values, np.arange(len(values.occupancy)))
+    return str(document.as_string()).encode()
+
+
 def beyond_columns(source: StructureFile, values: AtomValues) -> BoolArray:
     """Return which atoms have a B that is to be written as PDB and is too large for its columns.
 

@@ -186,17 +186,27 @@ class Model(nn.Module):
     def _take(self, source: StructureFile, grouping: GroupingOptions, rules: Rules | None) -> None:
         """Make groups and parameters of a file."""
         result = group_atoms(source.table, grouping, rules=rules, crystal=source.crystal)
+        self._grouping, self._rules = grouping, rules
+        self.adopt(source, result.groups, result.notices)
+
+    def adopt(
+        self, source: StructureFile, groups: OccupancyGroups, notices: tuple[Notice, ...] = ()
+    ) -> Model:
+        """Take a file whose atoms are in groups already, and return the model.
+
+        ``groups.table`` are the atoms of the file, in its order.
+        """
         self._dtype_float, self._device = self.dtype_float, self.device
         self._source = None  # until there are parameters
-        self._grouping, self._rules = grouping, rules
-        self.table = source.table
+        self.table = groups.table
         self.__dict__.pop("pdb", None)
-        self.occupancy_groups = result.groups
+        self.occupancy_groups = groups
         b_iso, b_notices = _positive_b(self.table)
-        self.notices = source.notices + result.notices + b_notices
+        self.notices = source.notices + notices + b_notices
         self._make_parameters(b_iso)
         self._source = source
         self._log()
+        return self
 
     def _make_parameters(self, b_iso: FloatArray) -> None:
         dtype, device = self.dtype_float, self.device

@@ -25,6 +25,7 @@ from multicopy_refinement.scaling.displaced import (
     DisplacedSolvent,
     displaced_solvent,
 )
+from multicopy_refinement.scaling.mask import density_structure_factors, mask_grid
 from multicopy_refinement.scaling.scaler import B_BOUNDS
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.scattering.rows import weighted_complex_rows
@@ -319,6 +320,19 @@ class Experiment(nn.Module):
     def f_mask_at(self, hkl: IntArray) -> ComplexArray:
         """Return F of the solvent at the occupancies of the last renewal, at any reflections."""
         return self.solvent.f_mask(self._mask_occupancy[self._partial], hkl)
+
+    def f_mask_without(self, atoms: BoolArray, hkl: IntArray) -> ComplexArray:
+        """Return F of the solvent that fills the place of some atoms, too, at any reflections.
+
+        Where the mask of all others, were they there, has solvent, there is nothing but solvent
+        without these atoms. What partial groups cover beside them stays as it is.
+        """
+        groups, data = self.model.occupancy_groups, self.data
+        there = (self._mask_occupancy > 0)[groups.index] & ~atoms
+        xyz = self.model.xyz().detach().double().cpu().numpy()
+        freed = mask_grid(groups.table, there, xyz, data.cell, data.spacegroup, data.listed_d_min)
+        density = np.maximum(self.solvent.density(self._mask_occupancy[self._partial]), freed)
+        return density_structure_factors(density, data.cell, data.spacegroup, hkl)
 
     def displaced(self, groups: IntArray) -> tuple[Displaced | None, ComplexArray]:
         """Return the solvent that groups displace, and F of the solvent were they all away.

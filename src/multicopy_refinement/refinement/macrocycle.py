@@ -42,6 +42,7 @@ from multicopy_refinement.refinement.joint import (
     small,
 )
 from multicopy_refinement.refinement.ligands import ligand_sites, ligands_of, with_ligands
+from multicopy_refinement.refinement.maximum import Maximum
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.solution import (
     AtomUncertainties,
@@ -66,7 +67,7 @@ from multicopy_refinement.refinement.verdicts import (
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.solve import gauss_newton, lbfgs
-from multicopy_refinement.solve.covariance import covariance, misfit
+from multicopy_refinement.solve.covariance import Covariance, covariance, misfit
 from multicopy_refinement.solve.evidence import at_bound
 from multicopy_refinement.solve.marginal import with_surroundings
 from multicopy_refinement.targets.choice import preferred
@@ -145,6 +146,16 @@ def refine(
     return run.solution()
 
 
+def refine_to_maximum(
+    model: Model, data: ReflectionData, options: RefineOptions,
+    progress: Callable[[Progress], None] | None = None,
+) -> Maximum:  # fmt: skip
+    """Refine, and return the solution with the posterior that it is the maximum of."""
+    run = _Run(model, data, options, progress or (lambda _: None))
+    solution = run.solution()
+    return Maximum(solution, run.refined, *run.maximum())
+
+
 class _Run:
     """One refinement, in the order of its steps."""
 
@@ -167,6 +178,7 @@ class _Run:
         self.n_decoys = 0
         self.relaxation: Relaxation | None = None
         self.atom_su: AtomUncertainties | None = None
+        self.covariance: Covariance | None = None
         self._made: Posterior | None = None
         clock = Clock()
         self.n_observed = len(data)
@@ -216,6 +228,10 @@ class _Run:
             listed_f_calc=self._listed_f_calc(self.at), options=self.options,
             history=tuple(self.history), correlations=correlations,
         )  # fmt: skip
+
+    def maximum(self) -> tuple[Posterior, Point, Covariance | None]:
+        """Return the posterior, where it has ended, and the covariance there."""
+        return self._posterior(), self.at, self.covariance
 
     # ------------------------------------------------------------------ macrocycles
 
@@ -324,7 +340,7 @@ class _Run:
         posterior = self._posterior()
         if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
-        found = wide = covariance(posterior, self.at)
+        found = wide = self.covariance = covariance(posterior, self.at)
         if self.options.uncertainty is UncertaintyKind.MARGINAL:
             around = surroundings_of(
                 self.model, self.experiment.data, self.refined, self.sums,

@@ -276,6 +276,7 @@ class Found(NamedTuple):
     occupancy: float
     su: float
     delta_log_likelihood: float
+    delta_log_likelihood_free: float
     p_absent: float
     flags: tuple[Flag, ...]
 
@@ -371,14 +372,16 @@ class Solution:
         for sum_ in sums:
             if sum_.name == name:
                 return Found(
-                    name, sum_.occupancy, sum_.su, sum_.delta_log_likelihood, sum_.p_absent,
-                    sum_.flags,
+                    name, sum_.occupancy, sum_.su, sum_.delta_log_likelihood,
+                    sum_.delta_log_likelihood_free, sum_.p_absent, sum_.flags,
                 )  # fmt: skip
         if name in self.groups.names:
             g, found = self.groups.names.index(name), self.results
             return Found(
                 name, float(self.occupancy[g]), float(found.su[g]),
-                float(found.delta_log_likelihood[g]), float(found.p_absent[g]), found.flags[g],
+                float(found.delta_log_likelihood[g]),
+                float(found.delta_log_likelihood_free[g]), float(found.p_absent[g]),
+                found.flags[g],
             )  # fmt: skip
         known = [*self.groups.names, *(one.name for one in sums)]
         near = get_close_matches(str(name), known, 3, 0.5)

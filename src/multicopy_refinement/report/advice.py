@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from multicopy_refinement.atoms.conformers import largest_distance
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.results.real_space import GroupDensity
 from multicopy_refinement.results.record import Group, RunRecord
@@ -176,7 +177,9 @@ def _too_close(f: Findings) -> Advice | None:
         members = [by_name[name] for name in one.groups]
         for i, first in enumerate(members):
             for second in members[i + 1 :]:
-                apart = _largest_distance(f.table, first.atom_indices, second.atom_indices)
+                apart = largest_distance(
+                    f.table, np.array(first.atom_indices), np.array(second.atom_indices)
+                )
                 if apart is not None and apart < TOO_CLOSE * d_min:
                     found.append((apart, f"{first.name}"))
     if not found:
@@ -188,21 +191,6 @@ def _too_close(f: Findings) -> Advice | None:
         "split is B as much as occupancy: one conformer, or anisotropic B, may say the same.",
         tuple(names),
     )
-
-
-def _largest_distance(table: AtomTable, one: list[int], other: list[int]) -> float | None:
-    """Return how far atoms of the same residue and name are apart at most, or None."""
-
-    def keyed(atoms: list[int]) -> dict[tuple[bytes, int, bytes, bytes], int]:
-        return {
-            (table.chain[a], int(table.resseq[a]), table.icode[a], table.name[a]): a for a in atoms
-        }
-
-    mine, theirs = keyed(one), keyed(other)
-    common = mine.keys() & theirs.keys()
-    if not common:
-        return None
-    return max(float(np.linalg.norm(table.xyz[mine[k]] - table.xyz[theirs[k]])) for k in common)
 
 
 def _at_bound(f: Findings) -> Advice | None:

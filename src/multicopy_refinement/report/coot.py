@@ -12,6 +12,7 @@ import numpy as np
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.occupancy.exchange.common import Piece, Pieces
 from multicopy_refinement.report.run_files import RunFiles
+from multicopy_refinement.results.real_space import OMIT_LABELS
 from multicopy_refinement.results.record import Group
 from multicopy_refinement.words import with_su
 
@@ -40,6 +41,7 @@ def groups_as_json(run: RunFiles) -> str:
         "program": run.record.program.model_dump(),
         "model": run.model,
         "maps": "refined.mtz",
+        "omit": [] if run.maps.omit is None else list(OMIT_LABELS),
     }
     groups = [
         json.dumps(_described(by_name[name], advice.get(name, []), run.table, pieces))

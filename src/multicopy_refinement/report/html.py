@@ -22,6 +22,7 @@ from multicopy_refinement.report.viewer import (
     as_pdb,
     patches,
     shown_atoms,
+    sites_left_out,
     sites_of_interest,
 )
 from multicopy_refinement.results.real_space import (
@@ -117,13 +118,15 @@ def _scene(
         occupancy[group.atom_indices] = group.occupancy
     shown = shown_atoms(table, sites)
     place = {atom: i for i, atom in enumerate(shown.tolist())}
-    made = patches(maps, table, sites, record.data.d_min)
+    made = patches(maps, table, sites, record.data.d_min, sites_left_out(record, sites))
     return {
         "pdb": as_pdb(table, shown, occupancy),
         "sites": {name: [place[a] for a in atoms] for name, atoms in sites.items()},
         "altloc": [table.altloc[a].decode() for a in shown.tolist()],
         "occupancy": [round(float(occupancy[a]), 3) for a in shown.tolist()],
-        "patches": {name: asdict(p) for name, p in made.items()},
+        "patches": {
+            name: {k: v for k, v in asdict(p).items() if v is not None} for name, p in made.items()
+        },
         "levels": LEVELS,
     }  # fmt: skip
 

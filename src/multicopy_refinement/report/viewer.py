@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,18 +26,22 @@ SPACING, NEAREST = 0.4, 0.45
 #: Patches that a page holds: more would make it too large.
 MOST_PATCHES = 120
 #: Levels of the contours in standard deviations.
-LEVELS = {"weighted": 1.2, "difference": 3.0}
+LEVELS = {"weighted": 1.2, "difference": 3.0, "omit": 3.0}
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A box of both maps, bytes of which 0..255 are -range..range standard deviations."""
+    """A box of the maps, bytes of which 0..255 are -range..range standard deviations.
+
+    ``omit`` is None where nothing was left out of the site.
+    """
 
     origin: tuple[float, float, float]
     spacing: float
     size: tuple[int, int, int]
     weighted: str
     difference: str
+    omit: str | None = None
 
 
 def sites_of_interest(record: RunRecord) -> dict[str, list[int]]:
@@ -49,13 +54,25 @@ def sites_of_interest(record: RunRecord) -> dict[str, list[int]]:
     for group in record.groups:
         if group.refined and group.set is None:
             found[group.name] = group.atom_indices
+    for ligand in record.ligands:
+        if not ligand.refined and ligand.omit_peak is not None:
+            found.setdefault(ligand.name, ligand.atom_indices)
     return found
 
 
-def patches(maps: Maps, table: AtomTable, sites: dict[str, list[int]], d_min: float) -> dict[
-    str, Patch
-]:  # fmt: skip
-    """Return patches of the maps around the first sites."""
+def sites_left_out(record: RunRecord, sites: dict[str, list[int]]) -> set[str]:
+    """Return the sites with atoms that the omit map was made without."""
+    of_groups = [g.atom_indices for g in record.groups if g.omit_peak is not None]
+    of_ligands = [one.atom_indices for one in record.ligands if one.omit_peak is not None]
+    atoms = {a for indices in (*of_groups, *of_ligands) for a in indices}
+    return {name for name, mine in sites.items() if atoms & set(mine)}
+
+
+def patches(
+    maps: Maps, table: AtomTable, sites: dict[str, list[int]], d_min: float,
+    left_out: Collection[str] = (),
+) -> dict[str, Patch]:  # fmt: skip
+    """Return patches of the maps around the first sites, of the omit map at those left out."""
     spacing = max(SPACING * d_min, NEAREST)
     sigma = float(maps.weighted.std()) or 1.0
     found = {}
@@ -69,6 +86,7 @@ def patches(maps: Maps, table: AtomTable, sites: dict[str, list[int]], d_min: fl
             (float(low[0]), float(low[1]), float(low[2])), spacing,
             (int(size[0]), int(size[1]), int(size[2])),
             _packed(maps.weighted / sigma, places), _packed(maps.difference, places),
+            _packed(maps.omit, places) if maps.omit is not None and name in left_out else None,
         )  # fmt: skip
     return found
 

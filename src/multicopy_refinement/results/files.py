@@ -20,15 +20,18 @@ from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.results.facts import ensembles_of, facts_of
 from multicopy_refinement.results.maps import map_coefficients
+from multicopy_refinement.results.omit import Omitted
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.results.reflection_files import write_map_file, write_sf_file
 
 #: The code of the notice that there is no ``refined.pdb``.
 NO_PDB = "pdb_cannot_hold"
+#: Names of the files that pruning leaves beside those of a run.
+PRUNED = ("pruned.pdb", "pruned.cif", "prune.json", "prune.md")
 #: Names of the files that a run leaves.
 RESULTS = (
     "refined.pdb", "refined.cif", "refined.mtz", "refined-sf.cif", "result.json", "run.log",
-    "report.html", "coot_groups.py", "coot_groups.json",
+    "report.html", "coot_groups.py", "coot_groups.json", *PRUNED,
 )  # fmt: skip
 
 
@@ -101,7 +104,9 @@ def refined_model(directory: Path, record: RunRecord) -> Path:
     return path
 
 
-def write_model_and_maps(model: Model, solution: Solution, directory: Path) -> tuple[Notice, ...]:
+def write_model_and_maps(
+    model: Model, solution: Solution, directory: Path, omitted: Omitted | None = None
+) -> tuple[Notice, ...]:
     """Write the model and the reflections in two formats each, and return what was left out."""
     notices = pdb_notices(model)
     atom_su = solution.atom_su
@@ -118,7 +123,8 @@ def write_model_and_maps(model: Model, solution: Solution, directory: Path) -> t
     ensembles = ensembles_of(solution)
     write_mmcif(model.source, values, directory / "refined.cif", facts, ensembles)
     data = solution.experiment.data
-    write_map_file(maps, data, directory / "refined.mtz")
+    coefficients = None if omitted is None else omitted.coefficients
+    write_map_file(maps, data, directory / "refined.mtz", coefficients)
     write_sf_file(maps, data, model.source, directory / "refined-sf.cif")
     return notices
 

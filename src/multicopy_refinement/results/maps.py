@@ -53,14 +53,8 @@ def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> Map
     observed_part, missing_part = np.split(listed_f_calc, [len(data)])
     with torch.no_grad():
         f_model = experiment(torch.as_tensor(observed_part)).numpy()
-    size = np.maximum(np.abs(f_model), 1e-12)
-    direction = f_model / size
-    merit = errors.figure_of_merit(data.rice_f, size, data.centric)
+    merit, difference = difference_coefficients(experiment, f_model)
     expected = errors.alpha * f_model
-    difference = merit * data.rice_f * direction - expected
-    if data.effective is not None:
-        difference *= data.epsilon * errors.beta / errors.variance
-    difference[data.left_out] = 0.0
     missing = data.unobserved_hkl
     f_missing = _f_model_at(experiment, missing, missing_part)
     filled = errors.alpha_at(data.cell.inverse_d_squared(missing)) * f_missing
@@ -72,6 +66,20 @@ def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> Map
         experiment.scale.overall(data.listed_hkl) * listed_f_calc,
         np.concatenate([np.where(data.left_out, np.nan, merit), np.full(len(missing), np.nan)]),
     )
+
+
+def difference_coefficients(
+    experiment: Experiment, f_model: ComplexArray
+) -> tuple[FloatArray, ComplexArray]:
+    """Return m and mFo-DFc of an F_model at the observed reflections, 0 for outliers."""
+    data, errors = experiment.data, experiment.errors
+    size = np.maximum(np.abs(f_model), 1e-12)
+    merit = errors.figure_of_merit(data.rice_f, size, data.centric)
+    difference = merit * data.rice_f * f_model / size - errors.alpha * f_model
+    if data.effective is not None:
+        difference *= data.epsilon * errors.beta / errors.variance
+    difference[data.left_out] = 0.0
+    return merit, difference
 
 
 def _f_model_at(experiment: Experiment, hkl: IntArray, f_calc: ComplexArray) -> ComplexArray:

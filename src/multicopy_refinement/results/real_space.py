@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import gemmi
 import numpy as np
@@ -21,6 +22,8 @@ from multicopy_refinement.units import EIGHT_PI_SQUARED
 SAMPLING = 3.0
 #: Points this near to an atom belong to it, for the correlation and for difference peaks, A.
 NEAR_ATOM, NEAR_PEAK = 1.5, 2.0
+#: Labels of the omit map in ``refined.mtz``.
+OMIT_LABELS = ("FOMIT", "PHOMIT")
 #: Groups of more atoms (whole copies) are described by so many of them.
 MOST_ATOMS = 2000
 
@@ -49,12 +52,16 @@ class GroupDensity:
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """Maps of a cell, ``[nu, nv, nw]`` each, the difference map in standard deviations."""
+    """Maps of a cell, ``[nu, nv, nw]`` each; difference and omit map in standard deviations.
+
+    ``omit`` is None where nothing was left out.
+    """
 
     weighted: np.ndarray
     difference: np.ndarray
     model: np.ndarray
     cell: Cell
+    omit: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -79,16 +86,35 @@ def read_maps(path: Path) -> Maps:
     for label in ("FWT", "DELFWT", "FC_ALL"):
         if label not in labels:
             raise ReflectionFileError(f"{path}: no column {label}; it is not a run's refined.mtz")
-    grids = []
-    for amplitude, phase in (("FWT", "PHWT"), ("DELFWT", "PHDELWT"), ("FC_ALL", "PHIC_ALL")):
-        grid = mtz.transform_f_phi_to_map(amplitude, phase, sample_rate=SAMPLING)
-        grids.append(np.array(grid.array, dtype=np.float32))
-    weighted, difference, model = grids
-    sigma = float(difference.std()) or 1.0
-    return Maps(weighted, difference / sigma, model, Cell(*mtz.cell.parameters))
+
+    def grid(amplitude: str, phase: str) -> np.ndarray:
+        found = mtz.transform_f_phi_to_map(amplitude, phase, sample_rate=SAMPLING)
+        return np.array(found.array, dtype=np.float32)
+
+    difference = grid("DELFWT", "PHDELWT")
+    omit = grid(*OMIT_LABELS) if OMIT_LABELS[0] in labels else None
+    return Maps(
+        grid("FWT", "PHWT"), difference / (float(difference.std()) or 1.0),
+        grid("FC_ALL", "PHIC_ALL"), Cell(*mtz.cell.parameters),
+        None if omit is None else omit / (float(omit.std()) or 1.0),
+    )  # fmt: skip
 
 
-def points_near(maps: Maps, xyz: FloatArray, reach: float) -> IntArray:
+class Gridded(Protocol):
+    """A grid of a cell."""
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Points along a, b, c."""
+        ...
+
+    @property
+    def cell(self) -> Cell:
+        """Unit cell."""
+        ...
+
+
+def points_near(maps: Gridded, xyz: FloatArray, reach: float) -> IntArray:
     """Return the flat indices of the points of a map within a reach (A) of any atom, once each."""
     size, cell = np.array(maps.size), maps.cell
     half = np.ceil(reach * cell.reciprocal_lengths * size).astype(int)
@@ -120,14 +146,15 @@ def describe_groups(maps: Maps, table: AtomTable, members: list[IntArray]) -> li
         b = _equivalent_b(table, atoms)
         found.append(
             GroupDensity(
-                _correlation(weighted[near], model[near]),
+                correlation(weighted[near], model[near]),
                 float(around.max()), float(around.min()), float(b.mean()), float(b.max()),
             )
         )  # fmt: skip
     return found
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
+def correlation(one: np.ndarray, other: np.ndarray) -> float | None:
+    """Return the linear correlation of two densities, None where one is flat."""
     x, y = one.astype(np.float64) - one.mean(), other.astype(np.float64) - other.mean()
     size = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / size if size > 0 else None

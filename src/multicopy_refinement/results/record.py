@@ -95,7 +95,8 @@ class Group(_Record):
     """One occupancy group.
 
     ``initial`` is what the file says, ``start`` what refinement began with, ``su`` null where the
-    data do not determine the occupancy.
+    data do not determine the occupancy. ``omit_peak``, in standard deviations, and
+    ``omit_correlation`` are of the map without it, where it was left out.
     """
 
     name: str
@@ -119,6 +120,8 @@ class Group(_Record):
     misfit: float | None = None
     su_xyz: float | None = None
     b_su: float | None = None
+    omit_peak: float | None = None
+    omit_correlation: float | None = None
 
     @property
     def begun_elsewhere(self) -> bool:
@@ -153,7 +156,8 @@ class LigandRecord(_Record):
 
     ``groups`` are those whose occupancies add up to its own, ``beside`` other residues that share
     them. ``su`` is 0 where a set decides. ``correlation`` is that of 2mFo-DFc with the density of
-    the model, ``highest`` and ``lowest`` are of mFo-DFc in standard deviations.
+    the model, ``highest`` and ``lowest`` are of mFo-DFc in standard deviations; ``omit_peak`` and
+    ``omit_correlation`` of the map without it.
     """
 
     name: str
@@ -172,6 +176,8 @@ class LigandRecord(_Record):
     correlation: float | None = None
     highest: float | None = None
     lowest: float | None = None
+    omit_peak: float | None = None
+    omit_correlation: float | None = None
 
     @property
     def worst(self) -> float | None:
@@ -328,7 +334,7 @@ def make_record(
             d_max=data.d_max, spacegroup=data.spacegroup.name, cell=list(data.cell.parameters),
         ),
         statistics=AgreementPair(
-            initial=_agreement(solution.initial), final=_agreement(solution.final),
+            initial=agreement(solution.initial), final=agreement(solution.final),
             r_free_change=None if change is None else Change(value=change[0], su=change[1]),
         ),
         groups=_groups(solution),
@@ -453,7 +459,8 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _agreement(statistics: Statistics) -> Agreement:
+def agreement(statistics: Statistics) -> Agreement:
+    """Return statistics as they are recorded."""
     return Agreement(
         r_work=statistics.r_work, r_free=statistics.r_free,
         log_likelihood=statistics.log_likelihood,

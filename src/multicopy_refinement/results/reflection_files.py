@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from multicopy_refinement import __version__
-from multicopy_refinement._typing import FloatArray
+from multicopy_refinement._typing import ComplexArray, FloatArray
 from multicopy_refinement.io.entry import entry_name
 from multicopy_refinement.io.mtz import MtzColumn, write_mtz
 from multicopy_refinement.io.radiation import wavelength_of
@@ -16,6 +16,7 @@ from multicopy_refinement.io.write_reflections import write_sf_mmcif
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.reflections.effective import Intensities
 from multicopy_refinement.results.maps import MapCoefficients
+from multicopy_refinement.results.real_space import OMIT_LABELS
 from multicopy_refinement.results.record import Program
 
 #: Labels of amplitude and phase, and what they are.
@@ -26,8 +27,13 @@ _MAPS = (
 )
 
 
-def write_map_file(maps: MapCoefficients, data: ReflectionData, path: Path) -> None:
-    """Write map coefficients, F_model, and the input's amplitudes and free flags as MTZ."""
+def write_map_file(
+    maps: MapCoefficients, data: ReflectionData, path: Path, omit: ComplexArray | None = None
+) -> None:
+    """Write map coefficients, F_model, and the input's amplitudes and free flags as MTZ.
+
+    ``omit`` are the coefficients of the omit map, where there is one.
+    """
     f_obs, sigma, flags = _observed(data)
     label, sigma_label = _label(data, 0, "F"), _label(data, 1, "SIGF")
     columns = [MtzColumn(label, "F", f_obs)]
@@ -42,8 +48,10 @@ def write_map_file(maps: MapCoefficients, data: ReflectionData, path: Path) -> N
     if data.labels.free_label is not None:
         columns.append(MtzColumn(data.labels.free_label, "I", flags))
         meaning.append(f"{data.labels.free_label}: {data.labels.free_value} is the free set")
-    of_maps = (maps.weighted, maps.difference, maps.model)
-    for (amplitude, phase, what), complex_values in zip(_MAPS, of_maps, strict=True):
+    of_maps = list(zip(_MAPS, (maps.weighted, maps.difference, maps.model), strict=True))
+    if omit is not None:
+        of_maps.append(((*OMIT_LABELS, "mFo-DFc without ligands and what was asked for"), omit))
+    for (amplitude, phase, what), complex_values in of_maps:
         columns.append(MtzColumn(amplitude, "F", np.abs(complex_values)))
         columns.append(MtzColumn(phase, "P", _degrees(complex_values)))
         meaning.append(f"{amplitude},{phase}: {what}")

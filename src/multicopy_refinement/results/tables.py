@@ -53,18 +53,22 @@ def ligand_table(record: RunRecord, *, most: int | None = None, width: int = _WI
     table.add_column("ligand")
     table.add_column("occupancy", justify="right")
     table.add_column("conformers")
-    for name in (*gain, "p absent", "CC", "worst difference"):
+    omitted = any(one.omit_peak is not None for one in record.ligands)
+    columns = (*gain, "p absent", "CC", "worst difference")
+    for name in (*columns, *(["omit peak (sigma)"] if omitted else [])):
         table.add_column(name, justify="right")
     ordered = sorted(record.ligands, key=lambda one: -(one.p_absent or 0.0))
     shown = ordered[:most]
     for one in shown:
         held = "" if one.refined else "not refined"
+        omit = "-" if one.omit_peak is None else f"{one.omit_peak + 0.0:.1f}"
         table.add_row(
             escape(_ligand_name(one.name)), with_su(one.occupancy, one.su),
             "; ".join(t for t in (escape(one.made_of), in_colour(one.flags), held) if t),
             *(_gain(one) for _ in gain), probability(one.p_absent),
             "-" if one.correlation is None else f"{one.correlation:.2f}",
             "-" if one.worst is None else f"{one.worst + 0.0:.1f} sigma",
+            *([omit] if omitted else []),
         )  # fmt: skip
     if len(ordered) > len(shown):
         table.add_row(f"{len(ordered) - len(shown)} more in result.json")

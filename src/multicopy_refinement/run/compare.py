@@ -22,22 +22,8 @@ from multicopy_refinement.posterior.experiment import (
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.results.files import refined_model
 from multicopy_refinement.results.record import RunRecord, read_record
-
-#: A difference of log-likelihoods counts when it is larger than this many of its errors.
-TELLING = 2.0
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A difference of log-likelihoods, and its standard error over the reflections."""
-
-    value: float
-    su: float
-
-    @property
-    def telling(self) -> bool:
-        """Whether it is more than the choice of reflections makes."""
-        return abs(self.value) > TELLING * self.su
+from multicopy_refinement.run.again import reflections_of
+from multicopy_refinement.targets.difference import Difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,20 +156,10 @@ def _reflections(
             raise InputError(
                 f"{path}: was refined against other data or another free set than {known[0][0]}"
             )
-    if data is not None:
-        source = data
-    else:
-        assert inputs is not None  # refused above
-        source = Path(inputs.data)
-        if not source.is_file():
-            raise InputError(f"{source}: the data of {known[0][0]} are not there; give --data FILE")
-    labels = None if inputs is None else tuple(inputs.labels)
-    return read_reflections(
-        source, labels=labels, free_label=None if inputs is None else inputs.free_label,
-        free_value=None if inputs is None else inputs.free_value,
-        d_min=None if inputs is None else inputs.options.get("d_min"),
-        cell=model.cell, spacegroup=model.spacegroup,
-    )  # fmt: skip
+    if inputs is not None:
+        return reflections_of(known[0][0], known[0][1], model, data)
+    assert data is not None  # refused above
+    return read_reflections(data, cell=model.cell, spacegroup=model.spacegroup)
 
 
 def _digest(record: RunRecord) -> str | None:
@@ -212,13 +188,8 @@ def _entry(
         r_factor(data.f_obs[work], size[work]),
         r_factor(data.f_obs[free], size[free]) if some else None,
         float(mine[work].sum()), float(mine[free].sum()) if some else None,
-        _difference(mine, first, work), _difference(mine, first, free) if some else None,
+        Difference.of(mine, first, work), Difference.of(mine, first, free) if some else None,
     )  # fmt: skip
-
-
-def _difference(mine: FloatArray, first: FloatArray, rows: BoolArray) -> Difference:
-    each = (mine - first)[rows]
-    return Difference(float(each.sum()), float(each.std() * np.sqrt(len(each))))
 
 
 def _n_parameters(model: Model, record: RunRecord | None) -> int:

@@ -24,7 +24,7 @@ PLACES = frozenset({"model", "data", "out", "overwrite", "report"})
 _CHOSEN = frozenset({"labels", "free_label", "free_value"})
 
 #: Options that may be given several times.
-REPEATED = frozenset({"refine", "hold", "restraints"})
+REPEATED = frozenset({"refine", "hold", "omit", "restraints"})
 
 
 def _one_or_more(value: Any) -> Any:
@@ -51,6 +51,8 @@ class RefineJob(RefineOptions):
         How atoms are put into groups.
     refine, hold, ligands, waters
         What is refined beside what is anyway, and what is held.
+    omit
+        What is left out of the omit map beside ligands.
     labels, free_label, free_value, d_min
         Which reflections are used, and as what.
     threads
@@ -94,6 +96,9 @@ class RefineJob(RefineOptions):
         default=False, description="Refine all ligands: what is no polymer, water or common ion."
     )
     waters: bool = Field(default=False, description="Refine all waters, each on its own.")
+    omit: Selections = Field(
+        default=(), description="Leave this out of the omit map, too; may be repeated."
+    )
     labels: Annotated[tuple[str, ...] | None, BeforeValidator(split_names)] = Field(
         default=None,
         description="Take these columns of the data; found by their types if left out.",

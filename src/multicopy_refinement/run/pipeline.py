@@ -32,6 +32,7 @@ from multicopy_refinement.results.files import (
     placed_together,
     write_model_and_maps,
 )
+from multicopy_refinement.results.omit import atoms_to_omit, omit, with_omit
 from multicopy_refinement.results.real_space import GroupDensity, describe_groups, read_maps
 from multicopy_refinement.results.record import (
     Inputs,
@@ -56,27 +57,50 @@ def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> Ru
     check_inputs_stay(job.out, tuple(job.inputs.values()))
     with using_threads(job.threads):
         model, data = _load(job, progress or (lambda _: None))
+        atoms_to_omit(model.occupancy_groups, job.omit)  # what cannot be is said at once
         loading = clock.lap()
         with (
             placed_together(job.out, replaces=RESULTS) as folder,
             run_log(folder / "run.log") as log,
         ):
             provenance = _provenance(job, data)
-            _log_beginning(log, job, provenance)
-            told = _logged(log, progress)
+            log_beginning(log, [str(job.model), str(job.data)], provenance)
+            for name, value in job.options().items():
+                log.info(f"option {name}: {json.dumps(value)}")
+            told = logged(log, progress)
             solution = refine(model, data, job, progress=told)
-            clock.lap()  # the solution has its own times
             told(Progress(Step.FILES))
-            written = write_model_and_maps(model, solution, folder)
-            density = _ligand_density(model, solution, folder)
-            writing = clock.lap()
-            record = make_record(
-                solution, data, _inputs(job, data),
-                model.notices + data.notices + solution.notices + written,
-                _seconds(solution, loading, writing, clock.total), provenance, density,
+            record = write_results(
+                folder, log, (model, data, solution), _inputs(job, data), provenance,
+                (clock, loading),
             )  # fmt: skip
-            (folder / "result.json").write_text(record.to_json())
-            _log_outcome(log, solution, record)
+    return record
+
+
+def write_results(
+    folder: Path, log: RunLog, refined: tuple[Model, ReflectionData, Solution], inputs: Inputs,
+    provenance: Provenance, times: tuple[Clock, float],
+) -> RunRecord:  # fmt: skip
+    """Write the files of a run but its page, say in the log what came out, and return the record.
+
+    ``times`` are the clock of the run and the seconds that loading took.
+    """
+    model, data, solution = refined
+    clock, loading = times
+    clock.lap()  # the solution has its own times
+    atoms = atoms_to_omit(solution.groups, inputs.options.get("omit", ()))
+    omitted = omit(solution, atoms) if atoms.any() else None
+    written = write_model_and_maps(model, solution, folder, omitted)
+    density = _ligand_density(model, solution, folder)
+    writing = clock.lap()
+    record = make_record(
+        solution, data, inputs, model.notices + data.notices + solution.notices + written,
+        _seconds(solution, loading, writing, clock.total), provenance, density,
+    )  # fmt: skip
+    if omitted is not None:
+        record = with_omit(record, omitted, solution.experiment)
+    (folder / "result.json").write_text(record.to_json())
+    _log_outcome(log, solution, record)
     return record
 
 
@@ -136,20 +160,26 @@ def _inputs(job: RefineJob, data: ReflectionData) -> Inputs:
 
 def _provenance(job: RefineJob, data: ReflectionData) -> Provenance:
     """Return the command that repeats the run, digests of its inputs, versions of libraries."""
+    return provenance_of(job.command(), data, job.inputs)
+
+
+def provenance_of(command: list[str], data: ReflectionData, inputs: dict[str, Path]) -> Provenance:
+    """Return a command, digests of the files that it reads, and versions of libraries."""
     return Provenance(
-        command=job.command(),
+        command=command,
         free_set=data.labels.choice,
-        sha256={name: _sha256(path) for name, path in job.inputs.items()},
+        sha256={name: sha256(path) for name, path in inputs.items()},
         versions={"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
     )
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _logged(log: RunLog, progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+def logged(log: RunLog, progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
     """Return a progress function that logs every step and passes it on."""
 
     def step(done: Progress) -> None:
@@ -163,14 +193,13 @@ def _logged(log: RunLog, progress: Callable[[Progress], None] | None) -> Callabl
     return step
 
 
-def _log_beginning(log: RunLog, job: RefineJob, provenance: Provenance) -> None:
-    log.info(f"multicopy_refinement {__version__}: {job.model} {job.data}")
+def log_beginning(log: RunLog, inputs: list[str], provenance: Provenance) -> None:
+    """Say in the log what a run is of, and how it can be repeated."""
+    log.info(f"multicopy_refinement {__version__}: {' '.join(inputs)}")
     log.info(f"command: {shlex.join(provenance.command)}")
     log.info(f"versions: {', '.join(f'{n} {v}' for n, v in provenance.versions.items())}")
     for name, digest in provenance.sha256.items():
         log.info(f"sha256 of {name}: {digest}")
-    for name, value in job.options().items():
-        log.info(f"option {name}: {json.dumps(value)}")
 
 
 def _log_outcome(log: RunLog, solution: Solution, record: RunRecord) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -114,6 +114,13 @@ class ScatteringAtoms:
             b_iso=double(self.b_iso), anisotropic=self.anisotropic.cpu(),
             element=self.element.cpu(),
         )  # fmt: skip
+
+    @staticmethod
+    def together(parts: Sequence[ScatteringAtoms]) -> ScatteringAtoms:
+        """Return the atoms of several selections of one model, one after the other."""
+        names = ("xyz", "occupancy", "u", "b_iso", "anisotropic", "element")
+        joined: dict[str, Any] = {n: torch.cat([getattr(p, n) for p in parts]) for n in names}
+        return replace(parts[0], **joined)
 
     def smallest_b(self) -> float:
         """Return the smallest B, or 8 pi^2 times the smallest principal U, in A^2."""

@@ -88,7 +88,7 @@ def evidence(
     """
     if candidates is None:
         candidates = [np.array([g]) for g in range(len(at[Kind.OCCUPANCY]))]
-    judge = _Judge.of(posterior, at)
+    judge = Judge.of(posterior, at)
     nulls = _Nulls(posterior, at, found)
     size = np.abs(nulls.present)
     lost = np.tile(judge.lost(size), (len(candidates), 1))
@@ -106,7 +106,7 @@ def evidence(
 
 
 @dataclass(frozen=True, eq=False)
-class _Judge:
+class Judge:
     """Log-likelihoods that other models lose against the present one.
 
     Attributes
@@ -122,7 +122,8 @@ class _Judge:
     factor: FloatArray
 
     @classmethod
-    def of(cls, posterior: Posterior, at: Point) -> _Judge:
+    def of(cls, posterior: Posterior, at: Point) -> Judge:
+        """Return it for the model at a point, with errors renewed where the target has any."""
         data, n = posterior.data, len(at[Kind.OCCUPANCY])
         size = np.abs(data.forward.f_model(at))
         first, n_work = float(data.target.values(size)[data.work].sum()), int(data.work.sum())

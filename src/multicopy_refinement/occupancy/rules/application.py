@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from multicopy_refinement._typing import IntArray
+from multicopy_refinement._typing import BoolArray, IntArray
 from multicopy_refinement.errors import RuleError
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.rules.models import RuleSet
@@ -21,13 +21,29 @@ def apply_rules(result: GroupingResult, rules: RuleSet) -> GroupingResult:
         A rule that selects nothing, contradicts another or makes a set impossible; the message
         names the rule's place and the atoms.
     """
+    bench = _applied(result, rules)
+    _mend_sets(bench)
+    return _Settlement(bench).result()
+
+
+def atoms_spoken_of(result: GroupingResult, rules: RuleSet) -> BoolArray:
+    """Return the atoms that rules select, ``[n_atoms]``.
+
+    Raises
+    ------
+    RuleError
+        A rule that selects nothing or contradicts another.
+    """
+    return _applied(result, rules).spoken_of
+
+
+def _applied(result: GroupingResult, rules: RuleSet) -> Workbench:
     bench = Workbench(result, automatic=rules.automatic)
     bench.notices += [Notice("rules", remark) for remark in rules.remarks]
     for placed in rules.rules:
         bench.where = placed.where
         placed.rule.apply(bench)
-    _mend_sets(bench)
-    return _Settlement(bench).result()
+    return bench
 
 
 def _mend_sets(bench: Workbench) -> None:

@@ -35,6 +35,8 @@ class RuleSelection:
         Groups by name; rules add to it.
     where
         The rule that is applied, for messages.
+    spoken_of
+        Atoms that have been selected so far, ``[n_atoms]``.
     """
 
     def __init__(self, groups: OccupancyGroups) -> None:
@@ -47,6 +49,7 @@ class RuleSelection:
         self._sets = {one.name: one.groups for one in groups.sets}
         self._residues: ResidueNames | None = None
         self.where = ""
+        self.spoken_of = self._nothing()
 
     def fault(self, message: str) -> RuleError:
         """Return an error that says where the present rule stands."""
@@ -60,6 +63,7 @@ class RuleSelection:
             if not found.any():
                 raise self.fault(f"no residue {number} in chain {chain!r}")
             selected |= found
+        self.spoken_of |= selected
         return selected
 
     def atoms(self, selection: Selection) -> BoolArray:
@@ -81,12 +85,16 @@ class RuleSelection:
             found[self.draft.atoms(self.by_name[selection])] = True
         else:
             found = self.named(selection)
-        return found if found.any() else self._by_cid(str(selection))
+        found = found if found.any() else self._by_cid(str(selection))
+        self.spoken_of |= found
+        return found
 
     def asked(self, selection: Selection) -> BoolArray:
         """Return the atoms of a selection; a name means all that goes by it."""
         found = self.named(selection) if isinstance(selection, str) else self.atoms(selection)
-        return found if found.any() else self.atoms(selection)
+        found = found if found.any() else self.atoms(selection)
+        self.spoken_of |= found
+        return found
 
     def named(self, name: str) -> BoolArray:
         """Return all atoms that go by a name, none if it is not known.

@@ -119,12 +119,14 @@
         await surface(patch, "difference", scene.levels.difference, "#2ca02c", turn);
         await surface(patch, "difference", -scene.levels.difference, "#d62728", turn);
       }
+      if (patch.omit && document.getElementById("omit").checked) await surface(patch, "omit", scene.levels.omit, "#e0a000", turn);
     }
     if (turn === busy) { viewer.render(); caption.dataset.shown = name; caption.textContent = description(name, letters, !!patch); }
   }
   function description(name, letters, mapped) {
     return name + ": " + (letters.filter(Boolean).length ? "altlocs " + letters.filter(Boolean).join(", ") : "no altlocs") +
-      (mapped ? "; 2mFo-DFc at " + scene.levels.weighted + ", mFo-DFc at ±" + scene.levels.difference + " standard deviations." : "; no map patch.");
+      (mapped ? "; 2mFo-DFc at " + scene.levels.weighted + ", mFo-DFc at ±" + scene.levels.difference + " standard deviations" : "; no map patch") +
+      (mapped && scene.patches[name].omit ? "; omit map at " + scene.levels.omit + " (yellow)." : ".");
   }
   async function surface(patch, map, level, tint, turn) {
     const data = new $3Dmol.VolumeData(await cube(patch, map), "cube");
@@ -137,7 +139,7 @@
     if (row) { show(row.dataset.site); document.getElementById("view").scrollIntoView({ behavior: "smooth", block: "nearest" }); }
   });
   site.addEventListener("change", () => show(site.value));
-  for (const name of ["map", "difference"]) document.getElementById(name).addEventListener("change", () => show(site.value));
+  for (const name of ["map", "difference", "omit"]) document.getElementById(name).addEventListener("change", () => show(site.value));
   dark.addEventListener("change", () => { if (viewer) { viewer.setBackgroundColor(dark.matches ? "#15191d" : "#ffffff"); viewer.render(); } });
   window.multicopyShow = show;
 })();
