@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels format lint types layers docs pictures wheel study nulls consistency bench servalcat nulls-servalcat form-factors clean
+.PHONY: help demo test check kernels format lint types layers docs pictures wheel study nulls consistency bench servalcat nulls-servalcat whole-model form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -89,3 +89,9 @@ form-factors: $(VENV)/.dev ## fit form factors by fewer Gaussians anew
 
 clean: ## remove what make made
 	rm -rf $(VENV) build
+
+whole-model: $(VENV)/.dev build/servalcat-venv/.installed ## whole-model refinement beside Servalcat, into docs/
+	$(BIN)/python -W ignore benchmarks/whole_model.py --peer build/servalcat-venv/bin/python --out docs/whole-model.md
+
+everything-wrong: $(VENV)/.dev ## occupancies where coordinates and B are wrong as in life, into docs/
+	$(BIN)/python -W ignore benchmarks/everything_wrong.py --out docs/everything-wrong.md

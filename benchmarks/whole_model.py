@@ -1,6 +1,6 @@
 """Whole-model refinement beside Servalcat: R factors, geometry and time from the same start.
 
-    python benchmarks/whole_model.py --peer build/servalcat-venv/bin/python --out docs/whole-model.md
+    make whole-model
 
 Both programs refine coordinates, B and occupancies of the same groups, by their commands, with
 two threads, the same reflections and dictionaries. What both wrote is judged by one program: R by

@@ -278,7 +278,8 @@ def _widened(found: Covariance, sets: tuple[IntArray, ...], blocks: list[_Block]
     ratio = np.ones(len(found.matrix))
     for own, block in zip(sets, blocks, strict=True):
         before, after = np.diag(block.held), np.diag(block.moving)
-        ratio[own] = np.sqrt(np.where(before > 0, np.maximum(after, before) / before, 1.0))
+        some = before > 0  # a set whose members coincide may have nothing that is seen
+        ratio[own[some]] = np.sqrt(np.maximum(after, before)[some] / before[some])
     scale = np.outer(ratio, ratio)
 
     def wider(matrix: FloatArray) -> FloatArray:
