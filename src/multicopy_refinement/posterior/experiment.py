@@ -137,6 +137,10 @@ class Experiment(nn.Module):
         change = self._solvent_change(torch.as_tensor(occupancy[refined]))
         return self._scaled(f_calc, change)
 
+    def at_renewal(self, f_calc: Tensor) -> Tensor:
+        """Return F_model at the occupancies of the last renewal, complex128 ``[n]``."""
+        return self._scaled(f_calc)
+
     def _refined_occupancies(self) -> Tensor:
         groups, occupancy = self.model.occupancy_groups, self.model.occupancy()
         first = torch.as_tensor(groups.first_atom[groups.refined], device=occupancy.device)

@@ -71,11 +71,13 @@ class JointRefinement:
         self.refined, self.sums, self.prior = refined, sums, prior
         self.parameters = parameters
         self.active = active_atoms(model, refined, active)
-        self.weight = 1.0
+        self.weight, self._soft = 1.0, 1.0
         moving_b = {Parameter.B_ISO, Parameter.U_ANISO} & set(parameters)
         self.b_of_all = bool(moving_b) and len(self.active) == len(model.table)
 
-    def macrocycle(self, occupancy: FloatArray, dense: FloatArray) -> tuple[FloatArray, Moves]:
+    def macrocycle(
+        self, occupancy: FloatArray, dense: FloatArray
+    ) -> tuple[FloatArray, torch.Tensor, Moves]:
         """Refine under the present mask, scale and errors; give the model what came of it.
 
         Parameters
@@ -88,7 +90,8 @@ class JointRefinement:
         Returns
         -------
         tuple
-            The occupancies, and how far everything moved.
+            The occupancies, F_model under the scale and errors as they are renewed, and how far
+            everything moved.
         """
         with torch.no_grad():
             atoms = atoms_of(self.model).double()
@@ -103,7 +106,9 @@ class JointRefinement:
         damping = self._damping(joint, moving)
         products, gain = 0, 0.0
         for _ in range(_STEPS):
-            step = step_from(joint, at, dense, damping, self._limited(moving))
+            step = step_from(joint, at, dense, self._soft * damping, self._limited(moving))
+            # whole steps that gain say that the quadratic model holds
+            self._soft = min(max(self._soft * (0.5 if step.whole else 4.0), 0.5), 10.0)
             at, products, gain = step.point, products + step.products, gain + step.gain
             if step.gain < 0.1:
                 break
@@ -115,6 +120,7 @@ class JointRefinement:
         full[self.refined] = found
         self.model.assign_group_occupancies(full)
         self.experiment.renew(f_calc)
+        f_model = self.experiment.at_renewal(f_calc)
         if self.b_of_all:
             self._give(_with_b(state, self.experiment.give_b_to_atoms(), self.model))
         z = self._bond_z(state)
@@ -122,7 +128,7 @@ class JointRefinement:
         moved = Parameter.XYZ in self.parameters
         if moved and moves.xyz < _SETTLED and not BOND_Z[0] <= z <= BOND_Z[1]:
             self.weight *= float(np.clip(z / np.mean(BOND_Z), *_WEIGHT_CHANGE))
-        return found, moves
+        return found, f_model, moves
 
     def _moving(self, start: State) -> MovingAtoms:
         table, none = self.model.table, np.zeros(0, dtype=np.int64)

@@ -309,8 +309,8 @@ class _Run:
         occupancy, status = self.at[Kind.OCCUPANCY], None
         self.progress(Progress(Step.MOVING, 0, total))
         for cycle in range(1, total + 1):
-            occupancy, moves = joint.macrocycle(occupancy, dense)
-            statistics = self.experiment.statistics()
+            occupancy, f_model, moves = joint.macrocycle(occupancy, dense)
+            statistics = self.experiment.statistics(f_model)
             self.history.append(Cycle(len(self.history), moves.occupancy, statistics, moves))
             self.progress(Progress(Step.MOVING, cycle, total, moves.occupancy))
             if small(moves, options.tolerance):

@@ -19,7 +19,7 @@ from multicopy_refinement.solve.quadratic import QuadraticProgramError, solve_st
 
 #: A step is good enough when what is left of the gradient has fallen to this, in the metric of the
 #: preconditioner; and products are at most so many.
-_TOLERANCE, _MOST_PRODUCTS = 0.1, 30
+_TOLERANCE, _MOST_PRODUCTS = 0.25, 20
 #: A coordinate moves by no more than this in a step (A), a displacement by this part of it.
 LONGEST_MOVE, LARGEST_CHANGE = 0.3, 0.5
 _SHORTER = (1.0, 0.5, 0.25, 0.1)
@@ -81,11 +81,14 @@ class Step:
         Of the log posterior; 0 where no step brought any.
     products
         Products with H that it took.
+    whole
+        Whether it was not shortened.
     """
 
     point: Point
     gain: float
     products: int
+    whole: bool = False
 
 
 def step_from(
@@ -122,7 +125,7 @@ def step_from(
         moved = _moved(joint, at, part * d)
         reached = joint.value(moved)
         if reached > here.value:
-            return Step(moved, reached - here.value, products + more)
+            return Step(moved, reached - here.value, products + more, part == 1.0)
     return Step(at, 0.0, products + more)
 
 
