@@ -165,7 +165,8 @@ def occupancy_rows(case: Case, start: str) -> list[dict[str, object]]:
     model = load(case.truth)
     truth = model.group_occupancies()
     model.assign_group_occupancies(start_occupancies(model, start))
-    solution = refine(model, case.data)
+    # coordinates and B are right here
+    solution = refine(model, case.data, RefineOptions(uncertainty="conditional"))
     groups = independent(model)
     return _rows(
         case, start, "q", model, groups, truth, solution.occupancy, solution.su,
@@ -193,7 +194,9 @@ def b_rows(case: Case, way: str, folder: Path) -> list[dict[str, object]]:
         true_shift[group] = (table.b_iso[atoms] - model.table.b_iso[atoms]).mean()
     model.assign_group_occupancies(start_occupancies(model, "equal shares"))
     solution = refine(
-        model, case.data, RefineOptions(parameters=("occupancy", "b_group"), b_prior=0.5)
+        model,
+        case.data,
+        RefineOptions(parameters=("occupancy", "b_group"), b_prior=0.5, uncertainty="conditional"),
     )
     found, ok = solution.results, solution.status.converged
     groups, refined = independent(model), np.flatnonzero(all_groups.refined)

@@ -5,16 +5,16 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from multicopy_refinement import Model, read_reflections, refine
+from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.refinement.solution import Flag, Solution
 
 
-def solve(root, folder: str, model: str = "model.pdb") -> Solution:
+def solve(root, folder: str, model: str = "model.pdb", options=None) -> Solution:
     atoms = Model().load(root / folder / model)
     data = read_reflections(
         root / folder / "data.mtz", cell=atoms.cell, spacegroup=atoms.spacegroup
     )
-    return refine(atoms, data)
+    return refine(atoms, data, options)
 
 
 def coincident_pairs(solution: Solution) -> list[tuple[int, int]]:
@@ -36,15 +36,18 @@ def coincident_pairs(solution: Solution) -> list[tuple[int, int]]:
     ]
 
 
-def test_disorder_of_a_small_molecule_is_that_of_a_full_matrix(shared_data):
+@pytest.mark.parametrize("no_restraints", [True, False])
+def test_disorder_of_a_small_molecule_is_that_of_a_full_matrix(shared_data, no_restraints):
     """SHELXL: 0.906(3) and 0.094(3)."""
-    solution = solve(shared_data, "sh2185-cu", "model.cif")
+    options = RefineOptions(no_restraints=no_restraints)
+    solution = solve(shared_data, "sh2185-cu", "model.cif", options)
     found = {solution.groups.names[g]: g for g in np.flatnonzero(solution.groups.refined)}
     assert sorted(name.rpartition(":")[2] for name in found) == ["A", "B"]
     for name, group in found.items():
         expected = 0.906 if name.endswith(":A") else 0.094
         assert solution.occupancy[group] == pytest.approx(expected, abs=0.006)
-        assert 0.001 < solution.su[group] < 0.006
+        assert 0.0025 < solution.su[group] < 0.0035
+        assert solution.results.su_conditional[group] < 0.002
         assert Flag.UNDETERMINED not in solution.results.flags[group]
 
 

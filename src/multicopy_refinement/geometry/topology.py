@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import gemmi
 import numpy as np
@@ -30,6 +31,8 @@ from multicopy_refinement.notices import Notice, listed
 
 #: A link that is longer than its ideal value and this, in A, is none.
 TOO_LONG = 1.5
+#: Atoms that join the residues of polymers, and how far apart they are at most, in A.
+_ENDS, _LINK = (("C", "N"), ("O3'", "P")), 2.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,16 +153,38 @@ def _gathered(source: StructureFile, table: AtomTable) -> gemmi.Structure:
     number = number_residues(table)
     for chain in (chain for model in structure for chain in model):
         keys = [(number[residue[0].serial], residue.name) for residue in chain]
-        if len(set(keys)) == len(keys):
-            continue
-        for place in range(len(keys) - 1, -1, -1):  # from the end: what is before stays in place
+        again = len(set(keys)) < len(keys)
+        for place in range(len(keys) - 1, -1, -1) if again else ():  # what is before stays in place
             first = keys.index(keys[place])
             if first < place:
                 for atom in chain[place]:
                     chain[first].add_atom(atom)
                 del chain[place]
+        _in_sequence(chain)
     structure.setup_entities()
     return structure
+
+
+def _in_sequence(chain: gemmi.Chain) -> None:
+    """Put residues into the order of their numbers, where more of them are joined then."""
+    residues = [residue.clone() for residue in chain]
+    ordered = sorted(residues, key=lambda r: (r.seqid.num, r.seqid.icode))
+    if _joined(ordered) <= _joined(residues):
+        return
+    for _ in residues:
+        del chain[0]
+    for residue in ordered:
+        chain.add_residue(residue)
+
+
+def _joined(residues: list[gemmi.Residue]) -> int:
+    """Return how many neighbours in a list have the ends of a polymer's link near each other."""
+    found = 0
+    for one, other in pairwise(residues):
+        for tail, head in _ENDS:
+            if tail in one and head in other:
+                found += one[tail][0].pos.dist(other[head][0].pos) < _LINK
+    return found
 
 
 def _atoms(model: gemmi.Model) -> Iterable[gemmi.Atom]:

@@ -360,6 +360,7 @@ class _Run:
         support = support_of(
             candidates, su, self.groups, self.refined,
             self.experiment, posterior, self.at, found, self.options.decoys,
+            joint=self.options.joint,
         )  # fmt: skip
         of_groups, of_states = support.split(len(alone))
         bounded = at_bound(self.sums, self.at[Kind.OCCUPANCY])

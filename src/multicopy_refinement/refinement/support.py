@@ -64,7 +64,7 @@ class Support:
         return parts[0], parts[1]
 
 
-def boundary_p(gain: FloatArray, extra: int = 0) -> FloatArray:
+def boundary_p(gain: FloatArray, extra: IntArray | int = 0) -> FloatArray:
     """Return the probability of a gain in log-likelihood or a larger one, for an absent group.
 
     On the boundary q >= 0 twice the gain is distributed as 1/2 chi2_k + 1/2 chi2_(k+1), with k
@@ -72,11 +72,10 @@ def boundary_p(gain: FloatArray, extra: int = 0) -> FloatArray:
     Assoc. 82, 605).
     """
     x = np.maximum(gain, 0.0)
-
-    def tail(k: int) -> FloatArray:
-        return np.asarray(gammaincc(k / 2, x) if k else np.zeros_like(x))
-
-    p = 0.5 * tail(extra) + 0.5 * tail(extra + 1)
+    k = np.asarray(extra)
+    p = 0.5 * np.where(k > 0, gammaincc(np.maximum(k, 1) / 2, x), 0.0) + 0.5 * gammaincc(
+        (k + 1) / 2, x
+    )
     return np.where(x > 0, np.maximum(p, _SMALLEST_P), 1.0)
 
 
@@ -98,7 +97,7 @@ def discoveries(p: FloatArray, rate: float = DISCOVERY_RATE) -> BoolArray:
 def support_of(
     candidates: Sequence[IntArray], su: FloatArray, groups: OccupancyGroups, refined: IntArray,
     experiment: Experiment, posterior: Posterior, at: Point, found: Covariance,
-    n_decoys: int | None = None,
+    n_decoys: int | None = None, *, joint: bool = False,
 ) -> Support:  # fmt: skip
     """Return the support of candidates: groups, or several that leave together.
 
@@ -114,13 +113,18 @@ def support_of(
         The crystal, at its maximum, and the covariance there.
     n_decoys
         Of each candidate; as many as take a second at most when left out.
+    joint
+        Whether coordinates and B of the candidates were fitted to the data, too.
     """
     lost = evidence(posterior, at, found, candidates)
     occupancy = np.array([at[Kind.OCCUPANCY][members].sum() for members in candidates])
     with np.errstate(divide="ignore", invalid="ignore"):
         wald = np.where(su > 0, 0.5 * (occupancy / su) ** 2, np.nan)
-    p = boundary_p(lost.gain, extra=1 if Kind.B_GROUP in at.space else 0)
     atoms = [groups.members[int(refined[members[0]])] for members in candidates]
+    extra = np.full(len(candidates), int(Kind.B_GROUP in at.space))
+    if joint:  # a place, and for several atoms an orientation, and a B
+        extra = np.array([4 if len(own) == 1 else 7 for own in atoms], dtype=np.int64)
+    p = boundary_p(lost.gain, extra)
     counts = np.zeros(len(candidates), dtype=np.int64)
     doubtful = np.flatnonzero(np.isfinite(su) & (lost.gain < CLEAR_GAIN)).tolist()
     wanted = _affordable([atoms[i] for i in doubtful]) if n_decoys is None else n_decoys

@@ -124,7 +124,10 @@ class Restrained:
     def of_atoms(self, atoms: IntArray, tensor: BoolArray) -> FloatArray:
         """Return its information, ``[n_unknowns, n_unknowns]``."""
         rows = np.concatenate(
-            [np.arange(self.offset[i], self.offset[i + 1]) for i in atoms.tolist()]
+            [
+                np.zeros(0, np.int64),
+                *(np.arange(self.offset[i], self.offset[i + 1]) for i in atoms.tolist()),
+            ]
         )
         own = self.information[rows][:, rows].toarray()
         return np.asarray(self.vague.of_atoms(atoms, tensor) + own)

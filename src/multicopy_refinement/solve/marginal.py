@@ -202,8 +202,9 @@ class _Local:
         around, own, near = self.around, self.around.sets[number], self.around.near[number]
         others = np.setdiff1d(np.unique(around.group_of_atom[near]), [-1, *own.tolist()])
         offset = unknowns_of_atoms(self.tensor)
+        places = self.place[near].tolist()
         rows = np.concatenate(
-            [np.arange(offset[i], offset[i + 1]) for i in self.place[near].tolist()]
+            [np.zeros(0, np.int64), *(np.arange(offset[i], offset[i + 1]) for i in places)]
         )
         of_groups = self.slopes.of[Kind.OCCUPANCY]
         scale = [v for kind, v in self.slopes.of.items() if kind is not Kind.OCCUPANCY]

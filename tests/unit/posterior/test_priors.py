@@ -105,7 +105,8 @@ def start(tmp_path_factory):
 
 def solved(start, rules, **options):
     model = Model(dtype_float=torch.float64).load(start[0], sharing_rules=rules)
-    return refine(model, start[1], RefineOptions(**options))
+    # coordinates and B are right here: restraint and data meet by themselves
+    return refine(model, start[1], RefineOptions(uncertainty="conditional", **options))
 
 
 def of(solution, name):

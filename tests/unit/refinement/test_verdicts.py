@@ -161,10 +161,12 @@ def test_occupancy_and_b_of_a_water_at_low_resolution_are_told_to_be_correlated(
         place = (11.0, 12.0, 13.0)
         return [atom_line("O", "HOH", 99, q, chain="W", xyz=place, b_iso=30.0, record="HETATM")]
 
-    wide = {"parameters": ("occupancy", "b_group"), "b_prior": 2.0}
+    wide = {
+        "parameters": ("occupancy", "b_group"), "b_prior": 2.0, "uncertainty": "conditional",
+    }  # fmt: skip
     (low,) = results(solve(tmp_path, water(0.5), water(0.7), 3.0, **wide)).values()
     assert Flag.CORRELATED_WITH_B in low[2]
-    solution = solve(tmp_path, water(0.5), water(0.7), 3.0)
+    solution = solve(tmp_path, water(0.5), water(0.7), 3.0, uncertainty="conditional")
     (alone,) = results(solution).values()
     assert Flag.CORRELATED_WITH_B not in alone[2]
     assert low[1] > 1.5 * alone[1]
@@ -337,7 +339,7 @@ def test_1500_groups(tmp_path):
     data = observe(truth, 2.0)
     start = waters(1500, cell=cell, occupancies=np.full(1500, 0.6))
     model = load(tmp_path, whole, start, cell=cell)
-    solution = refine(model, data, RefineOptions(max_cycles=2))
+    solution = refine(model, data, RefineOptions(max_cycles=2, uncertainty="conditional"))
     sound(solution)
     refined = solution.groups.refined
     assert refined.sum() == 1500

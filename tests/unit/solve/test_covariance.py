@@ -151,7 +151,9 @@ def test_least_squares_su_goes_with_the_reduced_chi_square(data):
     squares = term.target.f_obs.numpy() - np.abs(term.forward.f_model(at))
     squares = (squares**2 / term.target.variance.numpy())[term.work]
     assert chi == pytest.approx(squares.sum() / (term.work.sum() - unknowns), rel=1e-9)
-    solution = refine(load_demo("start.pdb"), data, RefineOptions(target="ls"))
+    solution = refine(
+        load_demo("start.pdb"), data, RefineOptions(target="ls", uncertainty="conditional")
+    )
     plain = covariance(posterior, at).su
     refined = solution.groups.refined
     np.testing.assert_allclose(solution.su[refined], plain * np.sqrt(chi), rtol=0.01)
@@ -244,7 +246,9 @@ def test_su_is_the_scatter_over_noise_realisations(monkeypatch):
         f_obs = np.abs(f_true + data.sigma * random.standard_normal(len(f_true)))
         free = random.uniform(size=len(f_true)) < 0.06
         noisy = replace(data, f_obs=f_obs, free=free)
-        solution = refine(load_demo("start.pdb"), noisy, RefineOptions(decoys=0))
+        solution = refine(
+            load_demo("start.pdb"), noisy, RefineOptions(decoys=0, uncertainty="conditional")
+        )
         occupancies.append(solution.occupancy[refined])
         sus.append(solution.su[refined])
     mean_su = np.mean(sus, axis=0)

@@ -101,8 +101,9 @@ def test_a_sample_of_the_reflections_says_the_same(setting, monkeypatch):
     assert sampled.su == pytest.approx(whole.su, rel=0.15)
 
 
-def test_known_coordinates_leave_the_conditional_su(setting):
+def test_known_coordinates_leave_the_conditional_su(setting, monkeypatch):
     _, posterior, at, around = setting
+    monkeypatch.setattr("multicopy_refinement.solve.marginal.SOLVENT_SIGMA", 0.0)
 
     class Known:
         def of_atoms(self, atoms, tensor):

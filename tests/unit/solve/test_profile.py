@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from demo_data import DEMO, simulate_demo
-from multicopy_refinement import Model, read_reflections, refine
+from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.posterior import Kind, occupancy_posterior
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.solve.gauss_newton import maximise
@@ -18,7 +18,7 @@ def refined(tmp_path_factory):
     path = tmp_path_factory.mktemp("profile") / "data.mtz"
     simulate_demo(path, 2.2, seed=5)
     model = Model(dtype_float=torch.float64).load(str(DEMO / "start.pdb"))
-    solution = refine(model, read_reflections(path))
+    solution = refine(model, read_reflections(path), RefineOptions(uncertainty="conditional"))
     chosen = np.flatnonzero(solution.groups.refined)
     basis = group_basis(model, solution.experiment.data.hkl, chosen)
     sets = solution.groups.sums.restricted(chosen, solution.occupancy)

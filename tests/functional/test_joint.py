@@ -1,0 +1,163 @@
+"""Occupancies, coordinates and B together, from starts in which all of them are wrong."""
+
+import json
+
+import gemmi
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from crystals import CRYST1
+from demo_data import DEMO, load_demo, observe
+from helpers import atom_line
+from multicopy_refinement import Model, RefineOptions, refine
+from multicopy_refinement.cli.main import app
+from multicopy_refinement.simulate import simulate, write_simulated
+
+JOINT = {"parameters": "occupancy,xyz,b_iso", "decoys": 0, "target": "ml"}
+
+
+@pytest.fixture(scope="module")
+def crystal(tmp_path_factory):
+    """The demo's truth, data to 1.6 A, and a start 0.05 A and 10% off."""
+    folder = tmp_path_factory.mktemp("joint")
+    truth = load_demo("truth.pdb")
+    data = observe(truth, 1.6)
+    random = np.random.default_rng(7)
+    structure = gemmi.read_pdb(str(DEMO / "start.pdb"))
+    structure.setup_entities()
+    for site in structure[0].all():
+        moved = np.array(site.atom.pos.tolist()) + random.normal(0, 0.05 / 3**0.5, 3)
+        site.atom.pos = gemmi.Position(*moved)
+        site.atom.b_iso *= float(np.clip(1 + 0.1 * random.normal(), 0.7, 1.3))
+    structure.write_pdb(str(folder / "start.pdb"))
+    write_simulated(simulate(truth, 1.6, seed=3), truth, folder / "data.mtz")
+    return folder, truth, data
+
+
+def errors(model, truth):
+    """Return rms errors of coordinates in A and relative ones of B."""
+    with torch.no_grad():
+        a, b = model.xyz().double(), truth.xyz().double()
+        xyz = float(((a - b) ** 2).sum(1).mean() ** 0.5)
+        b_error = float(((model.b_iso() / truth.b_iso() - 1) ** 2).mean() ** 0.5)
+    return xyz, b_error
+
+
+def test_everything_comes_nearer_to_the_truth_and_su_say_how_near(crystal):
+    folder, truth, data = crystal
+    expected = truth.group_occupancies()
+    alone, model = Model(folder / "start.pdb"), Model(folder / "start.pdb")
+    held = refine(alone, data, RefineOptions(decoys=0, target="ml"))
+    found = refine(model, data, RefineOptions(active="all", max_cycles=12, **JOINT))
+    groups = found.groups
+    refined = np.flatnonzero(groups.refined)
+    off, before = (np.abs(s.occupancy - expected)[refined] for s in (found, held))
+    assert np.median(off) < 0.6 * np.median(before)
+    z = (found.occupancy - expected)[refined] / found.su[refined]
+    assert np.isfinite(z).all()
+    assert np.sqrt(np.mean(z**2)) < 1.6
+    assert (found.su > found.results.su_conditional)[refined].all()
+    (xyz, b), (xyz0, b0) = errors(model, truth), errors(alone, truth)
+    assert xyz < 0.6 * xyz0
+    assert b < b0
+    assert found.final.r_free < held.final.r_free
+    assert found.relaxation.after["bonds"].rms_z < found.relaxation.before["bonds"].rms_z
+    for one in groups.sets:
+        if one.complete:
+            assert found.occupancy[list(one.groups)].sum() == pytest.approx(one.total, abs=1e-9)
+    known = np.isin(groups.index, refined) & ~groups.table.hydrogen
+    assert np.isfinite(found.atom_su.xyz[known]).all()
+    assert np.isnan(found.atom_su.xyz[~known]).all()
+
+
+def test_partial_moves_what_is_near_and_nothing_else(crystal):
+    folder, _, data = crystal
+    model = Model(folder / "start.pdb")
+    start = model.xyz().detach().clone()
+    found = refine(model, data, RefineOptions(max_cycles=3, **JOINT))
+    moved = ((model.xyz().detach() - start) ** 2).sum(1).sqrt().numpy() > 1e-6
+    refined = np.isin(found.groups.index, np.flatnonzero(found.groups.refined))
+    assert moved[refined].all()
+    assert (~moved).sum() > 0
+    near = np.linalg.norm(
+        start.numpy()[:, None] - start.numpy()[None, refined], axis=2
+    ).min(axis=1)  # fmt: skip
+    assert near[~moved].min() > 3.9
+
+
+def test_a_right_start_moves_by_no_more_than_its_su(crystal):
+    _, truth, data = crystal
+    model = load_demo("truth.pdb")
+    found = refine(model, data, RefineOptions(active="all", max_cycles=6, **JOINT))
+    off = (model.xyz() - truth.xyz()).detach().numpy()
+    su = found.atom_su.xyz
+    known = np.isfinite(su)
+    z = np.sqrt((off[known] ** 2).mean(axis=1)) / su[known]
+    # the truth is not where the restraints are at ease
+    assert np.median(z) < 1.5
+
+
+def test_command_tells_geometry_and_writes_what_moved(crystal):
+    folder, _, _ = crystal
+    out = folder / "out"
+    done = CliRunner().invoke(
+        app,
+        ["refine", str(folder / "start.pdb"), str(folder / "data.mtz"), "--out", str(out),
+         "--parameters", "occupancy,xyz,b_iso", "--max-cycles", "2", "--no-report"],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "rms Z after" in done.output
+    record = json.loads((out / "result.json").read_text())
+    kinds = {k["kind"]: k for k in record["geometry"]["kinds"]}
+    assert kinds["bonds"]["rms_z_after"] > 0
+    assert record["geometry"]["rms_shift"] > 0.005
+    assert record["history"][-1]["rms_shift"] is not None
+    assert record["conditional_on"] == []
+    refined = [g for g in record["groups"] if g["refined"]]
+    assert all(g["su_xyz"] > 0 and g["b_su"] > 0 for g in refined if g["su"])
+    block = gemmi.cif.read(str(out / "refined.cif")).sole_block()
+    esd = [v for v in block.find_values("_atom_site.Cartn_x_esd") if v != "?"]
+    assert len(esd) > 20
+    before = gemmi.read_structure(str(folder / "start.pdb"))[0].count_atom_sites()
+    after = gemmi.read_structure(str(out / "refined.pdb"))
+    assert after[0].count_atom_sites() == before
+
+
+def test_an_atom_on_an_axis_stays_on_it(tmp_path):
+    """A water on the twofold axis of P 2, its occupancy halved as files have it."""
+    random = np.random.default_rng(5)
+    lines = [
+        atom_line("O", "HOH", i + 1, 1.0, chain="W", xyz=random.uniform(1, 14, 3), record="HETATM")
+        for i in range(20)
+    ]
+    lines.append(
+        atom_line("O", "HOH", 50, 0.4, chain="W", xyz=(0.0, 5.0, 0.0), record="HETATM")
+    )  # fmt: skip
+    path = tmp_path / "axis.pdb"
+    cell = CRYST1.replace("P 1", "P 1 2 1").replace("90.00  90.00  90.00", "90.00  95.00  90.00")
+    path.write_text("\n".join([cell, *lines, "END", ""]))
+    truth = Model(path)
+    data = observe(truth, 1.5)
+    model = Model(path)
+    refine(model, data, RefineOptions(active="all", max_cycles=3, **JOINT))
+    place = model.xyz().detach().numpy()[-1]
+    assert np.abs(place[[0, 2]]).max() < 1e-6
+    assert abs(place[1] - 5.0) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [("occupancy,b_group,xyz", "b_group"), ("xyz", "occupancy is always refined")],
+)
+def test_what_does_not_go_together_is_refused_in_a_line(crystal, parameters, words):
+    folder, _, _ = crystal
+    done = CliRunner().invoke(
+        app,
+        ["refine", str(folder / "start.pdb"), str(folder / "data.mtz"), "--out",
+         str(folder / "no"), "--parameters", parameters],
+    )  # fmt: skip
+    assert done.exit_code == 2
+    assert words in done.output
+    assert not (folder / "no").exists()
