@@ -293,14 +293,15 @@ class Experiment(nn.Module):
         made = Renewal.of(self.data, self.errors.curve, size)
         return made, likelihood(self.data, made.errors)
 
-    def give_b_to_atoms(self) -> float:
+    def give_b_to_atoms(self, least: float) -> float:
         """Take the isotropic part out of the scale's B; return what all atoms' B is to grow by.
 
         F_model stays what it is. Where the B of all atoms are refined, both are one unknown.
+        ``least`` is what they can grow by at least, negative.
         """
         cell = self.data.cell
         b = self.scale.isotropic_b(cell)
-        b = max(b, B_BOUNDS[0] - self.scale.b_sol)  # B_sol keeps its bounds
+        b = max(b, B_BOUNDS[0] - self.scale.b_sol, least)  # B_sol keeps its bounds
         self.scale = self._scale = self.scale.with_b_given_away(b, cell)
         self._displaced = self._response = None
         return b

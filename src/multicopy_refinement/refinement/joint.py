@@ -122,10 +122,12 @@ class JointRefinement:
         self.experiment.renew(f_calc)
         f_model = self.experiment.at_renewal(f_calc)
         if self.b_of_all:
-            self._give(_with_b(state, self.experiment.give_b_to_atoms(), self.model))
+            lowest = float(lowest_b(state, self.model.table.anisotropic).min())
+            b = self.experiment.give_b_to_atoms(min(B_FLOOR - lowest, 0.0))
+            self._give(_with_b(state, b, self.model))
         z = self._bond_z(state)
         moves = self._moves(moving, at, occupancy, gain, products, z)
-        moved = Parameter.XYZ in self.parameters
+        moved = Parameter.XYZ in self.parameters and np.isfinite(z)
         if moved and moves.xyz < _SETTLED and not BOND_Z[0] <= z <= BOND_Z[1]:
             self.weight *= float(np.clip(z / np.mean(BOND_Z), *_WEIGHT_CHANGE))
         return found, f_model, moves
