@@ -11,7 +11,7 @@ import scipy.linalg
 from scipy import sparse
 from scipy.sparse import linalg as sparse_linalg
 
-from multicopy_refinement._typing import BoolArray, FloatArray
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior.blocks import Kind, Point, Space
 from multicopy_refinement.solve.gauss_newton import held_directions
@@ -22,6 +22,8 @@ from multicopy_refinement.solve.quadratic import QuadraticProgramError, solve_st
 _TOLERANCE, _MOST_PRODUCTS = 0.25, 20
 #: A coordinate moves by no more than this in a step (A), a displacement by this part of it.
 LONGEST_MOVE, LARGEST_CHANGE = 0.3, 0.5
+#: An occupancy has less than this part in what the data determine: it is not determined.
+_PART = 1e-3
 _SHORTER = (1.0, 0.5, 0.25, 0.1)
 
 
@@ -113,7 +115,8 @@ def step_from(
         What a step from a point may be of one that is too long.
     """
     here = joint.around(at)
-    subspace = _Subspace(joint, at, here, dense, damping)
+    stays = _stays(joint, at, here, dense)
+    subspace = _Subspace(joint, at, here, dense, damping, stays)
 
     def times(v: FloatArray) -> FloatArray:
         return here.times(v) + damping * v
@@ -129,14 +132,45 @@ def step_from(
     return Step(at, 0.0, products + more)
 
 
+def audited_su(
+    joint: Joint, at: Point, dense: FloatArray, damping: FloatArray, groups: IntArray,
+    progress: Callable[[int], None] = lambda _: None,
+) -> FloatArray:  # fmt: skip
+    """Return the su of some occupancies with all other unknowns marginalised, ``[n]``.
+
+    su^2 = x_q with H x = e_q under the sums, by conjugate gradients: no unknown is left out and no
+    reflection, at the price of some tens of products a group. nan where the data do not determine
+    the occupancy. ``damping`` is what is known of each unknown beside data and restraints,
+    ``progress`` is told how many are done.
+    """
+    here = joint.around(at)
+    m = len(at[Kind.OCCUPANCY])
+    subspace = _Subspace(joint, at, here, dense, damping, np.zeros(m, dtype=bool))
+
+    def times(v: FloatArray) -> FloatArray:
+        return here.times(v) + damping * v
+
+    found = np.full(len(groups), np.nan)
+    for i, group in enumerate(groups.tolist()):
+        unit = np.zeros(at.space.size)
+        unit[group] = 1.0
+        part = subspace.basis @ (subspace.basis.T @ unit[: subspace.n])
+        if part[group] > _PART:
+            x, _ = _conjugate(times, unit, subspace.preconditioned, 0.02, 4 * _MOST_PRODUCTS)
+            found[i] = np.sqrt(max(float(x[group]), 0.0))
+        progress(i + 1)
+    return found
+
+
 class _Subspace:
     """Directions that a step may take, and the preconditioner within them."""
 
     def __init__(
-        self, joint: Joint, at: Point, here: Around, dense: FloatArray, damping: FloatArray
-    ) -> None:
+        self, joint: Joint, at: Point, here: Around, dense: FloatArray, damping: FloatArray,
+        stays: BoolArray,
+    ) -> None:  # fmt: skip
         self.n = len(dense)
-        self.basis = self._basis(joint, at, here, dense)
+        self.basis = self._basis(joint, at, dense, stays)
         damped = dense + np.diag(damping[: self.n])
         inner = self.basis.T @ damped @ self.basis
         inner.flat[:: len(inner) + 1] += 1e-9 * np.maximum(np.diag(inner).max(initial=0.0), 1e-9)
@@ -151,11 +185,10 @@ class _Subspace:
             if stiff.shape[0] else None
         )  # fmt: skip
 
-    def _basis(self, joint: Joint, at: Point, here: Around, dense: FloatArray) -> FloatArray:
+    def _basis(self, joint: Joint, at: Point, dense: FloatArray, stays: BoolArray) -> FloatArray:
         """Return an orthonormal basis of what occupancies, scale and solvent may do."""
         q, m = at[Kind.OCCUPANCY], len(at[Kind.OCCUPANCY])
         rows = joint.sums.equalities[0]
-        stays = _stays(joint, at, here, dense)
         at_limit = joint.sums.limits[0]
         full = joint.sums.limits[1] - at_limit @ q < 1e-9
         unseen = held_directions(dense[:m, :m], rows, ~stays)
@@ -204,15 +237,16 @@ def _stays(joint: Joint, at: Point, here: Around, dense: FloatArray) -> BoolArra
 
 def _conjugate(
     times: Callable[[FloatArray], FloatArray], gradient: FloatArray,
-    preconditioned: Callable[[FloatArray], FloatArray],
+    preconditioned: Callable[[FloatArray], FloatArray], tolerance: float = _TOLERANCE,
+    most: int = _MOST_PRODUCTS,
 ) -> tuple[FloatArray, int]:  # fmt: skip
     """Return d with H d = g in the range of the preconditioner, and how many products it took."""
     d = np.zeros_like(gradient)
     r = gradient.copy()
     z = preconditioned(r)
     p, size = z.copy(), float(r @ z)
-    enough = _TOLERANCE**2 * size
-    for product in range(1, _MOST_PRODUCTS + 1):
+    enough = tolerance**2 * size
+    for product in range(1, most + 1):
         if size <= enough:
             return d, product - 1
         h = times(p)
@@ -226,7 +260,7 @@ def _conjugate(
         new = float(r @ z)
         p = z + (new / size) * p
         size = new
-    return d, _MOST_PRODUCTS
+    return d, most
 
 
 def _within_bounds(
