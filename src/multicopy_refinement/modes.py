@@ -66,6 +66,7 @@ class UncertaintyKind(StrEnum):
     """Which standard uncertainties are wanted."""
 
     MARGINAL = "marginal"
+    AUDIT = "audit"
     CONDITIONAL = "conditional"
     NONE = "none"
 

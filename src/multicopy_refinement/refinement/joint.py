@@ -93,17 +93,9 @@ class JointRefinement:
             The occupancies, F_model under the scale and errors as they are renewed, and how far
             everything moved.
         """
-        with torch.no_grad():
-            atoms = atoms_of(self.model).double()
-        moving = self._moving(self.geometry.state(self.model))
-        members = [self.model.occupancy_groups.members[g] for g in self.refined.tolist()]
-        joint = JointPosterior(
-            self.experiment, atoms, members, self.refined, self.sums, self.prior, moving,
-            self.geometry, self.weight, b_of_all=self.b_of_all,
-        )  # fmt: skip
-        zeros = {b.kind: np.zeros(b.size) for b in moving.blocks}
-        at = joint.space.point({Kind.OCCUPANCY: occupancy, **joint.scaled.point.values, **zeros})
-        damping = self._damping(joint, moving)
+        joint, at = self.posterior(occupancy)
+        moving = joint.moving
+        damping = self.known(joint, *_DAMPING)
         products, gain = 0, 0.0
         for _ in range(_STEPS):
             step = step_from(joint, at, dense, self._soft * damping, self._limited(moving))
@@ -142,17 +134,38 @@ class JointRefinement:
             self.geometry.riding, xyz=xyz, b=b, u=u,
         )  # fmt: skip
 
-    def _damping(self, joint: JointPosterior, moving: MovingAtoms) -> FloatArray:
-        """Return what is added to the diagonal of the information, ``[size]``."""
+    def posterior(self, occupancy: FloatArray) -> tuple[JointPosterior, Point]:
+        """Return the posterior around the model as it is, and the point that it is at."""
+        with torch.no_grad():
+            atoms = atoms_of(self.model).double()
+        moving = self._moving(self.geometry.state(self.model))
+        members = [self.model.occupancy_groups.members[g] for g in self.refined.tolist()]
+        joint = JointPosterior(
+            self.experiment, atoms, members, self.refined, self.sums, self.prior, moving,
+            self.geometry, self.weight, b_of_all=self.b_of_all,
+        )  # fmt: skip
+        zeros = {b.kind: np.zeros(b.size) for b in moving.blocks}
+        values = {Kind.OCCUPANCY: occupancy, **joint.scaled.point.values, **zeros}
+        return joint, joint.space.point(values)
+
+    def known(
+        self, joint: JointPosterior, xyz: float, b_part: float, occupancy: float
+    ) -> FloatArray:
+        """Return the diagonal information of what is known to so much, ``[size]``.
+
+        Coordinates in A, B as a part of it, occupancies.
+        """
+        moving = joint.moving
         found = np.zeros(joint.space.size)
-        found[joint.space.place(Kind.OCCUPANCY)] = _DAMPING[2] ** -2
+        found[joint.space.place(Kind.OCCUPANCY)] = occupancy**-2
         n = moving.n_atoms
         every = np.zeros(10 * n)
-        every[: 3 * n] = _DAMPING[0] ** -2
+        every[: 3 * n] = xyz**-2
         b = np.maximum(lowest_b(moving.start, self.model.table.anisotropic), 2.0)
-        of_b = (_DAMPING[1] * b) ** -2.0
+        of_b = (b_part * b) ** -2.0
         every[3 * n : 4 * n] = of_b
-        every[4 * n :] = np.repeat(of_b * EIGHT_PI_SQUARED**2, 6)
+        # the isotropic shift of a tensor has a third of each of three elements
+        every[4 * n :] = np.repeat(of_b * EIGHT_PI_SQUARED**2 / 3, 6)
         squares = moving.matrix.copy()
         squares.data **= 2
         found[joint.space.indices([Kind.XYZ, Kind.DISPLACEMENT])] = squares.T @ every

@@ -32,6 +32,7 @@ from multicopy_refinement.posterior.experiment import Statistics, check_same_cry
 from multicopy_refinement.posterior.occupancies import BShifts, occupancy_posterior
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.priors import OccupancyPrior
+from multicopy_refinement.refinement.audit import audited
 from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
 from multicopy_refinement.refinement.before import Before, rise_of_r_free, worse_than_file
 from multicopy_refinement.refinement.joint import B_TOLERANCE as JOINT_B_TOLERANCE
@@ -341,7 +342,7 @@ class _Run:
         if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
         found = wide = self.covariance = covariance(posterior, self.at)
-        if self.options.uncertainty is UncertaintyKind.MARGINAL:
+        if self.options.uncertainty in {UncertaintyKind.MARGINAL, UncertaintyKind.AUDIT}:
             around = surroundings_of(
                 self.model, self.experiment.data, self.refined, self.sums,
                 None if self.options.no_restraints else self.geometry,
@@ -349,6 +350,11 @@ class _Run:
             marginal = with_surroundings(posterior, self.at, found, around)
             wide = marginal.covariance
             self.atom_su = AtomUncertainties(marginal.su_xyz, marginal.su_b)
+        if self.options.uncertainty is UncertaintyKind.AUDIT:
+            wide = audited(
+                self.model, self.geometry, self.experiment, self.refined, posterior, self.at,
+                wide, lambda done, total: self.progress(Progress(Step.ERRORS, done, total)),
+            )  # fmt: skip
         alone = [np.array([i]) for i in range(len(self.refined))]
         together = state_members(self.groups, self.refined, wide)
         sites = ligand_sites(self.groups)

@@ -61,7 +61,8 @@ class RefineOptions(BaseModel):
         gain by chance; as many as take a second when left out, and 0 for theory alone.
     uncertainty
         ``marginal``: coordinates and B factors near a group count in its su; ``conditional`` on
-        them; or ``none``: no su, states and evidence.
+        them; ``audit``: everything in the crystal counts, at seconds a group; or ``none``: no su,
+        states and evidence.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

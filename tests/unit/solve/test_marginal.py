@@ -132,3 +132,15 @@ def test_sums_stay_exact_and_the_wider_su_is_reported(setting):
     )
     assert marginal.conditional_on == ()
     assert conditional.conditional_on == ("coordinates", "B factors")
+
+
+def test_an_audit_says_the_same(setting):
+    model, *_ = setting
+    data = observe(model, 1.4)
+    near, whole = (
+        refine(model, data, RefineOptions(target="ml", decoys=0, uncertainty=kind))
+        for kind in ("marginal", "audit")
+    )
+    refined = model.occupancy_groups.refined
+    assert whole.su[refined] == pytest.approx(near.su[refined], rel=0.1)
+    assert np.ptp(whole.su[refined]) < 1e-9
