@@ -332,19 +332,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--rows", type=Path, help="keep every estimate (JSON)")
-    parser.add_argument("--quick", action="store_true", help="one crystal at 1.8 A")
+    parser.add_argument("--crystals", nargs="*", default=CRYSTALS)
+    parser.add_argument("--resolutions", nargs="*", type=float, default=RESOLUTIONS)
     arguments = parser.parse_args()
     data = Path(os.environ.get("MULTICOPY_DATA", "../shared/data"))
     rows: list[Row] = []
-    crystals, resolutions = CRYSTALS, RESOLUTIONS
-    errors = ERRORS
-    if arguments.quick:
-        crystals, resolutions, errors = CRYSTALS[:1], (1.8,), ERRORS[:1]
+    crystals, resolutions = arguments.crystals, arguments.resolutions
     seed, begun = 0, time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for name in crystals:
             for d_min in resolutions:
-                for error in errors:
+                for error in ERRORS:
                     seed += 1
                     rows += rows_of(name, d_min, error, data, Path(folder), seed)
     if arguments.rows:
