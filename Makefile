@@ -26,7 +26,8 @@ demo: $(VENV)/.installed ## simulate a small crystal, refine it, compare with th
 	$(BIN)/multicopy-refine demo --out build/demo --overwrite
 
 test: $(VENV)/.dev ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: lint types layers docs test ## format, lint, types, import layers, documentation, tests
 

@@ -32,6 +32,19 @@ def using_threads(count: int | None) -> Iterator[None]:
         _wanted.reset(token)
 
 
+@contextmanager
+def one_thread_for_products() -> Iterator[None]:
+    """Let matrix products use one thread within the block.
+
+    The threads of OpenBLAS wait busily for one another; where the package's own threads or other
+    programs need the processors, a factorisation takes ten times as long with two as with one.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
 def thread_count() -> int:
     """Return how many threads a loop may use here."""
     return _wanted.get() or torch.get_num_threads()

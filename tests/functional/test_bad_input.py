@@ -410,6 +410,7 @@ def test_process_that_is_quiet(demo, place):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.alone
 def test_help_is_fast_and_loads_no_torch(place):
     code = (
         "import sys\n"

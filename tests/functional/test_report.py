@@ -372,6 +372,7 @@ def _contrast(one, other):
     return (light + 0.05) / (dark + 0.05)
 
 
+@pytest.mark.alone
 def test_1g8a_is_small_and_quick(command, shared_data, tmp_path):
     folder = shared_data / "1g8a"
     out = tmp_path / "out"

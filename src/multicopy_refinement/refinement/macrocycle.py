@@ -27,6 +27,7 @@ from multicopy_refinement.modes import (
 )
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.grouping import GroupingOptions, Rules, Selections
+from multicopy_refinement.parallel import one_thread_for_products
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.experiment import Statistics, check_same_crystal
 from multicopy_refinement.posterior.occupancies import BShifts, occupancy_posterior
@@ -143,8 +144,10 @@ def refine(
             grouping=grouping, rules=rules, refine=refine, hold=hold, ligands=ligands,
             waters=waters,
         )  # fmt: skip
-    run = _Run(model, data, options or RefineOptions(), progress or (lambda _: None))
-    return run.solution()
+    with one_thread_for_products():
+        return _Run(
+            model, data, options or RefineOptions(), progress or (lambda _: None)
+        ).solution()
 
 
 def refine_to_maximum(

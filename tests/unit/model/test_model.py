@@ -529,6 +529,7 @@ def seconds(function) -> float:
     return time.perf_counter() - start
 
 
+@pytest.mark.alone
 def test_a_large_file_loads_and_groups_in_less_than_three_times_gemmi(tmp_path):
     path = write_text(tmp_path / "large.pdb", many_atoms(N_ATOMS))
     assert Model().load(path).occupancy.shape == (N_ATOMS,)

@@ -287,6 +287,7 @@ def test_the_ground_and_the_bound_state_of_a_fragment(shared_data):
     assert "set_sum" not in {notice.code for notice in model.notices}
 
 
+@pytest.mark.alone
 def test_100000_atoms_within_2_seconds(shared_data):
     one = Model().load(shared_data / "1g8a" / "model.pdb").table
     copies = 36

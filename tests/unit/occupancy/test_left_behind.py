@@ -160,6 +160,7 @@ def seconds_of_rules(tmp_path, n):
     return min(times)
 
 
+@pytest.mark.alone
 def test_rules_take_a_time_in_proportion_to_their_number(tmp_path):
     seconds_of_rules(tmp_path, 50)
     assert seconds_of_rules(tmp_path, 4000) < 9 * seconds_of_rules(tmp_path, 1000)

@@ -21,6 +21,7 @@ def seconds(work):
     return statistics.median(times[1:])
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("with_sets", [False, True])
 def test_a_million_atoms_within_twice_two_indexing_operations(with_sets):
     generator = torch.Generator().manual_seed(0)
