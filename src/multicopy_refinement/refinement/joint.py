@@ -118,7 +118,7 @@ class JointRefinement:
             b = self.experiment.give_b_to_atoms(min(B_FLOOR - lowest, 0.0))
             self._give(_with_b(state, b, self.model))
         z = self._bond_z(state)
-        moves = self._moves(moving, at, occupancy, gain, products, z)
+        moves = self._moves(moving, at, occupancy, gain, products, z, dense)
         moved = Parameter.XYZ in self.parameters and np.isfinite(z)
         if moved and moves.xyz < _SETTLED and not BOND_Z[0] <= z <= BOND_Z[1]:
             self.weight *= float(np.clip(z / np.mean(BOND_Z), *_WEIGHT_CHANGE))
@@ -212,7 +212,7 @@ class JointRefinement:
 
     def _moves(
         self, moving: MovingAtoms, at: Point, before: FloatArray, gain: float, products: int,
-        bond_z: float,
+        bond_z: float, dense: FloatArray,
     ) -> Moves:  # fmt: skip
         n = moving.n_atoms
         change = moving.matrix @ moving.shifts(at)
@@ -222,9 +222,17 @@ class JointRefinement:
         some = self.active
         return Moves(
             float(np.abs(at[Kind.OCCUPANCY] - before).max(initial=0.0)),
+            _unsettled(at[Kind.OCCUPANCY] - before, dense),
             _rms(np.linalg.norm(change[: 3 * n].reshape(n, 3)[some], axis=1)), _rms(b[some]),
             gain, products, bond_z, self.weight,
         )  # fmt: skip
+
+
+def _unsettled(change: FloatArray, dense: FloatArray) -> float:
+    """Return the largest change of an occupancy that exceeds a tenth of its su, all else known."""
+    information = np.maximum(np.diag(dense)[: len(change)], 1e-12)
+    large = np.abs(change) > 0.1 / np.sqrt(information)
+    return float(np.abs(change[large]).max(initial=0.0))
 
 
 def _with_b(state: State, b: float, model: Model) -> State:
@@ -246,7 +254,7 @@ def relaxation_of(geometry: Geometry, start: State, model: Model, weight: float)
 
 def small(moves: Moves, tolerance: float) -> bool:
     """Return whether nothing moved by more than it may at the end."""
-    return moves.occupancy < tolerance and moves.xyz < XYZ_TOLERANCE and moves.b < B_TOLERANCE
+    return moves.unsettled < tolerance and moves.xyz < XYZ_TOLERANCE and moves.b < B_TOLERANCE
 
 
 def _rms(values: FloatArray) -> float:

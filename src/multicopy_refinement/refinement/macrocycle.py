@@ -258,7 +258,7 @@ class _Run:
         return initial, same, Status(status.converged, reason, status.cycles)
 
     def _iterate(self) -> Status:
-        total = self.options.max_cycles
+        total = self.options.cycles
         self.progress(Progress(Step.SOLVING, 0, total))
         for cycle in range(1, total + 1):
             # the first cycle has the errors of the start: to go to its very end would be waste
@@ -303,7 +303,7 @@ class _Run:
 
     def _joint_cycles(self) -> tuple[Statistics, Status]:
         """Refine everything that is asked for together, from where the occupancies ended."""
-        options, total = self.options, self.options.max_cycles
+        options, total = self.options, self.options.joint_cycles
         start = self.geometry.state(self.model)
         dense = self._posterior().normal(self.at).information
         joint = JointRefinement(
@@ -319,7 +319,8 @@ class _Run:
             self.progress(Progress(Step.MOVING, cycle, total, moves.occupancy))
             if small(moves, options.tolerance):
                 reason = (
-                    f"no occupancy changed by more than {options.tolerance:g} in the last cycle, "
+                    f"no occupancy changed by more than {options.tolerance:g} or a tenth of its su "
+                    "in the last cycle, "
                     f"coordinates by less than {XYZ_TOLERANCE:g} A (rms) and B by less than "
                     f"{JOINT_B_TOLERANCE:g} A^2"
                 )

@@ -51,7 +51,8 @@ class RefineOptions(BaseModel):
         the mean B, B factors that are wrong by a factor of two were drawn back, and occupancies
         with them (rms z 1.57 against 1.46 at 2 A).
     max_cycles
-        Macrocycles: occupancies, then mask, scale and errors anew.
+        Macrocycles: occupancies, then mask, scale and errors anew. 8 when left out, and 15 of those
+        in which coordinates and displacements move, too.
     tolerance
         Converged when no occupancy changes by more than this in a macrocycle.
     max_iterations
@@ -101,11 +102,11 @@ class RefineOptions(BaseModel):
         default=2.0, gt=0,
         description="Let B shifts have a prior with this sigma, as a part of the group's mean B.",
     )  # fmt: skip
-    max_cycles: int = Field(
-        default=8,
-        ge=1,
-        description="Stop after so many cycles of occupancies, mask, scale and errors.",
-    )
+    max_cycles: int | None = Field(
+        default=None, ge=1,
+        description="Stop after so many cycles of occupancies, mask, scale and errors; 8 if left "
+        "out, and 15 of coordinates and B.",
+    )  # fmt: skip
     tolerance: float = Field(
         default=0.001, gt=0,
         description="Stop when no occupancy changes by more than this in a cycle.",
@@ -136,6 +137,16 @@ class RefineOptions(BaseModel):
         if Parameter.B_GROUP in self.parameters and self.joint:
             raise ValueError("parameters: b_group is for coordinates and B that are held")
         return self
+
+    @property
+    def cycles(self) -> int:
+        """Most macrocycles of occupancies alone."""
+        return 8 if self.max_cycles is None else self.max_cycles
+
+    @property
+    def joint_cycles(self) -> int:
+        """Most macrocycles of everything."""
+        return 15 if self.max_cycles is None else self.max_cycles
 
     @property
     def joint(self) -> bool:

@@ -121,8 +121,8 @@ class Moves:
 
     Attributes
     ----------
-    occupancy
-        Largest change.
+    occupancy, unsettled
+        Largest change, and the largest that exceeds a tenth of its su.
     xyz, b
         Rms shifts in A and A^2.
     gain
@@ -136,6 +136,7 @@ class Moves:
     """
 
     occupancy: float
+    unsettled: float
     xyz: float
     b: float
     gain: float
