@@ -13,6 +13,7 @@ from multicopy_refinement._typing import BoolArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.clock import Clock
 from multicopy_refinement.errors import InputError, OutputError, RuleError
+from multicopy_refinement.io.files import sha256
 from multicopy_refinement.io.structure import StructureFile, StructureFormat, parse_structure
 from multicopy_refinement.io.text import read_bytes
 from multicopy_refinement.io.write_structure import write_mmcif, write_pdb
@@ -45,7 +46,6 @@ from multicopy_refinement.run.pipeline import (
     log_beginning,
     logged,
     provenance_of,
-    sha256,
     write_results,
 )
 
