@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ import psutil
 
 from multicopy_refinement.campaign.plan import Ended, Outcome
 
+#: What does jobs.
+COMMAND = (sys.executable, "-m", "multicopy_refinement.campaign.child")
 #: How often time and memory of a job are looked at, in s.
 _POLL = 0.1
 #: How long a process may take to import its libraries, in s; folders on a network are slow.
@@ -41,10 +44,11 @@ class Children:
     """Processes for jobs: as many as jobs are done at a time.
 
     A process that a signal ended, as one does for which a machine has no memory left, is replaced,
-    and its job done once more.
+    and its job done once more. ``command`` starts one, which answers lines with lines.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+        self._command = command
         self._idle: list[_Child] = []
         self._all: set[_Child] = set()
         self._lock = threading.Lock()
@@ -62,23 +66,27 @@ class Children:
         """End all processes, with what they do."""
         with self._lock:
             self._closed = True
-            running = list(self._all)
-        for child in running:
-            child.kill()
+            idle, self._idle = self._idle, []
+            busy = self._all.difference(idle)
+            self._all = set()
+        for child in busy:
+            child.kill()  # whoever waits for it ends it
+        for child in idle:
+            child.end()
 
     def _attempt(self, order: dict[str, Any], limits: Limits) -> tuple[Outcome, bool]:
         with self._lock:
             if self._closed:
                 return Outcome(ended=Ended.CIRCUMSTANCE, reason="the campaign was ended"), False
-            child = self._idle.pop() if self._idle else _Child()
+            child = self._idle.pop() if self._idle else _Child(self._command)
             self._all.add(child)
         try:
             outcome, killed = child.perform(order, limits)
         except BaseException:
-            child.kill()
+            child.end()
             raise
         with self._lock:
-            if child.alive:
+            if child.alive and not self._closed:
                 self._idle.append(child)
             else:
                 self._all.discard(child)
@@ -88,17 +96,17 @@ class Children:
 class _Child:
     """One process, started when it is first asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed when the process is gone
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._ready = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "multicopy_refinement.campaign.child"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
             encoding="utf-8", env={**os.environ, **_ENVIRONMENT},
             start_new_session=True,  # Ctrl-C is for the campaign alone
         )  # fmt: skip
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     @property
     def alive(self) -> bool:
@@ -109,8 +117,7 @@ class _Child:
         if not self._ready:
             answer, reason, _ = self._wait(Limits(seconds=_START))
             if answer is None:
-                self.kill()
-                said = self._last_words()
+                said = self.end()
                 return Outcome(
                     ended=Ended.CIRCUMSTANCE, reason=f"its process did not start: {said or reason}"
                 ), False  # fmt: skip
@@ -127,10 +134,11 @@ class _Child:
             return Outcome(seconds=seconds, memory=peak, **answer), False
         ended_by = self._process.poll()
         killed = ended_by is not None and ended_by < 0
-        self.kill()
-        details = self._last_words()
+        said = self.end()
+        if ended_by is not None and ended_by > 0 and said:
+            reason = f"{reason}: {said}"
         return Outcome(
-            ended=Ended.CIRCUMSTANCE, reason=reason, seconds=seconds, memory=peak, details=details
+            ended=Ended.CIRCUMSTANCE, reason=reason, seconds=seconds, memory=peak, details=said
         ), killed  # fmt: skip
 
     def kill(self) -> None:
@@ -138,10 +146,18 @@ class _Child:
         with contextlib.suppress(OSError):
             self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin,):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+
+    def end(self) -> str:
+        """End the process, and return the last that it has said of itself."""
+        self.kill()
+        self._listener.join()
+        with contextlib.suppress(OSError):  # what it was still to be told
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        with self._errors as errors:
+            errors.seek(0)
+            lines = errors.read().decode(errors="replace").split("\n")
+        return " ".join(" ".join([one for one in lines if one.strip()][-_LAST_LINES:]).split())
 
     def _listen(self) -> None:
         stdout = self._process.stdout
@@ -181,9 +197,4 @@ class _Child:
         if status < 0:
             name = signal.Signals(-status).name
             return f"its process was ended by {name}: by hand, or because memory ran out"
-        return f"its process ended with status {status}: {self._last_words()}"
-
-    def _last_words(self) -> str:
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").split("\n")
-        return " ".join(" ".join([one for one in lines if one.strip()][-_LAST_LINES:]).split())
+        return f"its process ended with status {status}"

@@ -115,7 +115,8 @@ def cluster_of(*, workers: int | None = None, scheduler: str | None = None) -> I
     InputError
         No scheduler that answers, or workers that have another version or none of the package.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # faults are rows of the table
+    for name in ("distributed", "asyncio"):  # what they say of lost workers is in the tables
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with dask.config.set(_SETTINGS):
         if scheduler is not None:
             with _connected(scheduler) as client:

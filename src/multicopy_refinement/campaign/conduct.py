@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from dask.utils import parse_bytes, parse_timedelta
+import pandas as pd
+from dask.utils import parse_bytes
 from distributed import Future, KilledWorker, as_completed
 
 from multicopy_refinement.campaign.children import Limits
@@ -66,22 +67,33 @@ def limits_of(time_limit: str | None, memory_limit: str | None) -> Limits:
     InputError
         What is no time or no size.
     """
-    seconds = memory = None
-    try:
-        if time_limit is not None:
-            seconds = float(parse_timedelta(time_limit, default="s"))
-    except (ValueError, KeyError):
-        seconds = -1.0
-    try:
-        if memory_limit is not None:
-            memory = int(parse_bytes(memory_limit))
-    except ValueError:
-        memory = -1
-    if seconds is not None and seconds <= 0:
+    seconds = None if time_limit is None else _seconds(time_limit)
+    memory = None if memory_limit is None else _bytes(memory_limit)
+    if seconds is not None and not seconds > 0:
         raise InputError(f"--time-limit: {time_limit!r} is no time; write 90s, 30min or 2h")
     if memory is not None and memory <= 0:
         raise InputError(f"--memory-limit: {memory_limit!r} is no size; write 800MB or 4GB")
     return Limits(seconds, memory)
+
+
+def _seconds(text: str) -> float:
+    """Return a time in s, which a number alone is in; 0 for what is no time."""
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return float(pd.Timedelta(text).total_seconds())
+    except ValueError:
+        return 0.0
+
+
+def _bytes(text: str) -> int:
+    """Return a size in bytes; 0 for what is no size."""
+    try:
+        return int(parse_bytes(text))
+    except ValueError:
+        return 0
 
 
 @dataclass(frozen=True)
@@ -203,8 +215,9 @@ class _Work:
             for _ in self._outcomes(left):
                 pass
         finally:
-            with contextlib.suppress(Exception):  # a scheduler that is gone has no plugin either
-                client.unregister_worker_plugin(self._crew)
+            if self._cluster.own is None:  # own workers end anyway, and their plugins with them
+                with contextlib.suppress(Exception):  # as those of a scheduler that is gone
+                    client.unregister_worker_plugin(self._crew)
 
     def _outcomes(self, sets: Sequence[DataSet]) -> Iterator[Outcome]:
         """Give the outcomes of jobs as they end."""

@@ -192,14 +192,14 @@ def _job(values: Mapping[str, Any], folder: Path) -> tuple[RefineJob | None, lis
         )
     except ValidationError as fault:
         return None, [*empty, *in_words(fault)]
-    wrong = [] if empty else _missing(job)
-    return job, [*empty, *wrong]
+    return job, [*empty, *_missing(job, values)]
 
 
-def _missing(job: RefineJob) -> list[str]:
-    paths = [(name, getattr(job, name)) for name in _FILES]
+def _missing(job: RefineJob, given: Mapping[str, Any]) -> list[str]:
+    """Return which of the files that are given are not there."""
+    paths = [(name, getattr(job, name)) for name in _FILES if given.get(name)]
     each = [(n, p) for n, one in paths for p in (one if isinstance(one, tuple) else (one,))]
-    wrong = [f"{n} {p}: no such file" for n, p in each if p is not None and not p.is_file()]
+    wrong = [f"{n} {p}: no such file" for n, p in each if not p.is_file()]
     if job.monomers is not None and not job.monomers.is_dir():
         wrong.append(f"monomers {job.monomers}: no such folder")
     return wrong
