@@ -40,6 +40,10 @@ class Limits:
     memory: int | None = None
 
 
+class Stopped(Exception):  # noqa: N818  it is no error: somebody wanted it
+    """A job was ended because its campaign was."""
+
+
 class Children:
     """Processes for jobs: as many as jobs are done at a time.
 
@@ -52,20 +56,25 @@ class Children:
         self._idle: list[_Child] = []
         self._all: set[_Child] = set()
         self._lock = threading.Lock()
-        self._closed = False
+        self._stopped = threading.Event()
 
     def perform(self, order: dict[str, Any], limits: Limits) -> Outcome:
-        """Return how a job ended; its time and memory are measured."""
-        for last in (False, True):
-            outcome, killed = self._attempt(order, limits)
-            if not killed or last or self._closed:
-                break
+        """Return how a job ended; its time and memory are measured.
+
+        Raises
+        ------
+        Stopped
+            `close` has been called meanwhile.
+        """
+        outcome, killed = self._attempt(order, limits)
+        if killed:
+            outcome, _ = self._attempt(order, limits)
         return outcome
 
     def close(self) -> None:
         """End all processes, with what they do."""
         with self._lock:
-            self._closed = True
+            self._stopped.set()
             idle, self._idle = self._idle, []
             busy = self._all.difference(idle)
             self._all = set()
@@ -76,8 +85,8 @@ class Children:
 
     def _attempt(self, order: dict[str, Any], limits: Limits) -> tuple[Outcome, bool]:
         with self._lock:
-            if self._closed:
-                return Outcome(ended=Ended.CIRCUMSTANCE, reason="the campaign was ended"), False
+            if self._stopped.is_set():
+                raise Stopped
             child = self._idle.pop() if self._idle else _Child(self._command)
             self._all.add(child)
         try:
@@ -86,7 +95,9 @@ class Children:
             child.end()
             raise
         with self._lock:
-            if child.alive and not self._closed:
+            if self._stopped.is_set() and outcome.ended is not Ended.DONE:
+                raise Stopped
+            if child.alive:
                 self._idle.append(child)
             else:
                 self._all.discard(child)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,15 +123,31 @@ def cluster_of(*, workers: int | None = None, scheduler: str | None = None) -> I
             with _connected(scheduler) as client:
                 yield Cluster(client, None, 1, measured=True)
             return
-        with (
-            LocalCluster(
+        with _deaf_to_interrupts():
+            own = LocalCluster(
                 n_workers=workers or 1, threads_per_worker=1, memory_limit=0,
                 dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
-            ) as own,
-            Client(own) as client,
-        ):  # fmt: skip
+            )  # fmt: skip
+        with own, Client(own) as client:
             threads = max(1, CPU_COUNT // (workers or 1))
             yield Cluster(client, own, threads, measured=workers is not None)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let threads and processes that begin in the block never have SIGINT: it is for us to stop.
+
+    Ctrl-C goes to all processes of a terminal; what is masked in a thread stays so in all that it
+    starts, now and later.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

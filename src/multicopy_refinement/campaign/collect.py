@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from multicopy_refinement.campaign.plan import RUNS, Ended, Outcome, Plan
-from multicopy_refinement.refinement.support import discoveries
-from multicopy_refinement.results.files import placed_together
+from multicopy_refinement.refinement.discoveries import discoveries
+from multicopy_refinement.results.folder import placed_together
 
 #: Files of a campaign: one row a data set; a data set and group; a data set and ligand.
 DATA_SETS, GROUPS, LIGANDS, PAGE = "datasets", "campaign", "ligands", "campaign.html"

@@ -10,7 +10,7 @@ import pandas as pd
 from multicopy_refinement import __version__
 from multicopy_refinement.campaign.collect import DATA_SETS, GROUPS, LIGANDS, Tables
 from multicopy_refinement.campaign.plan import Plan
-from multicopy_refinement.refinement.support import DISCOVERY_RATE
+from multicopy_refinement.refinement.discoveries import DISCOVERY_RATE
 from multicopy_refinement.report.campaign import make_campaign_page
 
 #: Rows of a table of the page; files have all of them.

@@ -16,7 +16,7 @@ from multicopy_refinement import __version__
 from multicopy_refinement.campaign.table import DataSet
 from multicopy_refinement.errors import InputError, OutputError
 from multicopy_refinement.io.files import sha256, written_aside
-from multicopy_refinement.results.files import RESULTS
+from multicopy_refinement.results.folder import RESULTS
 from multicopy_refinement.run.job import RefineJob
 
 #: Names in the folder of a campaign: its table, the runs, one copy of the scripts of their pages.

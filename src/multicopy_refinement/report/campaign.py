@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from multicopy_refinement.report.html import FLAGS, template
+from multicopy_refinement.report.pages import FLAGS, template
 
 
 def make_campaign_page(content: Mapping[str, Any]) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 from collections import Counter
 from dataclasses import asdict
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from multicopy_refinement._typing import IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.io.files import written_aside
+from multicopy_refinement.report.pages import FLAGS, template
 from multicopy_refinement.report.run_files import RunFiles
 from multicopy_refinement.report.viewer import (
     LEVELS,
@@ -36,23 +35,9 @@ from multicopy_refinement.results.real_space import (
     shells,
 )
 from multicopy_refinement.results.record import Group, RunRecord
-from multicopy_refinement.words import probability, with_su
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from multicopy_refinement.report.plots import Embedded
-
-#: Flags in words.
-FLAGS = {
-    "undetermined": "not determined by the data",
-    "not_supported": "not supported by the data",
-    "at_bound": "at a bound",
-    "indistinguishable_from_0": "within 2 su of 0",
-    "indistinguishable_from_1": "within 2 su of 1",
-    "correlated_with_b": "correlated with B",
-    "poor_fit": "fits worse than others",
-}
 
 
 def make_page(run: RunFiles, scripts: Path | None = None) -> str:
@@ -84,20 +69,6 @@ def _render(run: RunFiles, curve: list[Shell], scripts: Path | None) -> str:
     )  # fmt: skip
 
 
-def template(name: str) -> Template:
-    """Return a template of the package, with the filters that numbers need."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("multicopy_refinement.report"), autoescape=True,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["number"] = _number
-    environment.filters["with_su"] = with_su
-    environment.filters["probability"] = partial(probability, none="\u2013")
-    return environment.get_template(name)
-
-
 def _libraries(plots: Embedded, directory: Path, scripts: Path | None) -> dict[str, str]:
     """Return the script elements of figures and viewer, the latter empty where there is none."""
     source = files("multicopy_refinement.report") / "static" / "3Dmol-min.js"
@@ -121,11 +92,6 @@ def _script(directory: Path, shared: Path | None, code: str) -> str:
         with written_aside(shared) as aside:
             aside.write_text(code, encoding="utf-8")
     return f'<script src="{Path(os.path.relpath(shared, directory)).as_posix()}"></script>'
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    """Return a number, or a dash where there is none."""
-    return "\u2013" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _row(group: Group, density: GroupDensity | None, record: RunRecord) -> dict[str, Any]:

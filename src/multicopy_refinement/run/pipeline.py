@@ -25,12 +25,12 @@ from multicopy_refinement.posterior.experiment import check_same_crystal
 from multicopy_refinement.refinement.macrocycle import Progress, refine
 from multicopy_refinement.refinement.solution import Solution
 from multicopy_refinement.reflections import ReflectionData
-from multicopy_refinement.results.files import (
+from multicopy_refinement.results.files import write_model_and_maps
+from multicopy_refinement.results.folder import (
     RESULTS,
     check_directory,
     check_inputs_stay,
     placed_together,
-    write_model_and_maps,
 )
 from multicopy_refinement.results.omit import atoms_to_omit, omit, with_omit
 from multicopy_refinement.results.real_space import GroupDensity, describe_groups, read_maps

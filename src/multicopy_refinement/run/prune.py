@@ -27,12 +27,8 @@ from multicopy_refinement.refinement.macrocycle import Progress
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.pruning.steps import Pruned, prune
 from multicopy_refinement.refinement.pruning.subject import Subject
-from multicopy_refinement.results.files import (
-    RESULTS,
-    check_directory,
-    placed_together,
-    refined_model,
-)
+from multicopy_refinement.results.files import refined_model
+from multicopy_refinement.results.folder import RESULTS, check_directory, placed_together
 from multicopy_refinement.results.prune_record import (
     PruneRecord,
     as_markdown,

@@ -14,7 +14,7 @@ from demo_data import simulate_demo
 from multicopy_refinement.campaign.collect import collect, write_tables
 from multicopy_refinement.campaign.page import across, hits, page_of
 from multicopy_refinement.campaign.plan import Ended, Outcome, Plan, write_outcome
-from multicopy_refinement.refinement.support import discoveries
+from multicopy_refinement.refinement.discoveries import discoveries
 from multicopy_refinement.results.record import Group
 from multicopy_refinement.run.job import RefineJob, run
 
