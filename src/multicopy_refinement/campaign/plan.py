@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,8 +130,10 @@ def clear(folder: Path) -> None:
     """Remove what earlier runs of a data set left, whole or in part; other files stay."""
     for name in (OUTCOME, *RESULTS):
         (folder / name).unlink(missing_ok=True)
-    for half in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(half, ignore_errors=True)
+    half = re.compile(rf"\.{re.escape(folder.name)}\.[^.]+")  # what is written aside
+    for path in folder.parent.iterdir() if folder.parent.is_dir() else ():
+        if half.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def check_folder(directory: Path, *, resume: bool) -> None:

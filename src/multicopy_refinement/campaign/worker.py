@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Reschedule, Worker, WorkerPlugin, get_worker
 
-from multicopy_refinement.campaign.children import Children, Limits
+from multicopy_refinement.campaign.children import Children, Limits, Stopped
 from multicopy_refinement.campaign.plan import (
     Ended,
     Outcome,
@@ -51,15 +51,26 @@ class Crew(WorkerPlugin):
 
 
 def fulfil(order: Order) -> dict[str, Any]:
-    """Do an order on a worker, and return its outcome as plain data."""
+    """Do an order on a worker, and return its outcome as plain data.
+
+    A worker that is told to go, as when its time in a queue is over, gives its job to another.
+    """
     children: Children = get_worker().plugins[order.crew].children
-    return perform(order, children).model_dump(mode="json")
+    try:
+        return perform(order, children).model_dump(mode="json")
+    except Stopped:
+        raise Reschedule from None
 
 
 def perform(order: Order, children: Children) -> Outcome:
     """Do an order with these processes; whatever happens is an outcome, which is put on disk.
 
     The inputs are looked at before the run: one that changes during it makes the run outdated.
+
+    Raises
+    ------
+    Stopped
+        The processes were ended, which is no outcome.
     """
     folder = order.job.out
     try:
