@@ -14,7 +14,7 @@ from rich.table import Table
 from multicopy_refinement.cli.progress import named_steps
 from multicopy_refinement.cli.refine import print_outcome, run_refine, use_threads
 from multicopy_refinement.model import Model
-from multicopy_refinement.results.files import check_directory, placed_together
+from multicopy_refinement.results.folder import check_directory, placed_together
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.run.job import RefineJob
 from multicopy_refinement.simulate import simulate, write_simulated

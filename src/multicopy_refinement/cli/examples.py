@@ -45,6 +45,20 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "Make data of known truth.",
         ),
     ),
+    "campaign": (
+        (
+            "multicopy-refine campaign screen.csv --ligands -o screen",
+            "Refine the data sets of a table, with all their ligands.",
+        ),
+        (
+            "multicopy-refine campaign --find '*/refine.pdb' --data '*.free.mtz' -o screen",
+            "Refine what folders hold.",
+        ),
+        (
+            "multicopy-refine campaign screen.csv -o screen --resume",
+            "Go on with what is missing or changed.",
+        ),
+    ),
     "demo": (("multicopy-refine demo -o demo", "See a refinement beside the truth."),),
 }
 _START = (

@@ -33,6 +33,11 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--waters": ("water", "solvent", "hoh", "ordered-solvent"),
     "--threads": ("nproc", "nprocs", "njobs", "jobs", "cpus", "cpu", "cores", "ncpu", "nthreads",
                   "n-threads", "processors"),
+    "--workers": ("jobs", "njobs", "nproc", "nprocs", "processes", "n-workers", "parallel"),
+    "--resume": ("restart", "continue", "rerun"),
+    "--time-limit": ("timeout", "time", "walltime"),
+    "--memory-limit": ("memory", "mem", "max-memory"),
+    "--scheduler": ("cluster", "address", "scheduler-address", "scheduler-file", "dask"),
     "--overwrite": ("force", "clobber", "replace", "overwrite-output"),
     "--quiet": ("silent", "no-output"),
     "--target": ("ml", "mli", "mlf", "ls", "likelihood", "refinement-target"),
@@ -57,6 +62,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "compare": ("diff", "versus", "vs"),
     "report": ("html", "summary", "view", "open", "plot"),
     "simulate": ("fmodel", "sim", "fake", "sfcalc"),
+    "campaign": ("batch", "screen", "many", "pandda", "multi", "loop"),
     "demo": ("example", "examples", "tutorial", "try"),
 }
 #: What is no option, and how it is done.

@@ -35,6 +35,9 @@ _GROUPING = (
     "link_close_waters",
 )  # fmt: skip
 
+#: Fields that a campaign sets itself.
+_CAMPAIGN_OWN = frozenset({"model", "data", "out", "overwrite"})
+
 _PURPOSE = (
     "Refine occupancies in crystal structures: alternative conformations, ligands, partial waters. "
     "Files without a command are refined."
@@ -306,6 +309,75 @@ def simulate(
         from multicopy_refinement.cli.simulate import run_simulate
 
     run_simulate(model, d_min, out, seed, noise, solvent)
+
+
+@app.command(epilog=ending("campaign"))
+@job_options([name for name in _REFINE if name not in _CAMPAIGN_OWN])
+def campaign(
+    out: NewFolder,
+    table: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="TABLE.csv",
+            help="A row a data set: name, model, data, and options of refine as columns; or "
+            "PanDDA's pandda_inspect_events.csv. That of --out if left out.",
+        ),
+    ] = None,
+    find: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Find models, as '*/refine.pdb'.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Take this file beside each model that is found, as '*.free.mtz' or '{name}.mtz'.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Do so many jobs at a time; as many as cores and memory allow if left out.",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Use the workers of this Dask scheduler (or scheduler file)."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", metavar="", help="Run what is missing or changed in the folder."),
+    ] = False,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="End a job that takes longer, as 90s, 30min or 2h."),
+    ] = None,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="End a job that takes more memory, as 800MB or 4GB."),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", metavar="", help="Print nothing but faults.")
+    ] = False,
+    **values: Any,
+) -> int:
+    """Refine many data sets, each as refine does, on all cores or on a cluster.
+
+    Options of refine are for all data sets; what a row of the table says counts more. A data set
+    that fails is a row with its reason, and the others finish. campaign.html has all hits by p.
+    """
+    if workers is not None and scheduler is not None:
+        raise InputError("--workers: a scheduler has its own; leave out --workers, or --scheduler")
+    with named_steps(quiet=quiet):
+        from multicopy_refinement.campaign.conduct import Asked, limits_of
+        from multicopy_refinement.cli.campaign import run_campaign, sets_of
+
+        asked = Asked(workers, scheduler, resume, limits_of(time_limit, memory_limit))
+        sets = sets_of(table, find, data, out, values)
+    return run_campaign(sets, out, asked, quiet=quiet)
 
 
 @app.command(epilog=ending("demo"))

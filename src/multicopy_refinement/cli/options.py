@@ -36,7 +36,7 @@ _PANELS = {
 }  # fmt: skip
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
 
-Command = Callable[..., None]
+Command = Callable[..., Any]
 
 
 def job_options(names: Sequence[str]) -> Callable[[Command], Command]:

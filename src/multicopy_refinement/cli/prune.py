@@ -11,7 +11,7 @@ from rich.table import Table
 from multicopy_refinement.cli.progress import Show
 from multicopy_refinement.cli.refine import use_threads
 from multicopy_refinement.modes import Step
-from multicopy_refinement.results.files import RESULTS
+from multicopy_refinement.results.folder import RESULTS
 from multicopy_refinement.results.prune_record import PruneRecord, reasons, step_row
 from multicopy_refinement.run.prune import PruneJob, prune_run
 

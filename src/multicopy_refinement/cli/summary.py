@@ -10,7 +10,7 @@ from rich.markup import escape
 from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import HARMFUL
-from multicopy_refinement.results.files import RESULTS
+from multicopy_refinement.results.folder import RESULTS
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.results.tables import ligand_table, summary_tables
 

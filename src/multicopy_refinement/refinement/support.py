@@ -14,11 +14,10 @@ from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.refinement.decoys import FEWEST, Decoys, decoy_p
+from multicopy_refinement.refinement.discoveries import discoveries
 from multicopy_refinement.solve.covariance import Covariance
 from multicopy_refinement.solve.evidence import evidence
 
-#: False discovery rate at which groups pass for supported.
-DISCOVERY_RATE = 0.05
 #: Decoys of a group unless a number is asked for, and the decoy atoms of a run that take a second.
 DECOYS, _DECOY_ATOMS = 300, 400_000
 #: A gain in log-likelihood that needs no decoys: no model error makes it.
@@ -77,21 +76,6 @@ def boundary_p(gain: FloatArray, extra: IntArray | int = 0) -> FloatArray:
         (k + 1) / 2, x
     )
     return np.where(x > 0, np.maximum(p, _SMALLEST_P), 1.0)
-
-
-def discoveries(p: FloatArray, rate: float = DISCOVERY_RATE) -> BoolArray:
-    """Return which of several tests pass at a false discovery rate; nan never does.
-
-    The largest k with p_(k) <= k rate/m and all below it (Benjamini & Hochberg 1995, J. R. Stat.
-    Soc. B57, 289).
-    """
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    passes = p[order] <= rate * np.arange(1, len(order) + 1) / max(len(order), 1)
-    found = np.zeros(len(p), dtype=bool)
-    if passes.any():
-        found[order[: int(np.flatnonzero(passes)[-1]) + 1]] = True
-    return found
 
 
 def support_of(

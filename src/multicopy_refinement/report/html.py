@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
+import os
 import shlex
 from collections import Counter
 from dataclasses import asdict
-from functools import partial
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from multicopy_refinement._typing import IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import SpaceGroup
+from multicopy_refinement.io.files import written_aside
+from multicopy_refinement.report.pages import FLAGS, template
 from multicopy_refinement.report.run_files import RunFiles
 from multicopy_refinement.report.viewer import (
     LEVELS,
@@ -33,64 +35,63 @@ from multicopy_refinement.results.real_space import (
     shells,
 )
 from multicopy_refinement.results.record import Group, RunRecord
-from multicopy_refinement.words import probability, with_su
 
-#: Flags in words.
-FLAGS = {
-    "undetermined": "not determined by the data",
-    "not_supported": "not supported by the data",
-    "at_bound": "at a bound",
-    "indistinguishable_from_0": "within 2 su of 0",
-    "indistinguishable_from_1": "within 2 su of 1",
-    "correlated_with_b": "correlated with B",
-    "poor_fit": "fits worse than others",
-}
+if TYPE_CHECKING:
+    from multicopy_refinement.report.plots import Embedded
 
 
-def make_page(run: RunFiles) -> str:
-    """Return the page of a run."""
+def make_page(run: RunFiles, scripts: Path | None = None) -> str:
+    """Return the page of a run.
+
+    Its libraries are in it, or in the folder ``scripts``, which pages beside each other can share.
+    """
     record = run.record
     labels = (record.inputs.labels[0], record.inputs.free_label, record.inputs.free_value)
     group = SpaceGroup(record.data.spacegroup)
     curve = shells(read_amplitudes(run.directory / "refined.mtz", labels, group))
-    return _render(run, curve)
+    return _render(run, curve, scripts)
 
 
-def _render(run: RunFiles, curve: list[Shell]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
+def _render(run: RunFiles, curve: list[Shell], scripts: Path | None) -> str:
     from multicopy_refinement.report.plots import embedded, figures
 
     record, table, density = run.record, run.table, run.density
     made = figures(record, curve)
     plots = embedded({name: figure for name, (figure, _) in made.items()})
-    environment = Environment(
-        loader=PackageLoader("multicopy_refinement.report"), autoescape=True,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["number"] = _number
-    environment.filters["with_su"] = with_su
-    environment.filters["probability"] = partial(probability, none="\u2013")
     sites = sites_of_interest(record)
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
         record=record, advice=run.advice,
         rows=[_row(g, density.get(g.name), record) for g in record.groups if g.refined],
         figures={name: (plots.divisions[name], text) for name, (_, text) in made.items()},
-        figure_script=plots.script, bokeh=plots.library, viewer_code=_viewer_code(),
+        figure_script=plots.script, libraries=_libraries(plots, run.directory, scripts),
         scene=_scene(record, table, run.maps, sites), summary=_summary(record, table),
         command=_command(record), scene_json=scene_json,
     )  # fmt: skip
 
 
-def _viewer_code() -> str:
-    """Return the code of the 3D viewer, empty where the package came without it."""
+def _libraries(plots: Embedded, directory: Path, scripts: Path | None) -> dict[str, str]:
+    """Return the script elements of figures and viewer, the latter empty where there is none."""
     source = files("multicopy_refinement.report") / "static" / "3Dmol-min.js"
-    return source.read_text(encoding="utf-8") if source.is_file() else ""
+    viewer = source.read_text(encoding="utf-8") if source.is_file() else ""
+    found = {
+        "figures": (f"bokeh-{plots.version}.min.js", plots.library),
+        "viewer": ("3Dmol-min.js", viewer),
+    }
+    return {
+        name: _script(directory, None if scripts is None else scripts / file, code) if code else ""
+        for name, (file, code) in found.items()
+    }
 
 
-def _number(value: float | None, digits: int = 3) -> str:
-    """Return a number, or a dash where there is none."""
-    return "\u2013" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+def _script(directory: Path, shared: Path | None, code: str) -> str:
+    """Return a script element with code, or of a file that is made where it is not there."""
+    if shared is None:
+        return f"<script>{code}</script>"
+    if not shared.is_file():
+        shared.parent.mkdir(exist_ok=True)
+        with written_aside(shared) as aside:
+            aside.write_text(code, encoding="utf-8")
+    return f'<script src="{Path(os.path.relpath(shared, directory)).as_posix()}"></script>'
 
 
 def _row(group: Group, density: GroupDensity | None, record: RunRecord) -> dict[str, Any]:

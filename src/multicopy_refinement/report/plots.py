@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import pi
 
+from bokeh import __version__ as bokeh_version
 from bokeh.embed import components
 from bokeh.models import (
     BasicTicker,
@@ -285,9 +286,10 @@ def figures(record: RunRecord, shells: Sequence[Shell]) -> dict[str, tuple[figur
 
 @dataclass(frozen=True)
 class Embedded:
-    """Figures as parts of a page: the library, what draws them, and where."""
+    """Figures as parts of a page: the library and its version, what draws them, and where."""
 
     library: str
+    version: str
     script: str
     divisions: dict[str, str]
 
@@ -295,4 +297,4 @@ class Embedded:
 def embedded(made: Mapping[str, figure]) -> Embedded:
     """Return figures for a page that has no network."""
     script, divisions = components(dict(made)) if made else ("", {})
-    return Embedded(str(INLINE.js_raw[0]), script, divisions)
+    return Embedded(str(INLINE.js_raw[0]), bokeh_version, script, divisions)

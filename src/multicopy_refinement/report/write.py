@@ -12,10 +12,11 @@ from multicopy_refinement.report.run_files import read_run
 from multicopy_refinement.run.log import log_advice
 
 
-def write_report(directory: Path) -> None:
+def write_report(directory: Path, scripts: Path | None = None) -> None:
     """Write ``report.html``, ``coot_groups.py`` and ``coot_groups.json`` into the folder of a run.
 
-    The advice is put behind ``run.log``.
+    The advice is put behind ``run.log``. The page carries its libraries, or takes them from the
+    folder ``scripts``.
 
     Raises
     ------
@@ -23,7 +24,10 @@ def write_report(directory: Path) -> None:
         Files of the run that are missing or cannot be read.
     """
     run = read_run(directory)
-    made = {"report.html": make_page(run), GROUPS: groups_as_json(run), SCRIPT: make_script(run)}
+    made = {
+        "report.html": make_page(run, scripts), GROUPS: groups_as_json(run),
+        SCRIPT: make_script(run),
+    }  # fmt: skip
     for name, text in made.items():
         with written_aside(directory / name) as aside:
             aside.write_text(text, encoding="utf-8")

@@ -14,6 +14,8 @@ from multicopy_refinement.modes import Grouping
 from multicopy_refinement.refinement.options import RefineOptions, split_names
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from multicopy_refinement.occupancy.grouping import GroupingOptions
     from multicopy_refinement.refinement.macrocycle import Progress
     from multicopy_refinement.results.record import RunRecord
@@ -132,15 +134,7 @@ class RefineJob(RefineOptions):
         try:
             return cls.model_validate(values)
         except ValidationError as fault:
-            first = fault.errors()[0]
-            message = first["msg"].removeprefix("Value error, ")
-            if first["loc"]:
-                option = str(first["loc"][0]).replace("_", "-")
-                given = "" if first["type"] == "value_error" else f", not {first['input']!r}"
-                message = f"--{option}: {message[0].lower()}{message[1:]}{given}"
-            else:
-                message = f"--{message}"
-            raise InputError(message) from None
+            raise InputError(in_words(fault)[0]) from None
 
     def options(self) -> dict[str, Any]:
         """Return what was asked for as plain data, without `PLACES`."""
@@ -174,6 +168,20 @@ class RefineJob(RefineOptions):
         """The files that are read, under their names as given."""
         paths = (self.model, self.data, *([self.rules] if self.rules else []))
         return {str(path): path for path in paths}
+
+
+def in_words(fault: ValidationError) -> list[str]:
+    """Return what is wrong with the options of a job, one line each."""
+    return [_one_in_words(one) for one in fault.errors()]
+
+
+def _one_in_words(one: ErrorDetails) -> str:
+    message = one["msg"].removeprefix("Value error, ")
+    if not one["loc"]:
+        return f"--{message}"
+    option = str(one["loc"][0]).replace("_", "-")
+    given = "" if one["type"] == "value_error" else f", not {one['input']!r}"
+    return f"--{option}: {message[0].lower()}{message[1:]}{given}"
 
 
 def run(job: RefineJob, progress: Callable[[Progress], None] | None = None) -> RunRecord:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import shlex
@@ -16,6 +15,7 @@ import torch
 from multicopy_refinement import __version__
 from multicopy_refinement.clock import Clock
 from multicopy_refinement.errors import InputError
+from multicopy_refinement.io.files import sha256
 from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
@@ -25,12 +25,12 @@ from multicopy_refinement.posterior.experiment import check_same_crystal
 from multicopy_refinement.refinement.macrocycle import Progress, refine
 from multicopy_refinement.refinement.solution import Solution
 from multicopy_refinement.reflections import ReflectionData
-from multicopy_refinement.results.files import (
+from multicopy_refinement.results.files import write_model_and_maps
+from multicopy_refinement.results.folder import (
     RESULTS,
     check_directory,
     check_inputs_stay,
     placed_together,
-    write_model_and_maps,
 )
 from multicopy_refinement.results.omit import atoms_to_omit, omit, with_omit
 from multicopy_refinement.results.real_space import GroupDensity, describe_groups, read_maps
@@ -171,12 +171,6 @@ def provenance_of(command: list[str], data: ReflectionData, inputs: dict[str, Pa
         sha256={name: sha256(path) for name, path in inputs.items()},
         versions={"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
     )
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def logged(log: RunLog, progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:

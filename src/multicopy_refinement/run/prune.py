@@ -13,6 +13,7 @@ from multicopy_refinement._typing import BoolArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.clock import Clock
 from multicopy_refinement.errors import InputError, OutputError, RuleError
+from multicopy_refinement.io.files import sha256
 from multicopy_refinement.io.structure import StructureFile, StructureFormat, parse_structure
 from multicopy_refinement.io.text import read_bytes
 from multicopy_refinement.io.write_structure import write_mmcif, write_pdb
@@ -26,12 +27,8 @@ from multicopy_refinement.refinement.macrocycle import Progress
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.pruning.steps import Pruned, prune
 from multicopy_refinement.refinement.pruning.subject import Subject
-from multicopy_refinement.results.files import (
-    RESULTS,
-    check_directory,
-    placed_together,
-    refined_model,
-)
+from multicopy_refinement.results.files import refined_model
+from multicopy_refinement.results.folder import RESULTS, check_directory, placed_together
 from multicopy_refinement.results.prune_record import (
     PruneRecord,
     as_markdown,
@@ -45,7 +42,6 @@ from multicopy_refinement.run.pipeline import (
     log_beginning,
     logged,
     provenance_of,
-    sha256,
     write_results,
 )
 

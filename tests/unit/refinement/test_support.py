@@ -9,7 +9,8 @@ from multicopy_refinement import RefineOptions, refine
 from multicopy_refinement.parallel import using_threads
 from multicopy_refinement.posterior import Kind, occupancy_posterior
 from multicopy_refinement.refinement.decoys import CLEAR, Decoys, decoy_p
-from multicopy_refinement.refinement.support import boundary_p, discoveries
+from multicopy_refinement.refinement.discoveries import discoveries
+from multicopy_refinement.refinement.support import boundary_p
 from multicopy_refinement.scattering.basis import group_basis
 from posteriors import forward, point
 

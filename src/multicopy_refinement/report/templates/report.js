@@ -1,52 +1,11 @@
 "use strict";
 (function () {
-  const table = document.getElementById("table");
-  const body = table.tBodies[0];
-  const rows = Array.from(body.rows);
-  const filter = document.getElementById("filter");
   const flagged = document.getElementById("flagged");
-  const shown = document.getElementById("shown");
-
-  function applyFilter() {
-    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let count = 0;
-    for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      const keep = words.every((w) => text.includes(w)) && (!flagged.checked || row.dataset.flagged);
-      row.hidden = !keep;
-      count += keep ? 1 : 0;
-    }
-    shown.textContent = count + (count === 1 ? " group" : " groups");
-  }
-  filter.addEventListener("input", applyFilter);
-  flagged.addEventListener("change", applyFilter);
-
-  function key(row, column) {
-    const cell = row.cells[column];
-    const text = column === 0 ? cell.textContent.trim() : cell.dataset.value;
-    const number = parseFloat(text);
-    return text !== "" && !isNaN(number) && String(text).match(/^[-+\d.e]+$/i) ? number : text;
-  }
-  function compare(a, b) {
-    if (a === "" || b === "") return (a === "") - (b === "");  // what is unknown goes last
-    if (typeof a === "number" && typeof b === "number") return a - b;
-    return String(a).localeCompare(String(b), undefined, { numeric: true });
-  }
-  for (const button of table.tHead.querySelectorAll("button")) {
-    button.addEventListener("click", () => {
-      const column = Number(button.dataset.column);
-      const head = button.parentElement;
-      const up = head.getAttribute("aria-sort") !== "ascending";
-      for (const other of table.tHead.querySelectorAll("[aria-sort]")) other.setAttribute("aria-sort", "none");
-      head.setAttribute("aria-sort", up ? "ascending" : "descending");
-      const sorted = rows.slice().sort((r, s) => {
-        const a = key(r, column), b = key(s, column);
-        const order = compare(a, b);
-        return up || a === "" || b === "" ? order : -order;
-      });
-      body.append(...sorted);
-    });
-  }
+  const listed = multicopyTable(document.getElementById("table"), {
+    filter: document.getElementById("filter"), shown: document.getElementById("shown"), noun: "group",
+    controls: [flagged], keep: (row) => !flagged.checked || row.dataset.flagged,
+  });
+  const rows = listed.rows;
 
   // ------------------------------------------------------------------ 3D view
   const scene = JSON.parse(document.getElementById("scene").textContent);

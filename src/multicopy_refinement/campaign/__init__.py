@@ -1,0 +1,1 @@
+"""Many data sets: a table of them, refined on the workers of a Dask cluster, and what came out."""

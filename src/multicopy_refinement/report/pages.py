@@ -1,0 +1,42 @@
+"""Templates of pages, and how pages write numbers and flags."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING
+
+from multicopy_refinement.words import probability, with_su
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+#: Flags in words.
+FLAGS = {
+    "undetermined": "not determined by the data",
+    "not_supported": "not supported by the data",
+    "at_bound": "at a bound",
+    "indistinguishable_from_0": "within 2 su of 0",
+    "indistinguishable_from_1": "within 2 su of 1",
+    "correlated_with_b": "correlated with B",
+    "poor_fit": "fits worse than others",
+}
+
+
+def template(name: str) -> Template:
+    """Return a template of the package, with the filters that numbers need."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("multicopy_refinement.report"), autoescape=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["number"] = _number
+    environment.filters["with_su"] = with_su
+    environment.filters["probability"] = partial(probability, none="\u2013")
+    return environment.get_template(name)
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """Return a number, or a dash where there is none."""
+    return "\u2013" if value is None or math.isnan(value) else f"{value:.{digits}f}"
