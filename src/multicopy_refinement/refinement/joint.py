@@ -41,6 +41,8 @@ _STEPS = 2
 #: A step is damped as if coordinates were known to this (A), B to this part of it, occupancies to
 #: this.
 _DAMPING = (0.2, 0.4, 0.3)
+#: It grows where a step does not gain, up to this factor: then none will.
+_STIFFEST = 1e5
 
 
 class JointRefinement:
@@ -71,7 +73,7 @@ class JointRefinement:
         self.refined, self.sums, self.prior = refined, sums, prior
         self.parameters = parameters
         self.active = active_atoms(model, refined, active)
-        self.weight, self._soft = 1.0, 1.0
+        self.weight, self._stiff = 1.0, 1.0
         moving_b = {Parameter.B_ISO, Parameter.U_ANISO} & set(parameters)
         self.b_of_all = bool(moving_b) and len(self.active) == len(model.table)
 
@@ -97,11 +99,16 @@ class JointRefinement:
         moving = joint.moving
         damping = self.known(joint, *_DAMPING)
         products, gain = 0, 0.0
-        for _ in range(_STEPS):
-            step = step_from(joint, at, dense, self._soft * damping, self._limited(moving))
-            # whole steps that gain say that the quadratic model holds
-            self._soft = min(max(self._soft * (0.5 if step.whole else 4.0), 0.5), 10.0)
+        taken = 0
+        while taken < _STEPS and self._stiff < _STIFFEST:
+            step = step_from(joint, at, dense, self._stiff * damping, self._limited(moving))
             at, products, gain = step.point, products + step.products, gain + step.gain
+            if step.gain == 0:  # the quadratic model holds for shorter steps only
+                self._stiff *= 10.0
+                continue
+            taken += 1
+            # whole steps that gain say that it holds
+            self._stiff = max(self._stiff * (0.3 if step.whole else 3.0), 0.5)
             if step.gain < 0.1:
                 break
         state = moving.state(at)
@@ -119,7 +126,7 @@ class JointRefinement:
             self._give(_with_b(state, b, self.model))
         z = self._bond_z(state)
         moves = self._moves(moving, at, occupancy, gain, products, z, dense)
-        moved = Parameter.XYZ in self.parameters and np.isfinite(z)
+        moved = Parameter.XYZ in self.parameters and np.isfinite(z) and gain > 0
         if moved and moves.xyz < _SETTLED and not BOND_Z[0] <= z <= BOND_Z[1]:
             self.weight *= float(np.clip(z / np.mean(BOND_Z), *_WEIGHT_CHANGE))
         return found, f_model, moves
@@ -185,7 +192,9 @@ class JointRefinement:
             fall = np.maximum(-change[3 * n : 4 * n], -EIGHT_PI_SQUARED * diagonal.min(axis=1))
             rise = np.maximum(change[3 * n : 4 * n], EIGHT_PI_SQUARED * diagonal.max(axis=1))
             most = LARGEST_CHANGE * np.maximum(b - B_FLOOR, 1e-3)
-            of_b = np.minimum(most / np.maximum(fall, 1e-12), 2 * b / np.maximum(rise, 1e-12))
+            highest = 2 * np.maximum(b, 1.0)
+            of_b = np.minimum(most / np.maximum(fall, 1e-12), highest / np.maximum(rise, 1e-12))
+            of_b = np.minimum(of_b, _positive_part(moving.free_state(at), change, anisotropic))
             for kind, share in ((Kind.XYZ, of_xyz), (Kind.DISPLACEMENT, np.minimum(of_b, 1.0))):
                 if kind in at.space:
                     step[kind][:] *= share[moving.atom_of(kind)]
@@ -228,6 +237,33 @@ class JointRefinement:
         )  # fmt: skip
 
 
+def _positive_part(state: State, change: FloatArray, anisotropic: BoolArray) -> FloatArray:
+    """Return which part of its change leaves each U positive definite, ``[n]``.
+
+    One that is not may become no worse.
+    """
+    part = np.ones(len(anisotropic))
+    six = change[4 * len(part) :].reshape(-1, 6)
+    some = np.flatnonzero(anisotropic & six.any(axis=1))
+    if len(some) == 0:
+        return part
+
+    def least(share: FloatArray) -> FloatArray:
+        u = torch.as_tensor(state.u_aniso[some] + share[:, None] * six[some])
+        return np.asarray(torch.linalg.eigvalsh(symmetric_matrices(u))[:, 0].numpy())
+
+    floor = np.minimum(B_FLOOR / EIGHT_PI_SQUARED, least(np.zeros(len(some))) - 1e-9)
+    share = np.ones(len(some))
+    for _ in range(6):
+        low = least(share) < floor
+        if not low.any():
+            break
+        share[low] *= 0.5
+    share[least(share) < floor] = 0.0
+    part[some] = share
+    return part
+
+
 def _unsettled(change: FloatArray, dense: FloatArray) -> float:
     """Return the largest change of an occupancy that exceeds a tenth of its su, all else known."""
     information = np.maximum(np.diag(dense)[: len(change)], 1e-12)
@@ -253,8 +289,13 @@ def relaxation_of(geometry: Geometry, start: State, model: Model, weight: float)
 
 
 def small(moves: Moves, tolerance: float) -> bool:
-    """Return whether nothing moved by more than it may at the end."""
-    return moves.unsettled < tolerance and moves.xyz < XYZ_TOLERANCE and moves.b < B_TOLERANCE
+    """Return whether nothing moved by more than it may at the end, of a step that was taken."""
+    return (
+        moves.gain > 0
+        and moves.unsettled < tolerance
+        and moves.xyz < XYZ_TOLERANCE
+        and moves.b < B_TOLERANCE
+    )
 
 
 def _rms(values: FloatArray) -> float:

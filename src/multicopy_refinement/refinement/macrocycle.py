@@ -317,6 +317,9 @@ class _Run:
             statistics = self.experiment.statistics(f_model)
             self.history.append(Cycle(len(self.history), moves.occupancy, statistics, moves))
             self.progress(Progress(Step.MOVING, cycle, total, moves.occupancy))
+            if moves.gain == 0:
+                status = Status(False, "no step of coordinates and B raises the posterior", cycle)
+                break
             if small(moves, options.tolerance):
                 reason = (
                     f"no occupancy changed by more than {options.tolerance:g} or a tenth of its su "
