@@ -335,6 +335,7 @@ def test_a_scheduler_that_is_not_there_is_told(screen, command, tmp_path, monkey
     )
     assert called.status == 2
     assert f"--scheduler {address}: no Dask scheduler answers there" in called.err
+    assert not (tmp_path / "out").exists()
     assert len(called.err.splitlines()) == 1
 
 

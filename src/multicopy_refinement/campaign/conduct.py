@@ -21,6 +21,7 @@ from multicopy_refinement.campaign.collect import Tables, collect, write_tables
 from multicopy_refinement.campaign.lock import locked
 from multicopy_refinement.campaign.page import page_of
 from multicopy_refinement.campaign.plan import (
+    RUNS,
     SCRIPTS,
     TABLE,
     Ended,
@@ -140,7 +141,7 @@ def conduct(directory: Path, sets: Sequence[DataSet], asked: Asked, tell: Tell) 
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise OutputError(f"{directory}: cannot be written: {fault.strerror}") from None
-    with locked(directory) as left:
+    with _begun(directory), locked(directory) as left:
         write_table(directory / TABLE, placed)
         due = plan.due()
         for one in due:
@@ -268,6 +269,20 @@ class _Work:
             return Outcome(ended=Ended.CIRCUMSTANCE, reason=reason)
         reason = f"a fault of the program, {type(fault).__name__}: {fault}"
         return Outcome(ended=Ended.PROGRAM, reason=" ".join(reason.split()))
+
+
+@contextlib.contextmanager
+def _begun(directory: Path) -> Iterator[None]:
+    """Leave nothing of a campaign that could not begin, so that it can be begun anew."""
+    new = not (directory / TABLE).is_file()
+    try:
+        yield
+    except InputError:
+        if new and not (directory / RUNS).is_dir():
+            (directory / TABLE).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another one may be beginning there
+                directory.rmdir()
+        raise
 
 
 @contextlib.contextmanager
