@@ -20,7 +20,8 @@ from pandas.testing import assert_frame_equal
 
 from demo_data import simulate_demo
 from multicopy_refinement.campaign.cluster import cluster_of
-from multicopy_refinement.campaign.conduct import Asked, limits_of
+from multicopy_refinement.campaign.conduct import Asked
+from multicopy_refinement.campaign.limits import limits_of
 from multicopy_refinement.campaign.plan import Plan
 from multicopy_refinement.campaign.table import DataSet, data_sets, read_table
 from multicopy_refinement.errors import InputError
