@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pandas as pd
 from dask.utils import parse_bytes
 
 from multicopy_refinement.errors import InputError
@@ -42,6 +41,8 @@ def _seconds(text: str) -> float:
     except ValueError:
         pass
     try:
+        import pandas as pd  # only where it is needed: workers read no limits
+
         return float(pd.Timedelta(text).total_seconds())
     except ValueError:
         return 0.0

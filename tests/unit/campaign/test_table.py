@@ -199,7 +199,7 @@ def test_the_command_line_takes_tables_folders_and_events(tmp_path, monkeypatch)
         (tmp_path / name / "refine.pdb").touch()
         (tmp_path / name / f"{name}.free.mtz").touch()
     (tmp_path / "rules.toml").touch()
-    given = {"ligands": True, "rules": Path("rules.toml"), "hold": [], "max_cycles": 8}
+    given = {"ligands": True, "rules": Path("rules.toml"), "hold": [], "max_iterations": 60}
     pattern = ("*/refine.pdb", "{name}.free.mtz")
     found = sets_of(None, *pattern, tmp_path / "out", given)
     assert [one.name for one in found] == ["p-x1", "p-x3", "p-x7"]
