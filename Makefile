@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels format lint types layers docs pictures wheel study nulls consistency bench servalcat nulls-servalcat whole-model form-factors clean
+.PHONY: help demo test check kernels format lint types layers docs pictures wheel study nulls consistency bench servalcat nulls-servalcat whole-model screen form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -84,6 +84,9 @@ servalcat: $(VENV)/.dev build/servalcat-venv/.installed ## show that Servalcat r
 
 nulls-servalcat: $(VENV)/.dev build/servalcat-venv/.installed ## what is absent, beside Servalcat, into docs/
 	$(BIN)/python -W ignore benchmarks/nulls_servalcat.py --peer build/servalcat-venv/bin/python --out docs/nulls-servalcat.md
+
+screen: $(VENV)/.dev ## 200 simulated data sets as a campaign, into docs/
+	$(BIN)/python -W ignore benchmarks/campaign.py --sets 200 --out docs/screen.md
 
 form-factors: $(VENV)/.dev ## fit form factors by fewer Gaussians anew
 	$(BIN)/python scripts/fit_form_factors.py

@@ -1,6 +1,6 @@
 """How well and how fast many data sets are refined: a simulated screen, and tables of 1,000 runs.
 
-    python benchmarks/campaign.py --sets 200 --out docs/campaign-benchmark.md
+    python benchmarks/campaign.py --sets 200 --out docs/screen.md
     python benchmarks/campaign.py --tables 1000
 
 The screen has one model, and data of truths in which the ligand is there in

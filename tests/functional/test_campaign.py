@@ -20,10 +20,12 @@ from pandas.testing import assert_frame_equal
 
 from demo_data import simulate_demo
 from multicopy_refinement.campaign.cluster import cluster_of
-from multicopy_refinement.campaign.conduct import Asked, limits_of
+from multicopy_refinement.campaign.conduct import Asked
+from multicopy_refinement.campaign.limits import limits_of
 from multicopy_refinement.campaign.plan import Plan
 from multicopy_refinement.campaign.table import DataSet, data_sets, read_table
 from multicopy_refinement.errors import InputError
+from multicopy_refinement.run.job import RefineJob
 
 CAMPAIGN = [sys.executable, "-m", "multicopy_refinement", "campaign"]
 #: A job in its own process, and a worker of Dask, by what their command lines have.
@@ -127,7 +129,8 @@ def test_columns_are_options_of_their_data_sets(done):
         name: json.loads((out / "runs" / name / "result.json").read_text())["inputs"]["options"]
         for name in ("x0", "x1", "x2")
     }
-    assert [cycles[name]["max_cycles"] for name in ("x0", "x1")] == [8, 2]
+    default = RefineJob.model_fields["max_cycles"].default
+    assert [cycles[name]["max_cycles"] for name in ("x0", "x1")] == [default, 2]
     assert cycles["x2"]["hold"] == ["A/5", "A/17/GLU"]
     groups = table_of(out, "campaign")
     refined = groups.pivot_table(index="group", columns="name", values="refined", aggfunc="first")
@@ -335,6 +338,7 @@ def test_a_scheduler_that_is_not_there_is_told(screen, command, tmp_path, monkey
     )
     assert called.status == 2
     assert f"--scheduler {address}: no Dask scheduler answers there" in called.err
+    assert not (tmp_path / "out").exists()
     assert len(called.err.splitlines()) == 1
 
 

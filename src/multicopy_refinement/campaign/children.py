@@ -13,11 +13,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
+from multicopy_refinement.campaign.limits import Limits
 from multicopy_refinement.campaign.plan import Ended, Outcome
 
 #: What does jobs.
@@ -30,14 +30,6 @@ _START = 300.0
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 #: Lines of standard error that a process leaves and that say why it ended.
 _LAST_LINES = 3
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Of one job: seconds, and bytes of memory; None for none."""
-
-    seconds: float | None = None
-    memory: int | None = None
 
 
 class Stopped(Exception):  # noqa: N818  it is no error: somebody wanted it

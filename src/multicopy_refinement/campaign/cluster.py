@@ -67,7 +67,8 @@ class Cluster:
         """
         if self.measured or self.own is None:
             return
-        free = min(psutil.virtual_memory().available, MEMORY_LIMIT)
+        # the process of the first job stays, and will do others
+        free = min(psutil.virtual_memory().available + memory, MEMORY_LIMIT)
         workers, self.threads = share(CPU_COUNT, free, memory, n_jobs, threads)
         self.own.scale(workers)
         self.measured = True

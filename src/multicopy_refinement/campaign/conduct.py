@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-import pandas as pd
-from dask.utils import parse_bytes
 from distributed import Future, KilledWorker, as_completed
 
-from multicopy_refinement.campaign.children import Limits
 from multicopy_refinement.campaign.cluster import Cluster, cluster_of
 from multicopy_refinement.campaign.collect import Tables, collect, write_tables
+from multicopy_refinement.campaign.limits import Limits
 from multicopy_refinement.campaign.lock import locked
 from multicopy_refinement.campaign.page import page_of
 from multicopy_refinement.campaign.plan import (
+    RUNS,
     SCRIPTS,
     TABLE,
     Ended,
@@ -57,43 +56,6 @@ class At:
 
 
 Tell = Callable[[At], None]
-
-
-def limits_of(time_limit: str | None, memory_limit: str | None) -> Limits:
-    """Return limits that were written as people do: ``30min``, ``4GB``.
-
-    Raises
-    ------
-    InputError
-        What is no time or no size.
-    """
-    seconds = None if time_limit is None else _seconds(time_limit)
-    memory = None if memory_limit is None else _bytes(memory_limit)
-    if seconds is not None and not seconds > 0:
-        raise InputError(f"--time-limit: {time_limit!r} is no time; write 90s, 30min or 2h")
-    if memory is not None and memory <= 0:
-        raise InputError(f"--memory-limit: {memory_limit!r} is no size; write 800MB or 4GB")
-    return Limits(seconds, memory)
-
-
-def _seconds(text: str) -> float:
-    """Return a time in s, which a number alone is in; 0 for what is no time."""
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return float(pd.Timedelta(text).total_seconds())
-    except ValueError:
-        return 0.0
-
-
-def _bytes(text: str) -> int:
-    """Return a size in bytes; 0 for what is no size."""
-    try:
-        return int(parse_bytes(text))
-    except ValueError:
-        return 0
 
 
 @dataclass(frozen=True)
@@ -140,7 +102,7 @@ def conduct(directory: Path, sets: Sequence[DataSet], asked: Asked, tell: Tell) 
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise OutputError(f"{directory}: cannot be written: {fault.strerror}") from None
-    with locked(directory) as left:
+    with _begun(directory), locked(directory) as left:
         write_table(directory / TABLE, placed)
         due = plan.due()
         for one in due:
@@ -268,6 +230,20 @@ class _Work:
             return Outcome(ended=Ended.CIRCUMSTANCE, reason=reason)
         reason = f"a fault of the program, {type(fault).__name__}: {fault}"
         return Outcome(ended=Ended.PROGRAM, reason=" ".join(reason.split()))
+
+
+@contextlib.contextmanager
+def _begun(directory: Path) -> Iterator[None]:
+    """Leave nothing of a campaign that could not begin, so that it can be begun anew."""
+    new = not (directory / TABLE).is_file()
+    try:
+        yield
+    except InputError:
+        if new and not (directory / RUNS).is_dir():
+            (directory / TABLE).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another one may be beginning there
+                directory.rmdir()
+        raise
 
 
 @contextlib.contextmanager

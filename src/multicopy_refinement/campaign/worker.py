@@ -8,7 +8,8 @@ from typing import Any
 
 from distributed import Reschedule, Worker, WorkerPlugin, get_worker
 
-from multicopy_refinement.campaign.children import Children, Limits, Stopped
+from multicopy_refinement.campaign.children import Children, Stopped
+from multicopy_refinement.campaign.limits import Limits
 from multicopy_refinement.campaign.plan import (
     Ended,
     Outcome,

@@ -372,7 +372,8 @@ def campaign(
     if workers is not None and scheduler is not None:
         raise InputError("--workers: a scheduler has its own; leave out --workers, or --scheduler")
     with named_steps(quiet=quiet):
-        from multicopy_refinement.campaign.conduct import Asked, limits_of
+        from multicopy_refinement.campaign.conduct import Asked
+        from multicopy_refinement.campaign.limits import limits_of
         from multicopy_refinement.cli.campaign import run_campaign, sets_of
 
         asked = Asked(workers, scheduler, resume, limits_of(time_limit, memory_limit))

@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from multicopy_refinement.campaign.child import attempt
-from multicopy_refinement.campaign.children import Children, Limits, Stopped
+from multicopy_refinement.campaign.children import Children, Stopped
+from multicopy_refinement.campaign.limits import Limits
 from multicopy_refinement.campaign.plan import Ended
 from multicopy_refinement.errors import InputError, OutputError
 from multicopy_refinement.run import job as job_module

@@ -6,6 +6,7 @@ import pytest
 
 from multicopy_refinement.campaign.find import in_folders, in_pandda, is_events
 from multicopy_refinement.campaign.table import OPTIONS, data_sets, read_table, write_table
+from multicopy_refinement.cli.campaign import sets_of
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.run.job import RefineJob
 
@@ -189,3 +190,29 @@ def test_events_that_nobody_has_inspected_are_refused(tmp_path):
     table = pandda(tmp_path, placed="Viewed")
     with pytest.raises(InputError, match=r"no column 'Ligand Placed'; pandda\.inspect writes it"):
         in_pandda(table, read_table(table)[1])
+
+
+def test_the_command_line_takes_tables_folders_and_events(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("p-x1", "p-x3", "p-x7"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "refine.pdb").touch()
+        (tmp_path / name / f"{name}.free.mtz").touch()
+    (tmp_path / "rules.toml").touch()
+    given = {"ligands": True, "rules": Path("rules.toml"), "hold": [], "max_iterations": 60}
+    pattern = ("*/refine.pdb", "{name}.free.mtz")
+    found = sets_of(None, *pattern, tmp_path / "out", given)
+    assert [one.name for one in found] == ["p-x1", "p-x3", "p-x7"]
+    assert found[0].job == RefineJob(
+        model=tmp_path / "p-x1" / "refine.pdb", data=tmp_path / "p-x1" / "p-x1.free.mtz",
+        ligands=True, rules=tmp_path / "rules.toml",
+    )  # fmt: skip
+    events = pandda(tmp_path)
+    hits = sets_of(events, *pattern, tmp_path / "out", {})
+    assert [one.name for one in hits] == ["p-x1", "p-x3"]
+    assert hits[0].job.model == tmp_path / "p-x1" / "refine.pdb"
+    alone = sets_of(events, None, None, tmp_path / "out", {})
+    assert alone[1].job.model.name == "p-x3-pandda-model.pdb"
+    (tmp_path / "out").mkdir()
+    write_table(tmp_path / "out" / "table.csv", found)
+    assert sets_of(None, None, None, tmp_path / "out", {}) == found
