@@ -121,7 +121,8 @@ def test_geometry_and_moves_of_a_joint_refinement(run, tmp_path):
     record["history"][-1] |= {"rms_shift": 0.0123, "rms_b_change": 0.456, "bond_z": 0.78,
                               "restraint_weight": 0.4}  # fmt: skip
     for group in record["groups"]:
-        group |= {"su_xyz": 0.0334, "b_su": 1.23} if group["refined"] else {}
+        if group["refined"]:
+            group.update(su_xyz=0.0334, b_su=1.23)
     (folder / "result.json").write_text(json.dumps(record))
     page = make_page(read_run(folder))
     section = page.split('id="geometry"')[1].split("</section>")[0]
