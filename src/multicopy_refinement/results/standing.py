@@ -36,6 +36,11 @@ def about_su(record: RunRecord) -> str:
             f"su counts scale and solvent as unknown, and takes {known} as right; su_conditional "
             "takes scale and solvent so, too."
         )
+    if record.inputs.options.get("uncertainty") == "audit":
+        return (
+            "su is marginal: coordinates and B of all atoms, scale and solvent count in it. "
+            "su_conditional takes all these as known."
+        )
     known = "data" if record.inputs.options.get("no_restraints") else "data and restraints"
     return (
         "su is marginal: coordinates and B of the group and of all within 4 A (as far as "
