@@ -15,8 +15,8 @@ from multicopy_refinement.run.log import log_advice
 def write_report(directory: Path, scripts: Path | None = None) -> list[Advice]:
     """Write ``report.html``, ``coot_groups.py`` and ``coot_groups.json`` into the folder of a run.
 
-    The advice is put behind ``run.log``, and returned. The page carries its libraries, or takes them from the
-    folder ``scripts``.
+    The advice is put behind ``run.log``, and returned. The page carries its libraries, or takes
+    them from the folder ``scripts``.
 
     Raises
     ------
