@@ -97,5 +97,7 @@ def test_a_ligand_that_is_held_is_shown_too(demo, command, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     scene = json.loads(page.split('id="scene">')[1].split("</script>")[0])
     assert "omit" in scene["patches"][ligand.name]
-    assert len(scene["sites"][ligand.name]) == 6
+    (conformer,) = scene["sites"][ligand.name]["conformers"]
+    assert len(conformer["atoms"]) == 6
+    assert scene["site_of"][ligand.name] == ligand.name
     assert np.isfinite(ligand.omit_correlation)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import time
+from pathlib import Path
 
 import gemmi
 import numpy as np
@@ -65,6 +66,84 @@ def test_every_refined_group_is_a_row(run, page):
     record = read_record(run / "result.json")
     rows = re.findall(r'<tr data-site="[^"]*" data-name="([^"]*)"', page)
     assert rows == [g.name for g in record.groups if g.refined]
+
+
+def test_it_says_what_its_uncertainties_are(page):
+    assert "su is marginal: coordinates and B of the group" in page
+    assert "su, rest held" in page
+    assert 'id="geometry"' not in page
+
+
+def test_it_is_headed_by_its_data_set(run, page):
+    record = read_record(run / "result.json")
+    place = "/".join(Path(record.inputs.model).parts[-2:])
+    found = read_run(run)
+    assert found.place == place
+    assert f"<h1>{found.code or place}" in page
+    assert f"<title>{found.code or place}: occupancies</title>" in page
+    assert page.index('id="ligands"') < page.index('id="todo"') < page.index('id="groups"')
+
+
+def test_title_and_code_of_the_model_stand_at_the_top(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    header = f"{'HEADER    LIGASE':50}07-OCT-12   4HG7\n{'TITLE     ONE OF'}\n{'TITLE    2 TWO'}\n"
+    model = folder / "refined.pdb"
+    model.write_text(header + model.read_text())
+    page = make_page(read_run(folder))
+    assert "<h1>4HG7 " in page
+    assert ">ONE OF TWO<" in page
+
+
+def test_shifts_of_b_stand_in_the_table(run, page):
+    record = read_record(run / "result.json")
+    group = next(g for g in record.groups if g.delta_b is not None)
+    row = page.split(
+        f'<th scope="row"><button type="button" class="pick" data-name="{group.name}"'
+    )[1]
+    row = row.split("</tr>")[0]
+    for value in (group.delta_b, group.delta_b_su, group.b_correlation):
+        assert f'data-value="{value}"' in row
+
+
+def test_geometry_and_moves_of_a_joint_refinement(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    record = json.loads((folder / "result.json").read_text())
+    record["geometry"] = {
+        "weight": 0.4, "rms_shift": 0.0512, "rms_b_change": 2.345,
+        "kinds": [{"kind": "chirality", "n": 7, "unit": "A^3", "rms_before": 0.0784,
+                   "rms_after": 0.0512, "rms_z_before": 1.2345, "rms_z_after": 0.8765}],
+        "outliers": [{"kind": "bonds", "atoms": ["A/1/GLY/CA", "A/1/GLY/C"], "deviation": 0.11,
+                      "unit": "A", "z": 5.43}],
+        "largest_moves": [{"atom": "A/2/ASP/OD1:B", "shift": 0.4321, "b_change": -12.34}],
+    }  # fmt: skip
+    record["history"][-1] |= {"rms_shift": 0.0123, "rms_b_change": 0.456, "bond_z": 0.78,
+                              "restraint_weight": 0.4}  # fmt: skip
+    for group in record["groups"]:
+        if group["refined"]:
+            group.update(su_xyz=0.0334, b_su=1.23)
+    (folder / "result.json").write_text(json.dumps(record))
+    page = make_page(read_run(folder))
+    section = page.split('id="geometry"')[1].split("</section>")[0]
+    for text in ("0.051 Å", "2.3 Å²", "0.0784 Å³", "1.23", "0.88", "A/1/GLY/CA, A/1/GLY/C", "5.4",
+                 "A/2/ASP/OD1:B", "0.432", "-12.3", "0.012", "0.78"):  # fmt: skip
+        assert text in section, text
+    assert page.count('data-value="0.0334"') == sum(g["refined"] for g in record["groups"])
+
+
+def test_what_is_left_of_a_long_list_opens(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    record = json.loads((folder / "result.json").read_text())
+    refined = [g for g in record["groups"] if g["refined"]]
+    for group in refined:
+        group["flags"] = ["correlated_with_b"]
+    (folder / "result.json").write_text(json.dumps(record))
+    page = make_page(read_run(folder))
+    assert f"<summary>and {len(refined) - 12} more</summary>" in page
+    item = page.split("Occupancies that are B factors as much")[1].split("</li>")[0]
+    assert item.count('class="pick"') == len(refined)
 
 
 def test_the_page_says_how_to_repeat_the_run(run, page):
@@ -152,7 +231,11 @@ def test_a_model_without_refined_groups_has_a_page(command, demo, tmp_path):
     rules.write_text("automatic = false\n")
     called = command("refine", demo / "start.pdb", demo / "2.5.mtz", "--rules", rules, "--out", out)
     assert called.status == 0, called.err
-    assert "Nothing asks for attention" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "Nothing was refined" in page
+    assert "--refine SELECTION" in page
+    assert "1  Nothing was refined" in called.out
+    assert "groups refined" not in called.out
 
 
 # ---------------------------------------------------------------------- figures of the groups
@@ -202,12 +285,14 @@ def test_shells_add_up(run):
 def browser():
     """Headless Chromium, where it and its driver are installed."""
     driver = shutil.which("chromedriver")
-    if not driver or not (shutil.which("chromium") or shutil.which("google-chrome")):
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if not driver or not program:
         pytest.skip("no Chromium with chromedriver on this machine")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
+    options.binary_location = program
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
         "--disable-component-update", "--disable-sync", "--no-first-run",
@@ -315,6 +400,44 @@ def test_the_3d_view_shows_the_chosen_group(opened):
     )
     assert colours > 20
     assert not errors(opened)
+
+
+def test_it_opens_on_the_first_item_of_advice_and_goes_on(opened, run):
+    from selenium.webdriver.common.by import By
+
+    advice = read_run(run).advice
+    record = read_record(run / "result.json")
+    site_of = {g.name: g.set or g.name for g in record.groups}
+    named = [site_of[name] for one in advice for name in one.groups if name in site_of]
+    order = list(dict.fromkeys(named))
+    shown = wait_for(opened, "return document.getElementById('view-caption').dataset.shown")
+    assert shown == order[0]
+    opened.find_element(By.ID, "next").click()
+    assert opened.find_element(By.ID, "site").get_property("value") == order[1]
+    opened.find_element(By.ID, "previous").click()
+    assert opened.find_element(By.ID, "site").get_property("value") == order[0]
+
+
+def test_contours_follow_their_sliders(opened):
+    wait_for(opened, "return document.getElementById('view-caption').dataset.shown")
+    opened.execute_script(
+        "const s = document.getElementById('weighted-level'); s.value = 2.4;"
+        "s.dispatchEvent(new Event('input'))"
+    )
+    wait_for(
+        opened,
+        "return document.getElementById('view-caption').textContent.includes('2mFo-DFc at 2.4')",
+    )
+    assert opened.execute_script("return document.getElementById('weighted-at').value") == "2.4"
+    assert not errors(opened)
+
+
+def test_the_view_is_beside_the_table_on_a_wide_screen(opened):
+    places = opened.execute_script(
+        "return ['view', 'groups'].map(i => document.getElementById(i).getBoundingClientRect()"
+        ".left)"
+    )
+    assert places[0] > places[1] + 400
 
 
 def test_figures_are_drawn(opened):

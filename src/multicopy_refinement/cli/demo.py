@@ -53,8 +53,8 @@ def run_demo(out: Path, *, overwrite: bool) -> None:
         model=out / "start.pdb", data=out / "data.mtz", out=out / "refined", overwrite=overwrite
     )
     with named_steps() as show:
-        record = run_refine(job, show)
-    print_outcome(record, job)
+        record, advice = run_refine(job, show)
+    print_outcome(record, advice, job)
     console.print(_comparison(record, truth))
 
 

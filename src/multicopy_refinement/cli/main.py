@@ -106,8 +106,8 @@ def refine(
         # torch takes seconds to import: the first step is shown by now
         from multicopy_refinement.cli.refine import print_outcome, run_refine
 
-        record = run_refine(job, show)
-    print_outcome(record, job, quiet=quiet)
+        record, advice = run_refine(job, show)
+    print_outcome(record, advice, job, quiet=quiet)
 
 
 @app.command(epilog=ending("groups"))

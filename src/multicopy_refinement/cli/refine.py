@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -13,9 +14,12 @@ from multicopy_refinement.modes import Step
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.run.job import RefineJob, run
 
+if TYPE_CHECKING:
+    from multicopy_refinement.report.findings import Advice
 
-def run_refine(job: RefineJob, show: Show) -> RunRecord:
-    """Refine and make the report."""
+
+def run_refine(job: RefineJob, show: Show) -> tuple[RunRecord, list[Advice]]:
+    """Refine and make the report, and return with the record what the report says to do."""
     use_threads(job.threads)
     record = run(job, lambda at: show(at.step, at.done, at.total, at.largest_change))
     if job.report:
@@ -24,16 +28,18 @@ def run_refine(job: RefineJob, show: Show) -> RunRecord:
             write_report,
         )  # its figures take long to import
 
-        write_report(job.out)
-    return record
+        return record, write_report(job.out)
+    return record, []
 
 
-def print_outcome(record: RunRecord, job: RefineJob, *, quiet: bool = False) -> None:
+def print_outcome(
+    record: RunRecord, advice: list[Advice], job: RefineJob, *, quiet: bool = False
+) -> None:
     """Print the summary, or only what spoils the result."""
     if quiet:
         print_harmful(Console(emoji=False, stderr=True), record)
     else:
-        print_summary(Console(emoji=False), record, job.out)
+        print_summary(Console(emoji=False), record, advice, job.out)
 
 
 def use_threads(threads: int | None) -> None:

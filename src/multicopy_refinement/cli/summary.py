@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +16,9 @@ from multicopy_refinement.results.folder import RESULTS
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.results.tables import ligand_table, summary_tables
 
+if TYPE_CHECKING:
+    from multicopy_refinement.report.findings import Advice
+
 #: What is said of a target that is not the likelihood of amplitudes.
 _TARGETS = {
     TargetKind.MLI: "; target mli (likelihood of the intensities; R of French-Wilson amplitudes)",
@@ -21,12 +26,15 @@ _TARGETS = {
 }
 #: Groups and warnings that are shown; all of them are in the record.
 MOST_GROUPS, MOST_WARNINGS, LONGEST_WARNING = 12, 8, 400
+#: Items of advice, and groups of each, that are shown; report.html has them all, and why.
+MOST_ADVICE, MOST_NAMES = 5, 4
 
 
-def print_summary(console: Console, record: RunRecord, out: Path) -> None:
-    """Print R factors, the largest changes, warnings and where the files are."""
+def print_summary(console: Console, record: RunRecord, advice: Sequence[Advice], out: Path) -> None:
+    """Print ligands, what to do, R factors, the largest changes, warnings, where the files are."""
     if record.ligands:
         console.print(ligand_table(record, most=MOST_GROUPS, width=console.width))
+    _print_advice(console, advice)
     _print_data(console, record)
     for table in summary_tables(record, most=MOST_GROUPS, width=console.width):
         console.print(table)
@@ -44,6 +52,24 @@ def print_summary(console: Console, record: RunRecord, out: Path) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _print_advice(console: Console, advice: Sequence[Advice]) -> None:
+    if not advice:
+        return
+    console.print("[italic]What to do first[/]")
+    for number, one in enumerate(advice[:MOST_ADVICE], 1):
+        style = "bold red" if one.serious else "green" if one.good else "bold"
+        names = list(one.groups[:MOST_NAMES])
+        if len(one.groups) > len(names):
+            names.append(f"and {len(one.groups) - len(names)} more")
+        tail = f": {', '.join(names)}" if names else ""
+        console.print(f"{number}  [{style}]{one.title}[/]{escape(tail)}", highlight=False)
+        if one.command:
+            console.print(f"   {escape(one.command)}", highlight=False, soft_wrap=True)
+    more = len(advice) - MOST_ADVICE
+    if more > 0:
+        console.print(f"{more} more, and why, in report.html", highlight=False)
 
 
 def _print_data(console: Console, record: RunRecord) -> None:

@@ -31,6 +31,17 @@ def entry_name(source: StructureFile) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem) or "model"
 
 
+def entry_title(source: StructureFile) -> str:
+    """Return the title that a model's file gives it, empty where it has none in words."""
+    if source.format is StructureFormat.MMCIF:
+        title = model_block(source.path, source.content).find_value("_struct.title") or ""
+        title = gemmi.cif.as_string(title)
+    else:
+        lines = re.findall(rb"^TITLE {3}..(.*)$", source.content[:20000], re.MULTILINE)
+        title = " ".join(line.decode("latin-1").strip() for line in lines)
+    return " ".join(title.split()) if re.search(r"[A-Za-z]", title) else ""
+
+
 def is_code(name: str) -> bool:
     """Return whether a name is a PDB code.
 

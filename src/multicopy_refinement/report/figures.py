@@ -79,7 +79,7 @@ def figure(solution: Solution, name: str) -> Any:
         "occupancies": lambda: plots.occupancies(record),
         "sets": lambda: plots.sets_as_bars(record),
         "b_correlation": lambda: plots.correlations_with_b(record),
-        "resolution": lambda: plots.resolution(shells_of(solution)),
+        "resolution": lambda: plots.resolution(shells_of(solution), record),
         "convergence": lambda: plots.convergence(record),
         "correlations": lambda: plots.correlation_matrix(record),
     }

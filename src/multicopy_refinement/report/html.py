@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections import Counter
-from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,24 +15,13 @@ from multicopy_refinement._typing import IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.io.files import written_aside
-from multicopy_refinement.report.pages import FLAGS, template
+from multicopy_refinement.report.group_table import columns, rows
+from multicopy_refinement.report.pages import template
 from multicopy_refinement.report.run_files import RunFiles
-from multicopy_refinement.report.viewer import (
-    LEVELS,
-    as_pdb,
-    patches,
-    shown_atoms,
-    sites_left_out,
-    sites_of_interest,
-)
-from multicopy_refinement.results.real_space import (
-    GroupDensity,
-    Maps,
-    Shell,
-    read_amplitudes,
-    shells,
-)
-from multicopy_refinement.results.record import Group, RunRecord
+from multicopy_refinement.report.scene import as_json, make_scene
+from multicopy_refinement.results.real_space import Shell, read_amplitudes, shells
+from multicopy_refinement.results.record import RunRecord
+from multicopy_refinement.results.standing import about_su
 
 if TYPE_CHECKING:
     from multicopy_refinement.report.plots import Embedded
@@ -55,17 +42,18 @@ def make_page(run: RunFiles, scripts: Path | None = None) -> str:
 def _render(run: RunFiles, curve: list[Shell], scripts: Path | None) -> str:
     from multicopy_refinement.report.plots import embedded, figures
 
-    record, table, density = run.record, run.table, run.density
+    record, table = run.record, run.table
     made = figures(record, curve)
-    plots = embedded({name: figure for name, (figure, _) in made.items()})
-    sites = sites_of_interest(record)
+    plots = embedded({name: one.figure for name, one in made.items()})
+    scene = make_scene(record, table, run.maps, run.advice)
     return template("report.html.j2").render(
-        record=record, advice=run.advice,
-        rows=[_row(g, density.get(g.name), record) for g in record.groups if g.refined],
-        figures={name: (plots.divisions[name], text) for name, (_, text) in made.items()},
+        record=record, run=run, advice=run.advice, columns=columns(record),
+        rows=rows(record, run.density),
+        figures={name: (one, plots.divisions[name]) for name, one in made.items()},
         figure_script=plots.script, libraries=_libraries(plots, run.directory, scripts),
-        scene=_scene(record, table, run.maps, sites), summary=_summary(record, table),
-        command=_command(record), scene_json=scene_json,
+        scene=scene, scene_json=as_json(scene), summary=_summary(record, table),
+        command=_command(record), about_su=about_su(record),
+        moves=[c for c in record.history if c.rms_shift is not None],
     )  # fmt: skip
 
 
@@ -92,44 +80,6 @@ def _script(directory: Path, shared: Path | None, code: str) -> str:
         with written_aside(shared) as aside:
             aside.write_text(code, encoding="utf-8")
     return f'<script src="{Path(os.path.relpath(shared, directory)).as_posix()}"></script>'
-
-
-def _row(group: Group, density: GroupDensity | None, record: RunRecord) -> dict[str, Any]:
-    """Return a group as a row of the table."""
-    su = group.su
-    low, high = (max(0.0, group.occupancy - (su or 0)), min(1.0, group.occupancy + (su or 0)))
-    return {
-        "group": group, "density": density, "change": group.occupancy - group.initial,
-        "bar": 100 * group.occupancy, "low": 100 * low, "high": 100 * high,
-        "words": [FLAGS.get(flag, flag) for flag in group.flags],
-        "site": group.set if group.set is not None else group.name,
-    }  # fmt: skip
-
-
-def _scene(
-    record: RunRecord, table: AtomTable, maps: Maps, sites: dict[str, list[int]]
-) -> dict[str, Any]:
-    """Return what the viewer shows: atoms, occupancies, places and map patches of each site."""
-    if not sites:
-        return {
-            "pdb": "", "sites": {}, "altloc": [], "occupancy": [], "patches": {}, "levels": LEVELS
-        }  # fmt: skip
-    occupancy = table.occupancy.copy()
-    for group in record.groups:
-        occupancy[group.atom_indices] = group.occupancy
-    shown = shown_atoms(table, sites)
-    place = {atom: i for i, atom in enumerate(shown.tolist())}
-    made = patches(maps, table, sites, record.data.d_min, sites_left_out(record, sites))
-    return {
-        "pdb": as_pdb(table, shown, occupancy),
-        "sites": {name: [place[a] for a in atoms] for name, atoms in sites.items()},
-        "altloc": [table.altloc[a].decode() for a in shown.tolist()],
-        "occupancy": [round(float(occupancy[a]), 3) for a in shown.tolist()],
-        "patches": {
-            name: {k: v for k, v in asdict(p).items() if v is not None} for name, p in made.items()
-        },
-        "levels": LEVELS,
-    }  # fmt: skip
 
 
 def _summary(record: RunRecord, table: AtomTable) -> dict[str, Any]:
@@ -168,8 +118,3 @@ def _command(record: RunRecord) -> str:
     if record.provenance is not None:
         return shlex.join(record.provenance.command)
     return shlex.join(["multicopy-refine", "refine", record.inputs.model, record.inputs.data])
-
-
-def scene_json(scene: dict[str, Any]) -> str:
-    """Return the scene of the viewer as JSON that cannot end a script element."""
-    return json.dumps(scene, separators=(",", ":")).replace("</", "<\\/")

@@ -6,6 +6,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING
 
+from multicopy_refinement.results.standing import standing
 from multicopy_refinement.words import probability, with_su
 
 if TYPE_CHECKING:
@@ -33,10 +34,13 @@ def template(name: str) -> Template:
     )  # fmt: skip
     environment.filters["number"] = _number
     environment.filters["with_su"] = with_su
+    environment.filters["standing"] = standing
     environment.filters["probability"] = partial(probability, none="\u2013")
     return environment.get_template(name)
 
 
 def _number(value: float | None, digits: int = 3) -> str:
     """Return a number, or a dash where there is none."""
-    return "\u2013" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    if value is None or math.isnan(value):
+        return "\u2013"
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.0

@@ -10,7 +10,8 @@ import numpy as np
 
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.errors import InputError
-from multicopy_refinement.io.structure import read_structure
+from multicopy_refinement.io.entry import entry_name, entry_title, is_code
+from multicopy_refinement.io.structure import StructureFile, read_structure
 from multicopy_refinement.report.advice import Advice, Findings, advise
 from multicopy_refinement.results.files import refined_model
 from multicopy_refinement.results.real_space import GroupDensity, Maps, describe_groups, read_maps
@@ -29,6 +30,8 @@ class RunFiles:
         Name of the model's file that has the atoms in the order of the input.
     record, table, maps
         Of the run; atom indices of the record count the table's atoms.
+    code, title
+        PDB code and title that the model's file gives itself; empty where it gives none.
     """
 
     directory: Path
@@ -36,6 +39,13 @@ class RunFiles:
     record: RunRecord
     table: AtomTable
     maps: Maps
+    code: str = ""
+    title: str = ""
+
+    @property
+    def place(self) -> str:
+        """Folder and name of the file that was refined."""
+        return "/".join(Path(self.record.inputs.model).parts[-2:])
 
     @property
     def refined(self) -> list[Group]:
@@ -66,14 +76,18 @@ def read_run(directory: Path) -> RunFiles:
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder")
     record = read_record(directory / "result.json")
-    model, table = _model_of(directory, record)
-    return RunFiles(directory, model, record, table, read_maps(directory / "refined.mtz"))
+    source = _model_of(directory, record)
+    name = entry_name(source)
+    return RunFiles(
+        directory, source.path.name, record, source.table, read_maps(directory / "refined.mtz"),
+        name.upper() if is_code(name) else "", entry_title(source),
+    )  # fmt: skip
 
 
-def _model_of(directory: Path, record: RunRecord) -> tuple[str, AtomTable]:
+def _model_of(directory: Path, record: RunRecord) -> StructureFile:
     """Return the refined atoms in the order of the input, whose places the record counts."""
     path = refined_model(directory, record)
-    table = read_structure(path).table
-    if sum(g.n_atoms for g in record.groups) != len(table):
-        raise InputError(f"{path}: has {len(table)} atoms, and result.json has others")
-    return path.name, table
+    source = read_structure(path)
+    if sum(g.n_atoms for g in record.groups) != len(source.table):
+        raise InputError(f"{path}: has {len(source.table)} atoms, and result.json has others")
+    return source

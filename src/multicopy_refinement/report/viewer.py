@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, spline_filter
 from scipy.spatial import cKDTree
 
 from multicopy_refinement._typing import FloatArray, IntArray
@@ -20,20 +20,20 @@ from multicopy_refinement.results.record import RunRecord
 #: Residues with an atom this near to a refined group are shown, A.
 NEIGHBOURHOOD = 6.0
 #: A patch reaches this far beyond the atoms, and is no longer than this along an edge, A.
-MARGIN, LONGEST = 2.0, 18.0
-#: Points of a patch are this part of d_min apart, but no nearer than this, A.
-SPACING, NEAREST = 0.4, 0.45
-#: Patches that a page holds: more would make it too large.
-MOST_PATCHES = 120
+MARGIN, LONGEST = 2.7, 24.0
+#: Points of a patch are this part of d_min apart; farther where one patch, or all of a page, would
+#: have more than so many.
+SPACING, MOST_POINTS, ALL_POINTS = 0.25, 40_000, 800_000
 #: Levels of the contours in standard deviations.
-LEVELS = {"weighted": 1.2, "difference": 3.0, "omit": 3.0}
+LEVELS = {"weighted": 1.0, "difference": 3.0, "omit": 3.0}
 
 
 @dataclass(frozen=True)
 class Patch:
     """A box of the maps, bytes of which 0..255 are -range..range standard deviations.
 
-    ``omit`` is None where nothing was left out of the site.
+    Each byte is written less the one before it, modulo 256. ``omit`` is None where nothing was left
+    out of the site.
     """
 
     origin: tuple[float, float, float]
@@ -72,23 +72,38 @@ def patches(
     maps: Maps, table: AtomTable, sites: dict[str, list[int]], d_min: float,
     left_out: Collection[str] = (),
 ) -> dict[str, Patch]:  # fmt: skip
-    """Return patches of the maps around the first sites, of the omit map at those left out."""
-    spacing = max(SPACING * d_min, NEAREST)
-    sigma = float(maps.weighted.std()) or 1.0
+    """Return patches of the maps around the sites, of the omit map at those left out.
+
+    The maps are interpolated by cubic splines, so that meshes are smooth.
+    """
+    smooth = [_smooth(maps.weighted / (float(maps.weighted.std()) or 1.0))]
+    smooth.append(_smooth(maps.difference))
+    omit = _smooth(maps.omit) if maps.omit is not None and left_out else None
+    boxes = {name: _box(table.xyz[_compact(table, np.array(a))]) for name, a in sites.items()}
+    volume = sum(float(np.prod(high - low)) for low, high in boxes.values())
     found = {}
-    for name, atoms in list(sites.items())[:MOST_PATCHES]:
-        xyz = table.xyz[_compact(table, np.array(atoms))]
-        low, high = xyz.min(axis=0) - MARGIN, xyz.max(axis=0) + MARGIN
+    for name, (low, high) in boxes.items():
+        own = float(np.prod(high - low))
+        spacing = max(SPACING * d_min, np.cbrt(own / MOST_POINTS), np.cbrt(volume / ALL_POINTS))
         size = np.ceil((high - low) / spacing).astype(int) + 1
         grid = np.stack(np.meshgrid(*(np.arange(n) for n in size), indexing="ij"), axis=-1)
         places = (low + spacing * grid) @ maps.cell.fractionalization.T * np.array(maps.size)
+        weighted, difference = (_packed(density, places) for density in smooth)
         found[name] = Patch(
-            (float(low[0]), float(low[1]), float(low[2])), spacing,
-            (int(size[0]), int(size[1]), int(size[2])),
-            _packed(maps.weighted / sigma, places), _packed(maps.difference, places),
-            _packed(maps.omit, places) if maps.omit is not None and name in left_out else None,
+            (float(low[0]), float(low[1]), float(low[2])), float(spacing),
+            (int(size[0]), int(size[1]), int(size[2])), weighted, difference,
+            _packed(omit, places) if omit is not None and name in left_out else None,
         )  # fmt: skip
     return found
+
+
+def _smooth(density: np.ndarray) -> np.ndarray:
+    """Return the coefficients of a density's cubic splines."""
+    return np.asarray(spline_filter(density, output=np.float32, mode="grid-wrap"))
+
+
+def _box(xyz: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return xyz.min(axis=0) - MARGIN, xyz.max(axis=0) + MARGIN
 
 
 #: Standard deviations that a byte's range stands for.
@@ -96,15 +111,20 @@ BYTE_RANGE = 8.0
 
 
 def _packed(density: np.ndarray, places: FloatArray) -> str:
-    values = map_coordinates(density, np.moveaxis(places, -1, 0), order=1, mode="grid-wrap")
+    """Return the density at places: bytes, each less the one before it, deflated."""
+    values = map_coordinates(
+        density, np.moveaxis(places, -1, 0), order=3, mode="grid-wrap", prefilter=False
+    )
     steps = np.clip(np.rint(127.5 + values * 127.5 / BYTE_RANGE), 0, 255).astype(np.uint8)
-    return base64.b64encode(zlib.compress(steps.tobytes(), 9)).decode()
+    changes = np.diff(steps.ravel(), prepend=np.uint8(0))  # modulo 256: small where it is smooth
+    return base64.b64encode(zlib.compress(changes.tobytes(), 9)).decode()
 
 
 def _compact(table: AtomTable, atoms: IntArray) -> IntArray:
-    """Return the atoms that are near to the first, so that a patch stays small."""
-    apart = np.abs(table.xyz[atoms] - table.xyz[atoms[0]]).max(axis=1)
-    return np.asarray(atoms[apart <= LONGEST / 2])
+    """Return the atoms that are near to the one in the middle, so that a patch stays small."""
+    xyz = table.xyz[atoms]
+    middle = xyz[np.argmin(np.linalg.norm(xyz - np.median(xyz, axis=0), axis=1))]
+    return np.asarray(atoms[np.abs(xyz - middle).max(axis=1) <= LONGEST / 2 - MARGIN])
 
 
 def shown_atoms(table: AtomTable, sites: dict[str, list[int]]) -> IntArray:

@@ -12,11 +12,11 @@ from multicopy_refinement.report.run_files import read_run
 from multicopy_refinement.run.log import log_advice
 
 
-def write_report(directory: Path, scripts: Path | None = None) -> None:
+def write_report(directory: Path, scripts: Path | None = None) -> list[Advice]:
     """Write ``report.html``, ``coot_groups.py`` and ``coot_groups.json`` into the folder of a run.
 
-    The advice is put behind ``run.log``. The page carries its libraries, or takes them from the
-    folder ``scripts``.
+    The advice is put behind ``run.log``, and returned. The page carries its libraries, or takes
+    them from the folder ``scripts``.
 
     Raises
     ------
@@ -32,8 +32,10 @@ def write_report(directory: Path, scripts: Path | None = None) -> None:
         with written_aside(directory / name) as aside:
             aside.write_text(text, encoding="utf-8")
     log_advice(directory / "run.log", (_in_words(advice) for advice in run.advice))
+    return run.advice
 
 
 def _in_words(advice: Advice) -> str:
     groups = f" [{', '.join(advice.groups)}]" if advice.groups else ""
-    return f"{advice.title}: {advice.text}{groups}"
+    command = f" ({advice.command})" if advice.command else ""
+    return f"{advice.title}: {advice.text}{groups}{command}"

@@ -33,7 +33,9 @@ def summary_tables(
     Where there is room, groups stand with their evidence and their set.
     """
     roomy = width >= _ROOMY
-    tables = [_agreement(record), *_geometry(record), _changes(record, most, roomy=roomy)]
+    tables = [_agreement(record), *_geometry(record)]
+    if any(group.refined for group in record.groups):
+        tables.append(_changes(record, most, roomy=roomy))
     return [*tables, _states(record, most, roomy=roomy)] if record.states else tables
 
 
@@ -55,12 +57,12 @@ def ligand_table(record: RunRecord, *, most: int | None = None, width: int = _WI
     table.add_column("conformers")
     omitted = any(one.omit_peak is not None for one in record.ligands)
     columns = (*gain, "p absent", "CC", "worst difference")
-    for name in (*columns, *(["omit peak (sigma)"] if omitted else [])):
+    for name in (*columns, *(["omit peak, sigma"] if omitted else [])):
         table.add_column(name, justify="right")
     ordered = sorted(record.ligands, key=lambda one: -(one.p_absent or 0.0))
     shown = ordered[:most]
     for one in shown:
-        held = "" if one.refined else "not refined"
+        held = "" if one.refined else "held"
         omit = "-" if one.omit_peak is None else f"{one.omit_peak + 0.0:.1f}"
         table.add_row(
             escape(_ligand_name(one.name)), with_su(one.occupancy, one.su),

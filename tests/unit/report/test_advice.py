@@ -36,7 +36,20 @@ def group(number, **changes):
     }  # fmt: skip
 
 
-def record(changes=None, *, d_min=1.5, converged=True, r_free=(0.2, 0.19), warnings=()):
+def ligand(**changes):
+    return {
+        "name": "A/9/LIG", "groups": ["A/9/LIG"], "atom_indices": [4], "beside": [],
+        "refined": False, "initial": 1.0, "occupancy": 1.0, "su": None,
+        "delta_log_likelihood": None, "delta_log_likelihood_free": None, "wald": None,
+        "p_absent": None, "flags": [], "correlation": 0.9, "highest": 3.0, "lowest": -3.0,
+        **changes,
+    }  # fmt: skip
+
+
+def record(
+    changes=None, *, d_min=1.5, converged=True, r_free=(0.2, 0.19), warnings=(), ligands=(),
+    command=None,
+):  # fmt: skip
     agreement = [
         {"r_work": 0.2, "r_free": r, "log_likelihood": 0.0, "log_likelihood_free": 0.0}
         for r in r_free
@@ -52,7 +65,8 @@ def record(changes=None, *, d_min=1.5, converged=True, r_free=(0.2, 0.19), warni
             "groups": [group(i, **(changes or {}).get(i, {})) for i in range(5)],
             "sets": [{"name": NAMES[i][:7], "groups": NAMES[i : i + 2], "total": 1.0,
                       "complete": True, "parent": None} for i in (0, 2)],
-            "states": [], "restraints": [],
+            "states": [], "restraints": [], "ligands": list(ligands),
+            "provenance": command and {"command": command, "sha256": {}, "versions": {}},
             "warnings": [{"code": c, "message": m, "atoms": []} for c, m in warnings],
             "seconds": dict.fromkeys(("load", "scale", "refine", "report", "total"), 0.0),
             "status": {"converged": converged, "reason": "an occupancy still moved", "cycles": 8},
@@ -138,3 +152,63 @@ def test_what_is_undetermined_is_not_called_absent(table):
     titles = [a.title for a in said(table, record({1: changes}, d_min=0.7))]
     assert "Conformers and ligands that the data do not ask for" not in titles
     assert np.isin("Groups that the data cannot see", titles)
+
+
+COMMAND = ["multicopy-refine", "refine", "m.pdb", "d.mtz", "--out", "run 1"]
+
+
+def test_identical_conformers_are_to_be_merged(tmp_path):
+    lines = [atom_line("CA", "GLY", 1, 0.5, altloc=c, xyz=(1, 2, 3)) for c in "AB"]
+    lines += [atom_line("O", "HOH", n, 0.5, xyz=(9.0 * n, 0, 0)) for n in (2, 3, 4)]
+    twice = read_structure(write_text(tmp_path / "m.pdb", pdb_text(lines))).table
+    unseen = {"su": None, "flags": ["undetermined"]}
+    made = record({0: unseen, 1: unseen}, command=COMMAND)
+    (one,) = said(twice, made)
+    assert one.title == "Conformers with identical coordinates"
+    assert one.groups == (NAMES[0], NAMES[1])
+    assert one.command == "multicopy-refine merge 'run 1' --out 'run 1-merged'"
+
+
+def test_what_is_absent_has_the_command_that_removes_it(table):
+    (one,) = said(table, record({4: {"flags": ["not_supported"]}}, d_min=0.7, command=COMMAND))
+    assert one.command == "multicopy-refine prune 'run 1' --out 'run 1-pruned'"
+
+
+def test_a_full_group_is_good_news(table):
+    full = {"occupancy": 1.0, "flags": ["at_bound", "indistinguishable_from_1"]}
+    (one,) = said(table, record({4: full}, d_min=0.7))
+    assert (one.title, one.good, one.groups) == ("Fully occupied", True, (NAMES[4],))
+    # in a set it means that the others could go
+    (one,) = said(table, record({2: full}, d_min=0.7))
+    assert (one.title, one.good) == ("Groups at a bound", False)
+
+
+def test_held_ligands_are_named_and_looked_at(table):
+    made = record(d_min=0.7, ligands=[ligand(highest=6.5, correlation=0.5)], command=COMMAND)
+    peaks, poor, held = said(table, made)
+    assert peaks.groups == poor.groups == held.groups == ("A/9/LIG",)
+    assert "6.5 at A/9/LIG" in peaks.text
+    assert held.command == "multicopy-refine refine m.pdb d.mtz --ligands --out 'run 1-ligands'"
+
+
+def test_a_model_of_states_is_told_first(table):
+    made = record(
+        {4: {"flags": ["not_supported"]}}, d_min=0.7, command=COMMAND,
+        warnings=[("states", "LIG has C, D of A, B, C, D: --grouping states refines one")],
+    )  # fmt: skip
+    first, second = said(table, made)
+    assert first.title == "One model of several states"
+    assert "--grouping states --out 'run 1-states'" in first.command
+    assert "absent" in second.title
+
+
+def test_an_su_that_hangs_on_coordinates_and_b_is_told(table):
+    (one,) = said(table, record({2: {"su": 0.07, "su_conditional": 0.02}}, d_min=0.7))
+    assert (one.title, one.groups) == ("Occupancies that hang on coordinates and B", (NAMES[2],))
+
+
+def test_nothing_refined_says_what_to_do(table):
+    made = record({i: {"refined": False} for i in range(5)}, d_min=0.7)
+    (one,) = advise(Findings(made, table, {}))
+    assert one.title == "Nothing was refined"
+    assert one.command == "multicopy-refine groups m.pdb --all"

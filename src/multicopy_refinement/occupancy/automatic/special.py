@@ -18,6 +18,7 @@ from multicopy_refinement.occupancy.values import (
     SAME_OCCUPANCY,
     GroupingResult,
 )
+from multicopy_refinement.words import counted
 
 #: An atom whose image is nearer than this is on a special position, in A: that of cctbx.
 ON_ELEMENT = 0.5
@@ -119,10 +120,12 @@ def _notice_above(
     if held:
         value = f"{1 / special[held[0]]:.4g}"
         advice += f'; a rule for a full site: fix = "{groups.names[held[0]]}", value = {value}'
+    one = len(labels) == 1
     return Notice(
         "special_position",
-        f"{len(labels)} atoms on special positions have more than 1/multiplicity, so that they "
-        f"overlap with their own images: {listed(texts)}{advice}",
+        f"{counted(len(labels), 'atom')} on special positions {'has' if one else 'have'} more than "
+        f"1/multiplicity, so that {'it overlaps with its' if one else 'they overlap with their'} "
+        f"own images: {listed(texts)}{advice}",
         labels,
     )
 
