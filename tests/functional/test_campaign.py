@@ -1,6 +1,7 @@
 """Campaigns as they are carried out: faults, deaths, going on, and a cluster of processes."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -328,6 +329,23 @@ def test_a_second_campaign_in_a_folder_is_refused(done, screen, command):
     (done[0] / "campaign.lock").unlink()
     assert called.status == 2
     assert f"another campaign is at work here (process {os.getppid()} on " in called.err
+
+
+def test_a_disk_that_is_full_at_the_end_is_one_line_and_resume_goes_on(
+    done, screen, command, monkeypatch
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("multicopy_refinement.campaign.conduct.write_tables", full)
+        called = command("campaign", screen / "table.csv", "--out", done[0], "--resume")
+    assert called.status == 2
+    assert called.err.endswith(
+        "cannot be written: No space left on device; make room for it, and give --resume to go on\n"
+    )
+    called = command("campaign", screen / "table.csv", "--out", done[0], "--resume")
+    assert called.status == 0
 
 
 def test_a_scheduler_that_is_not_there_is_told(screen, command, tmp_path, monkeypatch):

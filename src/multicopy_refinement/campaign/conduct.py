@@ -98,12 +98,11 @@ def conduct(directory: Path, sets: Sequence[DataSet], asked: Asked, tell: Tell) 
         for one in sets
     ]  # fmt: skip
     plan = Plan(directory, tuple(placed))
-    try:
+    with _writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise OutputError(f"{directory}: cannot be written: {fault.strerror}") from None
     with _begun(directory), locked(directory) as left:
-        write_table(directory / TABLE, placed)
+        with _writing(directory):
+            write_table(directory / TABLE, placed)
         due = plan.due()
         for one in due:
             clear(plan.folder(one.name))
@@ -117,7 +116,8 @@ def conduct(directory: Path, sets: Sequence[DataSet], asked: Asked, tell: Tell) 
             count.say(f"runs of data sets that are not in the table stay: {', '.join(strangers)}")
         interrupted = not _done(plan, due, asked, count)
         tables = collect(plan)
-        write_tables(plan, tables, page_of(plan, tables))
+        with _writing(directory):
+            write_tables(plan, tables, page_of(plan, tables))
     return Conducted(plan, tables, interrupted)
 
 
@@ -230,6 +230,18 @@ class _Work:
             return Outcome(ended=Ended.CIRCUMSTANCE, reason=reason)
         reason = f"a fault of the program, {type(fault).__name__}: {fault}"
         return Outcome(ended=Ended.PROGRAM, reason=" ".join(reason.split()))
+
+
+@contextlib.contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    """Say in a line that a folder cannot be written to, and how to go on when it can."""
+    try:
+        yield
+    except OSError as fault:
+        raise OutputError(
+            f"{directory}: cannot be written: {fault.strerror or fault}; make room for it, and "
+            "give --resume to go on"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -43,6 +43,8 @@ def _take(path: Path) -> str | None:
         _make(path)
     except FileExistsError:
         holder = _holder(path)
+    except OSError as fault:
+        raise OutputError(f"{path.parent}: cannot be written: {fault.strerror}") from None
     else:
         return None
     where = f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
