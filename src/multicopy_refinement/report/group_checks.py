@@ -11,8 +11,8 @@ from multicopy_refinement.results.record import Group
 
 #: Conformers whose atoms are nowhere farther apart than this part of d_min are not told apart.
 TOO_CLOSE = 0.5
-#: An su that is so many times what it is with coordinates and B held hangs on these.
-MUCH_WIDER = 3.0
+#: An su that is so many times what it is with coordinates and B held, and so large, hangs on these.
+MUCH_WIDER, LARGE = 3.0, 0.05
 
 
 def absent_waters(f: Findings) -> Advice | None:
@@ -167,7 +167,7 @@ def moved_by_b(f: Findings) -> Advice | None:
     found = [
         (g.su / g.su_conditional, g.name)
         for g in f.refined
-        if g.su and g.su_conditional and g.su > MUCH_WIDER * g.su_conditional
+        if g.su and g.su_conditional and g.su > max(LARGE, MUCH_WIDER * g.su_conditional)
     ]
     if not found or f.record.geometry is not None:
         return None

@@ -83,7 +83,7 @@ def as_json(scene: dict[str, Any]) -> str:
 def _in_order(
     record: RunRecord, advice: Sequence[Advice]
 ) -> tuple[dict[str, list[int]], dict[str, str], dict[str, str]]:
-    """Return the sites, those first that advice is about; the site of each name; and why."""
+    """Return the sites, those of advice first, then ligands; the site of each name; and why."""
     sites = sites_of_interest(record)
     site_of = {g.name: g.set or g.name for g in record.groups if (g.set or g.name) in sites}
     for one in record.ligands:
@@ -95,7 +95,8 @@ def _in_order(
         for name in item.groups:
             if name in site_of:
                 why.setdefault(site_of[name], item.title)
-    order = dict.fromkeys([*why, *sites])
+    ligands = [site_of[one.name] for one in record.ligands if one.name in site_of]
+    order = dict.fromkeys([*why, *ligands, *sites])
     return {name: sites[name] for name in order}, site_of, why
 
 

@@ -109,12 +109,13 @@
     drawn = one.conformers.map((c) => {  // a model each: opacity belongs to a model
       const look = { opacity: 0.35 + 0.65 * c.occupancy, colorfunc: byElement(carbon(c)) };
       const model = add(c.atoms.map((i) => lines[i]).join("\n") + "\nEND\n");
-      model.setStyle({}, { stick: { radius: 0.12, ...look }, sphere: { scale: 0.18, ...look } });
+      model.setStyle({}, { stick: { radius: 0.12, ...look }, sphere: { scale: c.atoms.length < 3 ? 0.3 : 0.18, ...look } });
       return model;
     });
     writeLabels(one);
     const few = drawn.reduce((n, model) => n + model.selectedAtoms({}).length, 0) < 4;
-    viewer.zoomTo(few ? { within: { distance: 6, sel: { model: drawn } } } : { model: drawn });
+    viewer.zoomTo({ model: drawn });
+    if (few) viewer.zoom(0.7);  // a water would fill the view
     await contour();
   }
   const step = (by) => show(names[(names.indexOf(current) + by + names.length) % names.length]);
