@@ -379,8 +379,7 @@ def test_the_3d_view_shows_the_chosen_group(opened):
     opened.execute_script(
         "document.querySelector('#table .pick[data-name=\"A/17/GLU:B\"]').click()"
     )
-    shown = wait_for(opened, "return document.getElementById('view-caption').dataset.shown")
-    assert shown == "A/17/GLU"
+    wait_for(opened, "return document.getElementById('view-caption').dataset.shown === 'A/17/GLU'")
     caption = opened.find_element(By.ID, "view-caption").text
     assert "altlocs A, B" in caption
     assert "mFo-DFc at" in caption
