@@ -204,12 +204,16 @@ def test_a_campaign_that_is_stopped_and_killed_comes_to_the_same(
     """Ctrl-C once, then SIGKILL of the whole campaign, then to the end: as if undisturbed."""
     out = screen / "disturbed"
     line = [*CAMPAIGN, str(screen / "table.csv"), "--out", str(out), "--workers", "1"]
-    one = subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    wait_for(lambda: ended(out))
-    os.killpg(one.pid, signal.SIGINT)  # as a terminal does: its workers have it, too
-    stdout, stderr = one.communicate(timeout=60)
+    for _ in range(3):  # where others keep the processors, all may have ended before it is seen
+        shutil.rmtree(out, ignore_errors=True)
+        one = subprocess.Popen(
+            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        wait_for(lambda: ended(out))
+        os.killpg(one.pid, signal.SIGINT)  # as a terminal does: its workers have it, too
+        stdout, stderr = one.communicate(timeout=60)
+        if one.returncode:
+            break
     assert (one.returncode, stdout) == (130, "")
     assert stderr.startswith(f"interrupted: {len(ended(out))} of 6 data sets have ended; go on")
     assert stderr.endswith(f"{out}/table.csv --out {out} --resume\n")
