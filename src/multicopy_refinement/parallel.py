@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,10 +40,19 @@ def one_thread_for_products() -> Iterator[None]:
     The threads of OpenBLAS wait busily for one another; where the package's own threads or other
     programs need the processors, a factorisation takes ten times as long with two as with one.
     """
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _threadpool_limits()(limits=1, user_api="blas"):
         yield
+
+
+@lru_cache(maxsize=1)
+def _threadpool_limits() -> Any:
+    """Return what limits the threads of libraries; its import leaves the environment as it was."""
+    before = dict(os.environ)
+    from threadpoolctl import threadpool_limits  # it sets a variable of OpenMP
+
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    return threadpool_limits
 
 
 def thread_count() -> int:
