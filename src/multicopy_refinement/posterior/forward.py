@@ -28,7 +28,6 @@ from multicopy_refinement.scattering.columns import (
 from multicopy_refinement.scattering.rows import (
     complex_row_products,
     row_products,
-    weighted_complex_rows,
     weighted_rows,
 )
 
@@ -290,10 +289,7 @@ class GroupForward:
 
     def f_mask(self, occupancy: FloatArray) -> ComplexArray:
         """Return F of the solvent at some occupancies, complex ``[n]``."""
-        f = self.scaled.f_mask.copy()
-        if self.displaced is not None:
-            f[self.displaced.low] -= weighted_complex_rows(self.displaced.columns, occupancy)
-        return f
+        return self.scaled.f_mask_with(self.displaced, occupancy)
 
     def f_model(self, at: Point) -> ComplexArray:
         """Return F_model, complex ``[n]``."""

@@ -87,7 +87,7 @@ class _Forward:
         self.state = joint.moving.state(at)
         self.atoms = joint.scattering(at, self.state)
         self._jacobian = SplatJacobian(self.atoms, joint.experiment.data.hkl, joint.plan)
-        self.f_mask = joint.f_mask(at[Kind.OCCUPANCY])
+        self.f_mask = joint.scaled.f_mask_with(joint.displaced, at[Kind.OCCUPANCY])
         self.total = joint.fixed + self._jacobian.factors() + joint.scaled.solvent(at, self.f_mask)
 
     @property
@@ -124,13 +124,10 @@ class _Forward:
         q = step[Kind.OCCUPANCY]
         n, rows = joint.moving.n_atoms, joint.rows
         moved = self.slopes @ joint.moving.shifts(step)
-        d_q = np.where(joint.group_of_row >= 0, q[joint.group_of_row], 0.0) if len(q) else None
+        d_q = np.append(q, 0.0)[joint.group_of_row]  # the last for atoms of no group, -1
         d_u = moved[4 * n :].reshape(n, 6)[rows]
         d_u[:, :3] += moved[3 * n : 4 * n][rows, None] / EIGHT_PI_SQUARED
-        f = self.rough.times(
-            np.zeros(len(rows)) if d_q is None else d_q,
-            moved[: 3 * n].reshape(n, 3)[rows], d_u,
-        )  # fmt: skip
+        f = self.rough.times(d_q, moved[: 3 * n].reshape(n, 3)[rows], d_u)
         if self._solvent is not None:
             low, columns = self._solvent
             f[low] -= weighted_complex_rows(columns, q)
@@ -243,13 +240,6 @@ class JointPosterior:
             self._atoms, occupancy=tensor(occupancy), xyz=tensor(state.xyz[rows]),
             b_iso=tensor(state.b_iso[rows]), u=tensor(state.u_aniso[rows]),
         )  # fmt: skip
-
-    def f_mask(self, occupancy: FloatArray) -> ComplexArray:
-        """Return F of the solvent at some occupancies, complex ``[n]``."""
-        f = self.scaled.f_mask.copy()
-        if self.displaced is not None:
-            f[self.displaced.low] -= weighted_complex_rows(self.displaced.columns, occupancy)
-        return f
 
     def _at(self, at: Point) -> _Forward:
         if not self._last or self._last[0].at is not at:

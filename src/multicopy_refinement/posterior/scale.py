@@ -12,7 +12,9 @@ from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.posterior.blocks import Block, Kind, Point, Space
 from multicopy_refinement.scaling import Scale
+from multicopy_refinement.scaling.displaced import Displaced
 from multicopy_refinement.scaling.scaler import B_BOUNDS, K_BOUNDS, quadratic_terms
+from multicopy_refinement.scattering.rows import weighted_complex_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,16 @@ class ScaledMask:
             low, high = np.array([K_BOUNDS, B_BOUNDS]).T
             blocks.append(Block(Kind.SOLVENT, low, high, nuisance=True))
         return Space(tuple(blocks)).point(values)
+
+    def f_mask_with(self, displaced: Displaced | None, occupancy: FloatArray) -> ComplexArray:
+        """Return F of the solvent with groups there that displace it, complex ``[n]``.
+
+        F_mask(q) = F_mask(0) - sum_g q_g M_g.
+        """
+        f = self.f_mask.copy()
+        if displaced is not None:
+            f[displaced.low] -= weighted_complex_rows(displaced.columns, occupancy)
+        return f
 
     def overall(self, at: Point) -> FloatArray:
         """Return k(h), ``[n]``."""

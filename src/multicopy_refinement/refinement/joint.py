@@ -21,7 +21,7 @@ from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.joint import JointPosterior
 from multicopy_refinement.posterior.moving import MovingAtoms, moving_atoms
 from multicopy_refinement.posterior.priors import OccupancyPrior
-from multicopy_refinement.refinement.b_groups import B_FLOOR
+from multicopy_refinement.refinement.b_groups import B_FLOOR, Displacements
 from multicopy_refinement.refinement.solution import Moves, Relaxation
 from multicopy_refinement.scattering.atoms import atoms_of, symmetric_matrices
 from multicopy_refinement.solve.conjugate import LARGEST_CHANGE, LONGEST_MOVE, step_from
@@ -121,9 +121,10 @@ class JointRefinement:
         self.experiment.renew(f_calc)
         f_model = self.experiment.at_renewal(f_calc)
         if self.b_of_all:
-            lowest = float(lowest_b(state, self.model.table.anisotropic).min())
-            b = self.experiment.give_b_to_atoms(min(B_FLOOR - lowest, 0.0))
-            self._give(_with_b(state, b, self.model))
+            now = self._displacements(state)
+            b = self.experiment.give_b_to_atoms(min(B_FLOOR - float(now.lowest_b.min()), 0.0))
+            now = now.shifted(np.full(len(state.b_iso), b))
+            self._give(replace(state, b_iso=now.b_iso, u_aniso=now.u_aniso))
         z = self._bond_z(state)
         moves = self._moves(moving, at, occupancy, gain, products, z, dense)
         moved = Parameter.XYZ in self.parameters and np.isfinite(z) and gain > 0
@@ -168,7 +169,7 @@ class JointRefinement:
         n = moving.n_atoms
         every = np.zeros(10 * n)
         every[: 3 * n] = xyz**-2
-        b = np.maximum(lowest_b(moving.start, self.model.table.anisotropic), 2.0)
+        b = np.maximum(self._displacements(moving.start).lowest_b, 2.0)
         of_b = (b_part * b) ** -2.0
         every[3 * n : 4 * n] = of_b
         # the isotropic shift of a tensor has a third of each of three elements
@@ -187,20 +188,24 @@ class JointRefinement:
             change = moving.matrix @ moving.shifts(step)
             length = np.linalg.norm(change[: 3 * n].reshape(n, 3), axis=1)
             of_xyz = np.minimum(1.0, LONGEST_MOVE / np.maximum(length, 1e-12))
-            b = lowest_b(moving.free_state(at), anisotropic)
+            state = moving.free_state(at)
+            b = self._displacements(state).lowest_b
             diagonal = change[4 * n :].reshape(n, 6)[:, :3]
             fall = np.maximum(-change[3 * n : 4 * n], -EIGHT_PI_SQUARED * diagonal.min(axis=1))
             rise = np.maximum(change[3 * n : 4 * n], EIGHT_PI_SQUARED * diagonal.max(axis=1))
             most = LARGEST_CHANGE * np.maximum(b - B_FLOOR, 1e-3)
             highest = 2 * np.maximum(b, 1.0)
             of_b = np.minimum(most / np.maximum(fall, 1e-12), highest / np.maximum(rise, 1e-12))
-            of_b = np.minimum(of_b, _positive_part(moving.free_state(at), change, anisotropic))
+            of_b = np.minimum(of_b, _positive_part(state, change, anisotropic))
             for kind, share in ((Kind.XYZ, of_xyz), (Kind.DISPLACEMENT, np.minimum(of_b, 1.0))):
                 if kind in at.space:
                     step[kind][:] *= share[moving.atom_of(kind)]
             return step.x
 
         return limited
+
+    def _displacements(self, state: State) -> Displacements:
+        return Displacements(state.b_iso, state.u_aniso, self.model.table.anisotropic)
 
     def _give(self, state: State) -> None:
         """Give the model its coordinates and displacements."""
@@ -271,13 +276,6 @@ def _unsettled(change: FloatArray, dense: FloatArray) -> float:
     return float(np.abs(change[large]).max(initial=0.0))
 
 
-def _with_b(state: State, b: float, model: Model) -> State:
-    """Return a state in which all B are larger."""
-    u_aniso = state.u_aniso.copy()
-    u_aniso[model.table.anisotropic, :3] += b / EIGHT_PI_SQUARED
-    return replace(state, b_iso=state.b_iso + b, u_aniso=u_aniso)
-
-
 def relaxation_of(geometry: Geometry, start: State, model: Model, weight: float) -> Relaxation:
     """Return what became of a start."""
     end = geometry.state(model)
@@ -300,15 +298,6 @@ def small(moves: Moves, tolerance: float) -> bool:
 
 def _rms(values: FloatArray) -> float:
     return float(np.sqrt(np.mean(values**2))) if len(values) else 0.0
-
-
-def lowest_b(state: State, anisotropic: BoolArray) -> FloatArray:
-    """Return B of isotropic atoms and 8 pi^2 times the smallest principal U of others, ``[n]``."""
-    b = state.b_iso.copy()
-    if anisotropic.any():
-        u = symmetric_matrices(torch.as_tensor(state.u_aniso[anisotropic])).numpy()
-        b[anisotropic] = EIGHT_PI_SQUARED * np.linalg.eigvalsh(u)[:, 0]
-    return b
 
 
 def active_atoms(model: Model, refined: IntArray, active: Active) -> IntArray:

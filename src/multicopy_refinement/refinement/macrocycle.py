@@ -144,10 +144,7 @@ def refine(
             grouping=grouping, rules=rules, refine=refine, hold=hold, ligands=ligands,
             waters=waters,
         )  # fmt: skip
-    with one_thread_for_products():
-        return _Run(
-            model, data, options or RefineOptions(), progress or (lambda _: None)
-        ).solution()
+    return _refined(model, data, options or RefineOptions(), progress)[1]
 
 
 def refine_to_maximum(
@@ -155,9 +152,18 @@ def refine_to_maximum(
     progress: Callable[[Progress], None] | None = None,
 ) -> Maximum:  # fmt: skip
     """Refine, and return the solution with the posterior that it is the maximum of."""
-    run = _Run(model, data, options, progress or (lambda _: None))
-    solution = run.solution()
+    run, solution = _refined(model, data, options, progress)
     return Maximum(solution, run.refined, *run.maximum())
+
+
+def _refined(
+    model: Model, data: ReflectionData, options: RefineOptions,
+    progress: Callable[[Progress], None] | None,
+) -> tuple[_Run, Solution]:  # fmt: skip
+    """Return a run that has ended, and what came of it."""
+    with one_thread_for_products():
+        run = _Run(model, data, options, progress or (lambda _: None))
+        return run, run.solution()
 
 
 class _Run:

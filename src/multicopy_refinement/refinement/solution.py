@@ -12,7 +12,6 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray
 from multicopy_refinement.errors import UnknownNameError
-from multicopy_refinement.geometry.statistics import Statistics as GeometryStatistics
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.posterior.experiment import Statistics
@@ -21,6 +20,7 @@ from multicopy_refinement.words import probability, with_su
 if TYPE_CHECKING:
     import pandas as pd
 
+    from multicopy_refinement.geometry.statistics import Statistics as GeometryStatistics
     from multicopy_refinement.posterior.experiment import Experiment
     from multicopy_refinement.refinement.options import RefineOptions
 
