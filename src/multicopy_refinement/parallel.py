@@ -39,9 +39,37 @@ def one_thread_for_products() -> Iterator[None]:
 
     The threads of OpenBLAS wait busily for one another; where the package's own threads or other
     programs need the processors, a factorisation takes ten times as long with two as with one.
+    The number belongs to the process: it is given back when the last of the blocks that several
+    threads are in ends, so that none of them computes with another number half way.
     """
-    with _threadpool_limits()(limits=1, user_api="blas"):
+    _few.enter()
+    try:
         yield
+    finally:
+        _few.leave()
+
+
+class _FewThreads:
+    """One thread for matrix products as long as somebody wants it."""
+
+    def __init__(self) -> None:
+        self._lock, self._within = threading.Lock(), 0
+        self._limits: Any = None
+
+    def enter(self) -> None:
+        with self._lock:
+            self._within += 1
+            if self._within == 1:
+                self._limits = _threadpool_limits()(limits=1, user_api="blas")
+
+    def leave(self) -> None:
+        with self._lock:
+            self._within -= 1
+            if self._within == 0:
+                self._limits.restore_original_limits()
+
+
+_few = _FewThreads()
 
 
 @lru_cache(maxsize=1)

@@ -157,3 +157,18 @@ def test_what_does_not_go_together_is_refused_in_a_line(crystal, command, parame
     assert words in done.err
     assert done.err.count("\n") == 1
     assert not out.exists()
+
+
+def test_b_stays_below_its_highest_and_who_got_there_is_named(crystal, monkeypatch):
+    folder, _, data = crystal
+    monkeypatch.setattr("multicopy_refinement.refinement.joint.B_CEILING", 35.0)
+    model = Model(folder / "start.pdb")
+    above = model.b_iso().detach().numpy() > 35
+    found = refine(
+        model, data, RefineOptions(active="all", max_cycles=3, uncertainty="none", **JOINT)
+    )
+    b = model.b_iso().detach().numpy()
+    assert b[~above].max() <= 35 + 1e-6 + abs(found.experiment.scale.isotropic_b(data.cell))
+    (notice,) = [n for n in found.notices if n.code == "b_at_limit"]
+    assert notice.atoms
+    assert set(notice.atoms) == set(found.groups.table.labels(found.relaxation.faint))

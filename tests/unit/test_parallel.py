@@ -1,12 +1,14 @@
 """Parts of a range in threads."""
 
 import multiprocessing
+import threading
 
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
-from multicopy_refinement.parallel import in_threads
+from multicopy_refinement.parallel import in_threads, one_thread_for_products
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -83,3 +85,26 @@ def test_forked_process_has_threads_of_its_own(threads):
     child.start()
     assert queue.get(timeout=20) == 50
     child.join()
+
+
+def products_use():
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+
+def test_one_thread_for_products_lasts_until_the_last_block_ends():
+    before = products_use()
+    inside, may_end = threading.Event(), threading.Event()
+
+    def other():
+        with one_thread_for_products():
+            inside.set()
+            may_end.wait(10)
+
+    thread = threading.Thread(target=other)
+    with one_thread_for_products():
+        thread.start()
+        assert inside.wait(10)
+    assert products_use() == {1}  # the other block goes on
+    may_end.set()
+    thread.join()
+    assert products_use() == before

@@ -41,7 +41,7 @@ from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.parameters.atomic import PlacedAtoms
 
 #: Relative sigma of B of atoms that one, two or three bonds separate.
-SIMILAR = {1: 0.1, 2: 0.15, 3: 0.3}
+SIMILAR = {1: 0.2, 2: 0.3, 3: 0.6}
 #: Sigma of rigid bonds, in A^2, and how many bonds may separate the atoms.
 RIGID, RIGID_REACH = 0.01, 2
 #: Mates are sought as far as atoms may ever come near, after moves of so much, in A.

@@ -293,6 +293,13 @@ class Experiment(nn.Module):
         made = Renewal.of(self.data, self.errors.curve, size)
         return made, likelihood(self.data, made.errors)
 
+    def target_of_work(self, size: FloatArray) -> Target:
+        """Return the target with alpha of the work set at an |F_model|, ``[n]``."""
+        if self.target_kind is TargetKind.LS or self.errors.curve is None:
+            return self.target
+        work = np.flatnonzero(self.data.work)
+        return likelihood(self.data, self.errors.curve.with_alpha_of(work, size))
+
     def give_b_to_atoms(self, least: float) -> float:
         """Take the isotropic part out of the scale's B; return what all atoms' B is to grow by.
 

@@ -56,6 +56,8 @@ class Around:
         L.
     gradient
         g, ``[size]``.
+    driving
+        What of g drives a step, ``[size]``: g - H u, u the step of scale and solvent alone.
     restraints
         Information of all but the data, sparse ``[size, size]``.
     local
@@ -66,6 +68,7 @@ class Around:
     point: Point
     value: float
     gradient: FloatArray
+    driving: FloatArray
     restraints: sparse.csr_matrix
     local: sparse.csr_matrix
     _forward: _Forward
@@ -106,6 +109,25 @@ class _Forward:
     @cached_property
     def _scale(self) -> dict[Kind, DenseJacobian]:
         return self.joint.scaled.jacobians(self.at, self.total, self.f_mask)
+
+    def of_scale(self, gradient: FloatArray, along: ComplexArray, weight: FloatArray) -> FloatArray:
+        """Return the step of scale and solvent alone that a gradient asks for, ``[size]``.
+
+        They are fitted by least squares between steps, and the likelihood would have them
+        elsewhere: atoms that follow them there are taken back by the next fit, again and again. A
+        step by H d = g - H u is orthogonal to theirs, d'H u = 0: it has their answer to what the
+        atoms do, and no pull of their own.
+        """
+        kinds = list(self._scale)
+        rows = np.concatenate(
+            [self._scale[kind].columns(slice(None), along, np.float64) for kind in kinds]
+        )
+        information = (rows * weight) @ rows.T
+        pull = np.concatenate([gradient[self.at.space.place(kind)] for kind in kinds])
+        step = np.linalg.lstsq(information, pull, rcond=1e-10)[0]
+        found = np.zeros(self.at.space.size)
+        found[self.at.space.indices(kinds)] = step
+        return found
 
     @cached_property
     def _solvent(self) -> tuple[IntArray, NDArray[np.complex64]] | None:
@@ -186,6 +208,11 @@ class JointPosterior:
         By which these count.
     b_of_all
         Whether B of all atoms move: the scale's isotropic B, which is the same, is held then.
+
+    Attributes
+    ----------
+    target
+        Of |F_model|: the experiment's, until another is given.
     """
 
     def __init__(
@@ -194,6 +221,7 @@ class JointPosterior:
         restraints: Restraints, weight: float = 1.0, *, b_of_all: bool = False,
     ) -> None:  # fmt: skip
         self.experiment, self.sums, self.prior = experiment, sums, prior
+        self.target = experiment.target
         self.moving, self.restraints, self.weight = moving, restraints, weight
         group = np.full(len(atoms), -1)
         for i, own in enumerate(members):
@@ -251,6 +279,10 @@ class JointPosterior:
         here = self._at(at)
         return np.asarray(here.total - self.scaled.solvent(at, here.f_mask))
 
+    def size(self, at: Point) -> FloatArray:
+        """Return |F_model| at the data's reflections, ``[n]``."""
+        return np.abs(self._at(at).f_model)
+
     def value(self, at: Point) -> float:
         """Return the log posterior; -inf where a displacement is none."""
         state = self.moving.free_state(at)
@@ -258,7 +290,7 @@ class JointPosterior:
         if not np.isfinite(known):
             return -np.inf
         size = np.abs(self._at(at).f_model)
-        data = float(self.experiment.target.values(size)[self.experiment.data.work].sum())
+        data = float(self.target.values(size)[self.experiment.data.work].sum())
         return data + self.prior.value(at) - self.weight * known
 
     def around(self, at: Point) -> Around:
@@ -267,7 +299,7 @@ class JointPosterior:
         f = here.f_model
         size = np.abs(f)
         work = self.experiment.data.work
-        derivatives = self.experiment.target.derivatives(size)
+        derivatives = self.target.derivatives(size)
         overall = self.scaled.overall(at)
         along = overall / np.maximum(size, 1e-300) * f
         weight = derivatives.information * work
@@ -292,4 +324,7 @@ class JointPosterior:
             here.atoms, self.rows, self.moving.n_atoms, self.scaled.s_squared, weight * overall**2
         )
         local = (self.moving.matrix.T @ every @ self.moving.matrix).tocsr()
-        return Around(at, value, gradient, restraints, local, here, along, weight)
+        found = Around(at, value, gradient, gradient, restraints, local, here, along, weight)
+        return replace(
+            found, driving=gradient - found.times(here.of_scale(gradient, along, weight))
+        )

@@ -39,6 +39,7 @@ def audited(
     joint = JointRefinement(
         model, geometry, experiment, refined, posterior.sums, prior,
         (Parameter.OCCUPANCY, Parameter.XYZ, Parameter.B_ISO), Active.ALL,
+        found.su,
     )  # fmt: skip
     whole, start = joint.posterior(at[Kind.OCCUPANCY])
     dense = posterior.normal(at).information

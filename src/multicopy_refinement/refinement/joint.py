@@ -29,12 +29,15 @@ from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: With ``active = partial`` residues that come within this of a refined group move, in A.
 ACTIVE_REACH = 4.0
-#: Converged when coordinates move by less than this (rms, A) and B by less than this (rms, A^2).
-XYZ_TOLERANCE, B_TOLERANCE = 0.002, 0.1
+#: Converged when all unknowns move by less than this part of their su (rms), and every occupancy
+#: by less than this part of its own.
+SHIFT_OVER_SU, OCCUPANCY_OVER_SU = 0.1, 0.2
+#: B goes no higher than this, in A^2: an atom that would is not there for the data.
+B_CEILING = 300.0
 #: Where the rms Z of bonds leaves this range, the weight of the restraints changes, by at most
-#: these factors in a macrocycle.
-BOND_Z, _WEIGHT_CHANGE = (0.5, 1.0), (0.4, 2.5)
-#: The weight is judged when coordinates move by less than this (rms, A).
+#: these factors in a macrocycle: by a power of Z that brings it near the middle at once.
+BOND_Z, _WEIGHT_CHANGE, _WEIGHT_POWER = (0.5, 1.0), (0.15, 4.0), 1.4
+#: A weight is judged too small when coordinates move by less than this (rms, A).
 _SETTLED = 0.08
 #: Steps of a macrocycle.
 _STEPS = 2
@@ -62,16 +65,19 @@ class JointRefinement:
         What moves beside the occupancies.
     active
         Which atoms do.
+    su
+        Of the occupancies with coordinates and displacements held, ``[m]``; nan where the data do
+        not determine one.
     """
 
     def __init__(
         self, model: Model, geometry: Geometry, experiment: Experiment, refined: IntArray,
         sums: SumConstraints, prior: OccupancyPrior, parameters: tuple[Parameter, ...],
-        active: Active,
+        active: Active, su: FloatArray,
     ) -> None:  # fmt: skip
         self.model, self.geometry, self.experiment = model, geometry, experiment
         self.refined, self.sums, self.prior = refined, sums, prior
-        self.parameters = parameters
+        self.parameters, self.su = parameters, su
         self.active = active_atoms(model, refined, active)
         self.weight, self._stiff = 1.0, 1.0
         moving_b = {Parameter.B_ISO, Parameter.U_ANISO} & set(parameters)
@@ -96,19 +102,21 @@ class JointRefinement:
             everything moved.
         """
         joint, at = self.posterior(occupancy)
+        joint.target = self.experiment.target_of_work(joint.size(at))
         moving = joint.moving
         damping = self.known(joint, *_DAMPING)
-        products, gain = 0, 0.0
+        products, gain, shift = 0, 0.0, 0.0
         taken = 0
         while taken < _STEPS and self._stiff < _STIFFEST:
             step = step_from(joint, at, dense, self._stiff * damping, self._limited(moving))
             at, products, gain = step.point, products + step.products, gain + step.gain
+            shift = max(shift, step.shift)
             if step.gain == 0:  # the quadratic model holds for shorter steps only
                 self._stiff *= 10.0
                 continue
             taken += 1
             # whole steps that gain say that it holds
-            self._stiff = max(self._stiff * (0.3 if step.whole else 3.0), 0.5)
+            self._stiff = max(self._stiff * (0.3 if step.whole else 3.0), 0.1)
             if step.gain < 0.1:
                 break
         state = moving.state(at)
@@ -126,10 +134,12 @@ class JointRefinement:
             now = now.shifted(np.full(len(state.b_iso), b))
             self._give(replace(state, b_iso=now.b_iso, u_aniso=now.u_aniso))
         z = self._bond_z(state)
-        moves = self._moves(moving, at, occupancy, gain, products, z, dense)
+        moves = self._moves(moving, at, occupancy, (gain, shift, products), z)
         moved = Parameter.XYZ in self.parameters and np.isfinite(z) and gain > 0
-        if moved and moves.xyz < _SETTLED and not BOND_Z[0] <= z <= BOND_Z[1]:
-            self.weight *= float(np.clip(z / np.mean(BOND_Z), *_WEIGHT_CHANGE))
+        settled = moves.xyz < _SETTLED
+        if moved and (z < BOND_Z[0] or (z > BOND_Z[1] and settled)):
+            change = (z / np.mean(BOND_Z)) ** _WEIGHT_POWER
+            self.weight *= float(np.clip(change, *_WEIGHT_CHANGE))
         return found, f_model, moves
 
     def _moving(self, start: State) -> MovingAtoms:
@@ -194,7 +204,7 @@ class JointRefinement:
             fall = np.maximum(-change[3 * n : 4 * n], -EIGHT_PI_SQUARED * diagonal.min(axis=1))
             rise = np.maximum(change[3 * n : 4 * n], EIGHT_PI_SQUARED * diagonal.max(axis=1))
             most = LARGEST_CHANGE * np.maximum(b - B_FLOOR, 1e-3)
-            highest = 2 * np.maximum(b, 1.0)
+            highest = np.minimum(2 * np.maximum(b, 1.0), np.maximum(B_CEILING - b, 0.0))
             of_b = np.minimum(most / np.maximum(fall, 1e-12), highest / np.maximum(rise, 1e-12))
             of_b = np.minimum(of_b, _positive_part(state, change, anisotropic))
             for kind, share in ((Kind.XYZ, of_xyz), (Kind.DISPLACEMENT, np.minimum(of_b, 1.0))):
@@ -225,9 +235,10 @@ class JointRefinement:
         return float(np.sqrt(np.mean(bonds.residuals(state)[moves] ** 2)))
 
     def _moves(
-        self, moving: MovingAtoms, at: Point, before: FloatArray, gain: float, products: int,
-        bond_z: float, dense: FloatArray,
+        self, moving: MovingAtoms, at: Point, before: FloatArray,
+        of_steps: tuple[float, float, int], bond_z: float,
     ) -> Moves:  # fmt: skip
+        gain, shift, products = of_steps
         n = moving.n_atoms
         change = moving.matrix @ moving.shifts(at)
         b = change[3 * n : 4 * n] + EIGHT_PI_SQUARED * (
@@ -236,9 +247,9 @@ class JointRefinement:
         some = self.active
         return Moves(
             float(np.abs(at[Kind.OCCUPANCY] - before).max(initial=0.0)),
-            _unsettled(at[Kind.OCCUPANCY] - before, dense),
+            _unsettled(at[Kind.OCCUPANCY] - before, self.su),
             _rms(np.linalg.norm(change[: 3 * n].reshape(n, 3)[some], axis=1)), _rms(b[some]),
-            gain, products, bond_z, self.weight,
+            gain, shift, products, bond_z, self.weight,
         )  # fmt: skip
 
 
@@ -269,10 +280,12 @@ def _positive_part(state: State, change: FloatArray, anisotropic: BoolArray) -> 
     return part
 
 
-def _unsettled(change: FloatArray, dense: FloatArray) -> float:
-    """Return the largest change of an occupancy that exceeds a tenth of its su, all else known."""
-    information = np.maximum(np.diag(dense)[: len(change)], 1e-12)
-    large = np.abs(change) > 0.1 / np.sqrt(information)
+def _unsettled(change: FloatArray, su: FloatArray) -> float:
+    """Return the largest change of an occupancy that is not small beside its su.
+
+    What has none is not determined, and does not count.
+    """
+    large = np.abs(change) > OCCUPANCY_OVER_SU * su
     return float(np.abs(change[large]).max(initial=0.0))
 
 
@@ -283,17 +296,16 @@ def relaxation_of(geometry: Geometry, start: State, model: Model, weight: float)
     b_change = end.b_iso - start.b_iso
     own = model.table.anisotropic
     b_change[own] = EIGHT_PI_SQUARED * (end.u_aniso - start.u_aniso)[own, :3].mean(axis=1)
-    return Relaxation(geometry.statistics(start), geometry.statistics(end), weight, moved, b_change)
+    b_end = np.where(own, EIGHT_PI_SQUARED * end.u_aniso[:, :3].mean(axis=1), end.b_iso)
+    faint = np.flatnonzero((b_end > 0.95 * B_CEILING) & (b_change > 0))
+    return Relaxation(
+        geometry.statistics(start), geometry.statistics(end), weight, moved, b_change, faint
+    )
 
 
 def small(moves: Moves, tolerance: float) -> bool:
     """Return whether nothing moved by more than it may at the end, of a step that was taken."""
-    return (
-        moves.gain > 0
-        and moves.unsettled < tolerance
-        and moves.xyz < XYZ_TOLERANCE
-        and moves.b < B_TOLERANCE
-    )
+    return moves.gain > 0 and moves.unsettled < tolerance and moves.shift < SHIFT_OVER_SU
 
 
 def _rms(values: FloatArray) -> float:

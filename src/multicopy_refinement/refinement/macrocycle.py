@@ -36,9 +36,8 @@ from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.refinement.audit import audited
 from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
 from multicopy_refinement.refinement.before import Before, rise_of_r_free, worse_than_file
-from multicopy_refinement.refinement.joint import B_TOLERANCE as JOINT_B_TOLERANCE
 from multicopy_refinement.refinement.joint import (
-    XYZ_TOLERANCE,
+    SHIFT_OVER_SU,
     JointRefinement,
     relaxation_of,
     small,
@@ -61,6 +60,7 @@ from multicopy_refinement.refinement.support import support_of
 from multicopy_refinement.refinement.surroundings import surroundings_of
 from multicopy_refinement.refinement.verdicts import (
     determined_states,
+    faint_notice,
     group_results,
     state_members,
     undetermined_notice,
@@ -311,10 +311,11 @@ class _Run:
         """Refine everything that is asked for together, from where the occupancies ended."""
         options, total = self.options, self.options.joint_cycles
         start = self.geometry.state(self.model)
-        dense = self._posterior().normal(self.at).information
+        posterior = self._posterior()
+        dense = posterior.normal(self.at).information
         joint = JointRefinement(
             self.model, self.geometry, self.experiment, self.refined, self.sums, self.prior,
-            options.parameters, options.active,
+            options.parameters, options.active, covariance(posterior, self.at).su,
         )  # fmt: skip
         occupancy, status = self.at[Kind.OCCUPANCY], None
         self.progress(Progress(Step.MOVING, 0, total))
@@ -328,16 +329,16 @@ class _Run:
                 break
             if small(moves, options.tolerance):
                 reason = (
-                    f"no occupancy changed by more than {options.tolerance:g} or a tenth of its su "
-                    "in the last cycle, "
-                    f"coordinates by less than {XYZ_TOLERANCE:g} A (rms) and B by less than "
-                    f"{JOINT_B_TOLERANCE:g} A^2"
+                    f"no occupancy changed by more than {options.tolerance:g} or a fifth of its su "
+                    f"in the last cycle, and all unknowns by {moves.shift:.2f} of their su (rms), "
+                    f"less than {SHIFT_OVER_SU:g}"
                 )
                 status = Status(True, reason, cycle)
                 break
         if status is None:
             text = (
-                f"coordinates still moved by {moves.xyz:.3f} A (rms), B by {moves.b:.2f} A^2 and "
+                f"all unknowns still moved by {moves.shift:.2f} of their su (rms), "
+                f"coordinates by {moves.xyz:.3f} A, B by {moves.b:.2f} A^2 and "
                 f"an occupancy by {moves.occupancy:.4f} in the last of {total} cycles"
             )
             status = Status(False, text, total)
@@ -467,5 +468,6 @@ class _Run:
             + self._geometry_notices()
             + self.experiment.errors.notices
             + self.experiment.screening
+            + faint_notice(self.groups.table, self.relaxation)
             + undetermined_notice(self.groups, results, states)
         )

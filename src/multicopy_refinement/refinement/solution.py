@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.errors import UnknownNameError
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.groups import OccupancyGroups
@@ -122,11 +122,13 @@ class Moves:
     Attributes
     ----------
     occupancy, unsettled
-        Largest change, and the largest that exceeds a tenth of its su.
+        Largest change, and the largest that exceeds a fifth of its su.
     xyz, b
         Rms shifts in A and A^2.
     gain
         Of the log posterior.
+    shift
+        Of all unknowns in units of their su, rms, of the largest step: d'g/n, H d = g.
     products
         With the information matrix.
     bond_z
@@ -140,6 +142,7 @@ class Moves:
     xyz: float
     b: float
     gain: float
+    shift: float
     products: int
     bond_z: float
     weight: float
@@ -245,6 +248,8 @@ class Relaxation:
         Of the restraints at the end.
     shift, b_change
         Of each atom in A and A^2, ``[n_atoms]``.
+    faint
+        Atoms whose B went to the highest that it may be.
     """
 
     before: GeometryStatistics
@@ -252,6 +257,7 @@ class Relaxation:
     weight: float
     shift: FloatArray
     b_change: FloatArray
+    faint: IntArray
 
 
 @dataclass(frozen=True, eq=False)

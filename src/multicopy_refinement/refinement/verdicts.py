@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.sums import SumConstraints
@@ -16,11 +17,13 @@ from multicopy_refinement.refinement.solution import (
     Correlations,
     Flag,
     GroupResults,
+    Relaxation,
     State,
 )
 from multicopy_refinement.refinement.support import Support
 from multicopy_refinement.solve.covariance import Covariance, simplex_sd
 from multicopy_refinement.solve.evidence import coincident_members
+from multicopy_refinement.words import counted
 
 #: A value is indistinguishable from a bound when it is nearer to it than this many su.
 NEAR = 2.0
@@ -214,6 +217,21 @@ def _state_name(groups: OccupancyGroups, members: list[int]) -> str:
     first = groups.names[members[0]]
     letters = [groups.names[g].rpartition(":")[2] for g in members]
     return f"{first.rpartition(':')[0]}:{'+'.join(letters)}"
+
+
+def faint_notice(table: AtomTable, relaxation: Relaxation | None) -> tuple[Notice, ...]:
+    """Return a notice that names the atoms whose B went to the highest that it may be."""
+    if relaxation is None or len(relaxation.faint) == 0:
+        return ()
+    labels = table.labels(relaxation.faint)
+    return (
+        Notice(
+            "b_at_limit",
+            f"B of {counted(len(labels), 'atom')} went to the highest that it may be: the data "
+            f"have nothing there: {listed(list(labels))}",
+            labels,
+        ),
+    )
 
 
 def undetermined_notice(

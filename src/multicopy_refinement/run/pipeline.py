@@ -20,7 +20,7 @@ from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Step
-from multicopy_refinement.parallel import using_threads
+from multicopy_refinement.parallel import one_thread_for_products, using_threads
 from multicopy_refinement.posterior.experiment import check_same_crystal
 from multicopy_refinement.refinement.macrocycle import Progress, refine
 from multicopy_refinement.refinement.solution import Solution
@@ -55,7 +55,8 @@ def carry_out(job: RefineJob, progress: Callable[[Progress], None] | None) -> Ru
     clock = Clock()
     check_directory(job.out, overwrite=job.overwrite)
     check_inputs_stay(job.out, tuple(job.inputs.values()))
-    with using_threads(job.threads):
+    # of the whole run, so that jobs beside one another compute what each would alone
+    with using_threads(job.threads), one_thread_for_products():
         model, data = _load(job, progress or (lambda _: None))
         atoms_to_omit(model.occupancy_groups, job.omit)  # what cannot be is said at once
         loading = clock.lap()

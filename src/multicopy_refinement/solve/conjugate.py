@@ -41,6 +41,11 @@ class Around(Protocol):
         ...
 
     @property
+    def driving(self) -> FloatArray:
+        """What of the gradient drives a step, ``[size]``."""
+        ...
+
+    @property
     def restraints(self) -> sparse.csr_matrix:
         """Information of all but the data, sparse ``[size, size]``."""
         ...
@@ -85,12 +90,16 @@ class Step:
         Products with H that it took.
     whole
         Whether it was not shortened.
+    shift
+        Of all unknowns in units of their su, rms: sqrt(d'g/n) with H d = g, before anything was
+        shortened.
     """
 
     point: Point
     gain: float
     products: int
     whole: bool = False
+    shift: float = 0.0
 
 
 def step_from(
@@ -121,14 +130,16 @@ def step_from(
     def times(v: FloatArray) -> FloatArray:
         return here.times(v) + damping * v
 
-    d, products = _conjugate(times, here.gradient, subspace.preconditioned)
-    d, more = _within_bounds(joint, at, here.gradient, times, d, subspace)
+    d, products = _conjugate(times, here.driving, subspace.preconditioned)
+    d, more = _within_bounds(joint, at, here.driving, times, d, subspace)
+    shift = float(np.sqrt(max(float(d @ here.driving), 0.0) / len(d)))
     d = limited(at, d)
+    tilt = here.gradient - here.driving
     for part in _SHORTER:
         moved = _moved(joint, at, part * d)
-        reached = joint.value(moved)
-        if reached > here.value:
-            return Step(moved, reached - here.value, products + more, part == 1.0)
+        gain = joint.value(moved) - here.value - float(tilt @ (moved.x - at.x))
+        if gain > 0:
+            return Step(moved, gain, products + more, part == 1.0, shift)
     return Step(at, 0.0, products + more)
 
 
@@ -227,7 +238,7 @@ def _stays(joint: Joint, at: Point, here: Around, dense: FloatArray) -> BoolArra
     limits, most = joint.sums.limits
     try:
         step = solve_step(
-            information, here.gradient[:m], joint.sums.equalities[0], low, high,
+            information, here.driving[:m], joint.sums.equalities[0], low, high,
             limits=(limits, most - limits @ q),
         )  # fmt: skip
     except QuadraticProgramError:

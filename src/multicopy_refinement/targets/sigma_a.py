@@ -147,6 +147,22 @@ class ErrorCurve:
         """Return the parameters of every reflection with one inflation for all."""
         return replace(self, inflation=np.full(len(self.data), inflation)).errors()
 
+    def with_alpha_of(self, rows: IntArray, f_model: FloatArray) -> ErrorModel:
+        """Return the errors with beta as it is, and the alpha that some reflections ask for.
+
+        k alpha is one parameter. Where that of the test set, with the noise of its thousand
+        reflections, is held over the many of the work set, all that can stand for a scale runs
+        after the difference: k, and B of all atoms.
+        """
+        k = len(self.knots)
+        mean = self.values[k:] + self._variance(f_model) / 2
+        values = np.concatenate([self.values[:k], mean])
+        low, high = self.lower.copy(), self.upper.copy()
+        low[k:] = high[k:] = mean
+        return (
+            replace(self, rows=rows, values=values, lower=low, upper=high).fitted(f_model).errors()
+        )
+
     def _variance(self, f_model: FloatArray) -> FloatArray:
         """Return the variance of log beta at the knots."""
         k = len(self.knots)

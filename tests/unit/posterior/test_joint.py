@@ -92,3 +92,33 @@ def test_local_information_is_that_of_products_in_the_mean(setting):
         ratios.append(here.local[i, i] / exact)
     assert 0.7 < np.median(ratios) < 1.4
     assert np.linalg.eigvalsh(here.local.toarray()).min() > -1e-6 * here.local.diagonal().max()
+
+
+def test_what_drives_a_step_has_no_pull_on_scale_and_solvent(setting):
+    joint, at = setting
+    here = joint.around(at)
+    for kind in (Kind.SCALE, Kind.SOLVENT):
+        place = joint.space.place(kind)
+        assert np.abs(here.gradient[place]).max() > 1.0
+        assert here.driving[place] == pytest.approx(
+            0, abs=2e-3 * np.abs(here.gradient[place]).max()
+        )
+
+
+def test_the_target_of_the_work_set_asks_for_no_other_scale(setting):
+    joint, at = setting
+    work = joint.experiment.data.work
+    size = joint.size(at)
+
+    def asked(target):
+        """Return the change of ln k that a target asks of the work set, in units of its su."""
+        d = target.derivatives(size)
+        slope, information = (d.slope * size)[work].sum(), (d.information * size**2)[work].sum()
+        return slope / np.sqrt(information)
+
+    assert abs(asked(joint.experiment.target)) > 0.5
+    assert abs(asked(joint.experiment.target_of_work(size))) < 0.02
+    held = joint.experiment.errors
+    own = held.curve.with_alpha_of(np.flatnonzero(work), size)
+    assert own.beta == pytest.approx(held.beta, rel=1e-3)
+    assert own.alpha != pytest.approx(held.alpha, rel=1e-3)
