@@ -27,14 +27,34 @@ all of them, the difference has the variance su_part^2 - su_all^2 where the erro
 reflections (Hausman 1978, Econometrica 46, 1251); from random halves, su_1^2 + su_2^2. z is the
 difference over the square root of that, and its rms should be 1. Model errors that are the same at
 all resolutions do not show in halves; they do in cuts. One member of each set counts, away from
-the bounds. Coordinates and B are held.
+the bounds.
+
+*Held*: coordinates and B are those of the file in all runs, so that the differences have the su
+with these held (`su_conditional`). *Jointly*: each run refines coordinates and B of the groups and
+of what is within 4 A by its own reflections (U where the file has it; restraints but at 0.8 A), up
+to {cycles} macrocycles, and the differences have the marginal su.
 """
+CYCLES = 12
+#: Refined without restraints, with U of all atoms.
+ATOMIC = ("sh2185-cu", "6mw0")
 
 
-def occupancies(model_file: Path, data: ReflectionData) -> tuple[np.ndarray, np.ndarray]:
+def occupancies(
+    model_file: Path, data: ReflectionData, *, jointly: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Return refined occupancies and su of one member of each set, nan where not determined."""
     model = Model(dtype_float=torch.float64).load(model_file)
-    solution = refine(model, data, RefineOptions(decoys=0))
+    options = {"decoys": 0, "uncertainty": "conditional"}
+    if jointly:
+        displacement = "u_aniso" if model.table.anisotropic.mean() > 0.5 else "b_iso"
+        options = {
+            "decoys": 0, "parameters": f"occupancy,xyz,{displacement}", "max_cycles": CYCLES,
+            "monomers": model_file.parent.parent / "monomers",
+            "no_restraints": model_file.parent.name in ATOMIC,
+        }  # fmt: skip
+        if not options["monomers"].is_dir():
+            options["monomers"] = model_file.parents[2] / "monomers"
+    solution = refine(model, data, RefineOptions(**options))
     groups = solution.groups
     chosen = np.flatnonzero(groups.refined & (groups.set_index < 0)).tolist()
     chosen += [s.groups[0] for s in groups.sets if groups.refined[s.groups[0]]]
@@ -54,23 +74,35 @@ def rms(z: np.ndarray) -> str:
     return f"{np.sqrt(np.mean(z**2)):.2f} ({len(z)})" if len(z) else "-"
 
 
-def row(folder: Path, d_min: float) -> tuple[str, np.ndarray, np.ndarray]:
-    """Return a line of the table, and z of cuts and halves."""
+def compared(
+    model_file: Path, data: ReflectionData, d_min: float, *, jointly: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return z of a cut, and of halves."""
+    parts = np.random.default_rng(1).random(len(data)) < 0.5
+    chosen = (
+        data, data.select(data.s_squared < d_min**-2), thinned(data, parts), thinned(data, ~parts)
+    )  # fmt: skip
+    (q, su), (low_q, low_su), (q1, s1), (q2, s2) = (
+        occupancies(model_file, part, jointly=jointly) for part in chosen
+    )
+    more = low_su**2 - su**2
+    cut = np.where(more > (0.2 * su) ** 2, (low_q - q) / np.sqrt(np.maximum(more, 1e-12)), np.nan)
+    return cut, (q1 - q2) / np.sqrt(s1**2 + s2**2)
+
+
+def row(folder: Path, d_min: float) -> tuple[str, list[np.ndarray]]:
+    """Return a line of the table, and z of cuts and halves, held and jointly."""
     model_file = next(p for p in (folder / "model.pdb", folder / "model.cif") if p.exists())
     model = Model().load(model_file)
     data = read_reflections(
         next(folder.glob("data*")), cell=model.cell, spacegroup=model.spacegroup
     )
-    q, su = occupancies(model_file, data)
-    low_q, low_su = occupancies(model_file, data.select(data.s_squared < d_min**-2))
-    more = low_su**2 - su**2
-    cut = np.where(more > (0.2 * su) ** 2, (low_q - q) / np.sqrt(np.maximum(more, 1e-12)), np.nan)
-    half = np.random.default_rng(1).random(len(data)) < 0.5
-    (q1, s1), (q2, s2) = (occupancies(model_file, thinned(data, k)) for k in (half, ~half))
-    halves = (q1 - q2) / np.sqrt(s1**2 + s2**2)
+    z: list[np.ndarray] = []
+    for jointly in (False, True):
+        z += compared(model_file, data, d_min, jointly=jointly)
     name = folder.parent.name + "/" + folder.name if folder.parent.name == "baz2b" else folder.name
-    line = f"| {name} | {data.d_min:.2f}, {d_min} | {rms(cut)} | {rms(halves)} |"
-    return line, cut, halves
+    columns = " | ".join(rms(each) for each in z)
+    return f"| {name} | {data.d_min:.2f}, {d_min} | {columns} |", z
 
 
 def main() -> None:
@@ -78,22 +110,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--only", nargs="*", default=list(SETS))
     given = parser.parse_args()
     lines = [
-        "| data set | d_min and cut, A | rms z of the cut | rms z of halves |",
-        "|---|---|---|---|",
+        "| data set | d_min, cut, A | held: cut | held: halves | jointly: cut | jointly: halves |",
+        "|---|---|---|---|---|---|",
     ]
-    cuts, halves = [], []
-    for name, d_min in SETS.items():
-        line, cut, half = row(given.shared / name, d_min)
+    every: list[list[np.ndarray]] = []
+    for name in given.only:
+        line, z = row(given.shared / name, SETS[name])
         print(line, flush=True)
         lines.append(line)
-        cuts.append(cut)
-        halves.append(half)
-    lines.append(f"| all | | {rms(np.concatenate(cuts))} | {rms(np.concatenate(halves))} |")
+        every.append(z)
+    total = " | ".join(rms(np.concatenate(column)) for column in zip(*every, strict=True))
+    lines.append(f"| all | | {total} |")
     print(lines[-1])
     if given.out:
-        given.out.write_text("\n".join([INTRODUCTION, *lines, ""]))
+        given.out.write_text("\n".join([INTRODUCTION.format(cycles=CYCLES), *lines, ""]))
 
 
 if __name__ == "__main__":
