@@ -11,6 +11,7 @@ from crystals import CRYST1
 from demo_data import DEMO, load_demo, observe
 from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
+from multicopy_refinement.posterior import Experiment
 from multicopy_refinement.simulate import simulate, write_simulated
 
 JOINT = {"parameters": "occupancy,xyz,b_iso", "decoys": 0, "target": "ml"}
@@ -172,3 +173,23 @@ def test_b_stays_below_its_highest_and_who_got_there_is_named(crystal, monkeypat
     (notice,) = [n for n in found.notices if n.code == "b_at_limit"]
     assert notice.atoms
     assert set(notice.atoms) == set(found.groups.table.labels(found.relaxation.faint))
+
+
+def test_a_lower_weight_is_taken_back_where_the_free_set_is_worse(crystal, monkeypatch):
+    """With every lowering a loss, the weight ends as it began; with none, bonds ask for less."""
+    folder, _, data = crystal
+    of_free = Experiment.log_likelihood_of_free
+    ends = []
+    for loss in (1.0, 0.0):
+        calls = []
+
+        def worse_each_time(self, f_model, loss=loss, calls=calls):
+            calls.append(1)
+            return of_free(self, f_model) * 0 - loss * len(calls)
+
+        monkeypatch.setattr(Experiment, "log_likelihood_of_free", worse_each_time)
+        monkeypatch.setattr("multicopy_refinement.refinement.joint.BOND_Z", (5.0, 9.0))
+        options = RefineOptions(active="all", max_cycles=2, uncertainty="none", **JOINT)
+        ends.append(refine(Model(folder / "start.pdb"), data, options).relaxation.weight)
+    assert ends[0] == 1.0
+    assert ends[1] < 0.2

@@ -25,6 +25,7 @@ from multicopy_refinement.geometry.statistics import Statistics, statistics_of
 from multicopy_refinement.geometry.terms.base import (
     Columns,
     Linear,
+    Pairs,
     State,
     Term,
     half_square,
@@ -40,8 +41,9 @@ from multicopy_refinement.io.structure import StructureFile
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.parameters.atomic import PlacedAtoms
 
-#: Relative sigma of B of atoms that one, two or three bonds separate.
-SIMILAR = {1: 0.2, 2: 0.3, 3: 0.6}
+#: Relative sigma of B of atoms that one, two or three bonds separate: of 0.2 to 0.7 for the first,
+#: the free sets of 1aie, 4cjl and 1g8a prefer these.
+SIMILAR = {1: 0.35, 2: 0.5, 3: 1.0}
 #: Sigma of rigid bonds, in A^2, and how many bonds may separate the atoms.
 RIGID, RIGID_REACH = 0.01, 2
 #: Mates are sought as far as atoms may ever come near, after moves of so much, in A.
@@ -78,6 +80,8 @@ class Geometry:
         All restraints, one object a kind.
     notices
         What has no dictionary, was odd, or left out.
+    weight
+        Of the restraints of coordinates; those of displacements have 1.
     """
 
     table: AtomTable
@@ -85,6 +89,7 @@ class Geometry:
     riding: Riding
     terms: tuple[Term, ...]
     notices: tuple[Notice, ...]
+    weight: float = 1.0
 
     @classmethod
     def of(
@@ -143,7 +148,7 @@ class Geometry:
     def residuals(self, at: State) -> FloatArray:
         """Return the residuals of all terms in units of sigma, ``[m]``."""
         placed = self.riding.placed(at)
-        return np.concatenate([term.residuals(placed) for term in self.terms])
+        return np.concatenate([self._root(t) * t.residuals(placed) for t in self.terms])
 
     def value(self, at: State) -> float:
         """Return -log p; infinite where a U is not positive definite."""
@@ -152,10 +157,14 @@ class Geometry:
     def linear(self, at: State) -> Linear:
         """Return the residuals and their derivatives by the unknowns: value, gradient, J'J."""
         placed = self.riding.placed(at)
-        every = stacked([term.linear(placed) for term in self.terms], self.columns.size)
+        parts = [term.linear(placed).times(self._root(term)) for term in self.terms]
+        every = stacked(parts, self.columns.size)
         if len(self.riding) == 0:
             return every
         return Linear(every.residuals, (every.jacobian @ self.riding.slopes(at)).tocsr())
+
+    def _root(self, term: Term) -> float:
+        return 1.0 if isinstance(term, Pairs) else float(np.sqrt(self.weight))
 
     def gradient(self, at: State) -> FloatArray:
         """Return the derivatives of `value`, ``[10 n]``."""

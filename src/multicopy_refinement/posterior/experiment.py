@@ -390,6 +390,11 @@ class Experiment(nn.Module):
             float(each[data.free].sum()) if has_free else None,
         )
 
+    def log_likelihood_of_free(self, f_model: Tensor) -> FloatArray:
+        """Return the log-likelihood of each free reflection, ``[n_free]``."""
+        with torch.no_grad():
+            return np.asarray(self.target.log_likelihood(f_model.abs()).numpy()[self.data.free])
+
 
 def r_factor(f_obs: FloatArray, f_model: FloatArray) -> float:
     """Return sum |F_obs - F_model| / sum F_obs; both are on the data's scale."""

@@ -204,8 +204,6 @@ class JointPosterior:
         Shifts of coordinates and displacements.
     restraints
         Geometry.
-    weight
-        By which these count.
     b_of_all
         Whether B of all atoms move: the scale's isotropic B, which is the same, is held then.
 
@@ -218,11 +216,11 @@ class JointPosterior:
     def __init__(
         self, experiment: Experiment, atoms: ScatteringAtoms, members: list[IntArray],
         refined: IntArray, sums: SumConstraints, prior: OccupancyPrior, moving: MovingAtoms,
-        restraints: Restraints, weight: float = 1.0, *, b_of_all: bool = False,
+        restraints: Restraints, *, b_of_all: bool = False,
     ) -> None:  # fmt: skip
         self.experiment, self.sums, self.prior = experiment, sums, prior
         self.target = experiment.target
-        self.moving, self.restraints, self.weight = moving, restraints, weight
+        self.moving, self.restraints = moving, restraints
         group = np.full(len(atoms), -1)
         for i, own in enumerate(members):
             group[own] = i
@@ -291,7 +289,7 @@ class JointPosterior:
             return -np.inf
         size = np.abs(self._at(at).f_model)
         data = float(self.target.values(size)[self.experiment.data.work].sum())
-        return data + self.prior.value(at) - self.weight * known
+        return data + self.prior.value(at) - known
 
     def around(self, at: Point) -> Around:
         """Return value, gradient, and the products of the expected information."""
@@ -307,18 +305,17 @@ class JointPosterior:
         slopes = known.jacobian @ self.moving.matrix
         gradient = here.adjoint(along * (derivatives.slope * work))
         p = at.space.indices([Kind.XYZ, Kind.DISPLACEMENT])
-        gradient[p] -= self.weight * (slopes.T @ known.residuals)
+        gradient[p] -= slopes.T @ known.residuals
         of_prior = self.prior.normal(at)
         gradient += of_prior.gradient
         m = len(at[Kind.OCCUPANCY])
         others = sparse.csr_matrix((p[0] - m if len(p) else at.space.size - m,) * 2)
-        stiff = self.weight * (slopes.T @ slopes)
+        stiff = slopes.T @ slopes
         restraints = sparse.block_diag(
             [of_prior.information[:m, :m], others, *([stiff] if len(p) else [])], format="csr"
         )
         value = (
-            float(derivatives.value[work].sum()) + self.prior.value(at)
-            - self.weight * known.value
+            float(derivatives.value[work].sum()) + self.prior.value(at) - known.value
         )  # fmt: skip
         every = local_information(
             here.atoms, self.rows, self.moving.n_atoms, self.scaled.s_squared, weight * overall**2

@@ -36,7 +36,7 @@ SHIFT_OVER_SU, OCCUPANCY_OVER_SU = 0.1, 0.2
 B_CEILING = 300.0
 #: Where the rms Z of bonds leaves this range, the weight of the restraints changes, by at most
 #: these factors in a macrocycle: by a power of Z that brings it near the middle at once.
-BOND_Z, _WEIGHT_CHANGE, _WEIGHT_POWER = (0.5, 1.0), (0.15, 4.0), 1.4
+BOND_Z, _WEIGHT_CHANGE, _WEIGHT_POWER = (0.5, 1.0), (0.35, 3.0), 1.4
 #: A weight is judged too small when coordinates move by less than this (rms, A).
 _SETTLED = 0.08
 #: Steps of a macrocycle.
@@ -80,6 +80,9 @@ class JointRefinement:
         self.parameters, self.su = parameters, su
         self.active = active_atoms(model, refined, active)
         self.weight, self._stiff = 1.0, 1.0
+        #: Weight and log-likelihoods of the free reflections before it was lowered last.
+        self._before_lowering: tuple[float, FloatArray] | None = None
+        self._lowest_weight = 0.0
         moving_b = {Parameter.B_ISO, Parameter.U_ANISO} & set(parameters)
         self.b_of_all = bool(moving_b) and len(self.active) == len(model.table)
 
@@ -135,12 +138,32 @@ class JointRefinement:
             self._give(replace(state, b_iso=now.b_iso, u_aniso=now.u_aniso))
         z = self._bond_z(state)
         moves = self._moves(moving, at, occupancy, (gain, shift, products), z)
-        moved = Parameter.XYZ in self.parameters and np.isfinite(z) and gain > 0
-        settled = moves.xyz < _SETTLED
-        if moved and (z < BOND_Z[0] or (z > BOND_Z[1] and settled)):
-            change = (z / np.mean(BOND_Z)) ** _WEIGHT_POWER
-            self.weight *= float(np.clip(change, *_WEIGHT_CHANGE))
+        if Parameter.XYZ in self.parameters and np.isfinite(z) and gain > 0:
+            self._weigh(z, moves.xyz < _SETTLED, f_model)
         return found, f_model, moves
+
+    def _weigh(self, z: float, settled: bool, f_model: torch.Tensor) -> None:
+        """Choose the weight of the next macrocycle by the rms Z of bonds, and by the free set.
+
+        A lower one is taken back where the log-likelihood of the free reflections fell by more
+        than the standard error of its change, from one reflection to the other: what the data of
+        the work set ask for then is their noise.
+        """
+        free = self.experiment.log_likelihood_of_free(f_model)
+        if self._before_lowering is not None:
+            weight, before = self._before_lowering
+            self._before_lowering = None
+            change = free - before
+            if change.sum() < -np.sqrt(len(change)) * change.std():
+                self.weight = self._lowest_weight = weight
+                return
+        if not (z < BOND_Z[0] or (z > BOND_Z[1] and settled)):
+            return
+        factor = float(np.clip((z / np.mean(BOND_Z)) ** _WEIGHT_POWER, *_WEIGHT_CHANGE))
+        wanted = max(self.weight * factor, self._lowest_weight)
+        if wanted < self.weight and len(free):
+            self._before_lowering = self.weight, free
+        self.weight = wanted
 
     def _moving(self, start: State) -> MovingAtoms:
         table, none = self.model.table, np.zeros(0, dtype=np.int64)
@@ -160,7 +183,7 @@ class JointRefinement:
         members = [self.model.occupancy_groups.members[g] for g in self.refined.tolist()]
         joint = JointPosterior(
             self.experiment, atoms, members, self.refined, self.sums, self.prior, moving,
-            self.geometry, self.weight, b_of_all=self.b_of_all,
+            replace(self.geometry, weight=self.weight), b_of_all=self.b_of_all,
         )  # fmt: skip
         zeros = {b.kind: np.zeros(b.size) for b in moving.blocks}
         values = {Kind.OCCUPANCY: occupancy, **joint.scaled.point.values, **zeros}

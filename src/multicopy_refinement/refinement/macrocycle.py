@@ -327,7 +327,7 @@ class _Run:
             if moves.gain == 0:
                 status = Status(False, "no step of coordinates and B raises the posterior", cycle)
                 break
-            if small(moves, options.tolerance):
+            if small(moves, options.tolerance) and joint.weight == moves.weight:
                 reason = (
                     f"no occupancy changed by more than {options.tolerance:g} or a fifth of its su "
                     f"in the last cycle, and all unknowns by {moves.shift:.2f} of their su (rms), "

@@ -76,6 +76,12 @@ class Linear:
     residuals: FloatArray
     jacobian: sparse.csr_matrix
 
+    def times(self, root: float) -> Linear:
+        """Return it with the weight root^2."""
+        if root == 1.0:
+            return self
+        return Linear(root * self.residuals, root * self.jacobian)
+
     @property
     def value(self) -> float:
         """r'r/2."""
