@@ -23,7 +23,6 @@ from scipy.sparse.linalg import splu
 from gemmi_truth import Crystal, Site, amplitudes, crystal, observe, write_mtz
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.geometry import Geometry
-from multicopy_refinement.geometry.terms.base import State
 
 #: Model, and pairs of rms coordinate error in A and relative B error.
 CRYSTALS = ("1g8a/single-conformer.pdb", "4cjl/model.pdb")
@@ -98,10 +97,11 @@ def with_conformers(made: Crystal, n: int, random: np.random.Generator, shake: f
 
 
 def natural(structure: gemmi.Structure, random: np.random.Generator) -> gemmi.Structure:
-    """Return a structure whose geometry and B deviate from ideal as the dictionary's sigmas say.
+    """Return a structure whose geometry deviates from ideal as the dictionary's sigmas say.
 
     From the least energy near by, d = H^-1 (J'e + P^(1/2) e'), e and e' standard normal and
     H = J'J + P, is a draw of the restraints' own distribution with a wide prior P of each unknown.
+    B are those of the real model, and share nothing with the restraints of this package.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.pdb"
@@ -110,36 +110,27 @@ def natural(structure: gemmi.Structure, random: np.random.Generator) -> gemmi.St
     geometry = Geometry.of(model)
     at = geometry.state(model)
     n = len(model.table)
-    xyz, b = at.xyz, np.maximum(at.b_iso, 4.0)
-    prior = np.concatenate([np.full(3 * n, 0.3**-2), (0.3 * b) ** -2.0])
+    begin = x = at.xyz.ravel()
+    prior = np.full(3 * n, 0.3**-2)
 
-    def state(x: np.ndarray) -> State:
-        return replace(at, xyz=x[: 3 * n].reshape(n, 3), b_iso=x[3 * n :])
+    def near(x: np.ndarray) -> tuple[sparse.csr_matrix, np.ndarray]:
+        here = geometry.linear(replace(at, xyz=x.reshape(n, 3)))
+        return here.jacobian[:, : 3 * n], here.residuals
 
-    begin = np.concatenate([xyz.ravel(), b])
-    x = begin.copy()
     for _ in range(30):
-        here = geometry.linear(state(x))
-        j = here.jacobian[:, : 4 * n]
+        j, residuals = near(x)
         h = (j.T @ j + sparse.diags(prior)).tocsc()
-        step = -splu(h).solve(j.T @ here.residuals + prior * (x - begin))
-        step[: 3 * n] = np.clip(step[: 3 * n], -0.1, 0.1)
-        x = x + step
-        x[3 * n :] = np.maximum(x[3 * n :], 3.0)
-        if np.abs(step[: 3 * n]).max() < 1e-3:
+        step = -splu(h).solve(j.T @ residuals + prior * (x - begin))
+        x = x + np.clip(step, -0.1, 0.1)
+        if np.abs(step).max() < 1e-3:
             break
-    here = geometry.linear(state(x))
-    j = here.jacobian[:, : 4 * n]
-    noise = j.T @ random.standard_normal(j.shape[0]) + np.sqrt(prior) * random.standard_normal(
-        4 * n
-    )
+    j, _ = near(x)
+    noise = j.T @ random.standard_normal(j.shape[0])
+    noise += np.sqrt(prior) * random.standard_normal(3 * n)
     x = x + splu((j.T @ j + sparse.diags(prior)).tocsc()).solve(noise)
-    x[3 * n :] = np.maximum(x[3 * n :], 3.0)
     found = structure.clone()
-    for site, place, value in zip(
-        found[0].all(), x[: 3 * n].reshape(n, 3), x[3 * n :], strict=True
-    ):
-        site.atom.pos, site.atom.b_iso = gemmi.Position(*place), float(value)
+    for site, place in zip(found[0].all(), x.reshape(n, 3), strict=True):
+        site.atom.pos = gemmi.Position(*place)
     return found
 
 
@@ -271,7 +262,8 @@ Made by `make everything-wrong`, in {minutes:.0f} minutes.
 Truth by gemmi alone: its density, and solvent that fills each point to 1 - the largest occupancy
 that covers it; 3% noise. {crystals} without their altlocs and hydrogens; 40 waters at
 0.3 to 0.9, 16 ligands of 4 to 13 atoms at 0.3 to 0.9 in solvent, and up to 40 side chains in two
-conformers (0.3 to 0.7). The geometry of the truth is a draw from the restraints' own distribution.
+conformers (0.3 to 0.7). The geometry of the truth is a draw from the dictionary;
+B are those of the real models.
 Refinement starts with all of these at 0.5, and with random errors of all coordinates (rms as given)
 and B factors (relative, as given):
 

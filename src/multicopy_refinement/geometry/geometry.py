@@ -13,14 +13,14 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.errors import GradientError
 from multicopy_refinement.geometry.contact_rules import ContactRules
-from multicopy_refinement.geometry.graph import Separations
 from multicopy_refinement.geometry.images import near_images
 from multicopy_refinement.geometry.monomers import Dictionaries
 from multicopy_refinement.geometry.riding import Riding, parents
+from multicopy_refinement.geometry.similar import PairsAlike, displacement_terms
 from multicopy_refinement.geometry.statistics import Statistics, statistics_of
 from multicopy_refinement.geometry.terms.base import (
     Columns,
@@ -32,20 +32,11 @@ from multicopy_refinement.geometry.terms.base import (
     stacked,
 )
 from multicopy_refinement.geometry.terms.contacts import SLACK, Contacts
-from multicopy_refinement.geometry.terms.displacements import tensors
-from multicopy_refinement.geometry.terms.rigid_bond import RigidBonds
-from multicopy_refinement.geometry.terms.similar_b import SimilarB
-from multicopy_refinement.geometry.terms.similar_u import SimilarU, cholesky
 from multicopy_refinement.geometry.topology import Topology, topology_of
 from multicopy_refinement.io.structure import StructureFile
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.parameters.atomic import PlacedAtoms
 
-#: Relative sigma of B of atoms that one, two or three bonds separate: of 0.2 to 0.7 for the first,
-#: the free sets of 1aie, 4cjl and 1g8a prefer these.
-SIMILAR = {1: 0.35, 2: 0.5, 3: 1.0}
-#: Sigma of rigid bonds, in A^2, and how many bonds may separate the atoms.
-RIGID, RIGID_REACH = 0.01, 2
 #: Mates are sought as far as atoms may ever come near, after moves of so much, in A.
 FARTHEST_MOVE = 3.0
 #: No two atoms touch that are farther apart, in A.
@@ -123,7 +114,8 @@ class Geometry:
         reach = FARTHEST_CONTACT + 2 * SLACK + FARTHEST_MOVE
         images = near_images(table.xyz, source.cell, source.spacegroup, reach)
         rules = ContactRules.of(table, model.occupancy_groups, topology, bonded, images)
-        displacements, odd = _displacement_terms(table, topology.bonded, _start(model))
+        alike = PairsAlike.of(table, topology.bonded, source.cell, source.spacegroup)
+        displacements, odd = displacement_terms(table, alike, _start(model))
         terms: tuple[Term, ...] = (
             topology.bonds, topology.angles, topology.straight, topology.torsions,
             topology.chirality, topology.planes, Contacts(rules, images), *displacements,
@@ -250,30 +242,3 @@ def _array(tensor: Tensor) -> FloatArray:
 def _start(model: GeometricModel) -> State:
     with torch.no_grad():
         return State(_array(model.xyz()), _array(model.b_iso()), _array(model.u_aniso()))
-
-
-def _displacement_terms(
-    table: AtomTable, bonded: IntArray, at: State
-) -> tuple[tuple[Term, ...], tuple[Notice, ...]]:
-    """Return restraints of B and U, and a notice of atoms whose U is none."""
-    near = Separations.of(bonded, len(table))
-    letter = table.altloc.view(np.uint8)[near.pairs]
-    together = (letter[:, 0] == letter[:, 1]) | (letter == 0).any(axis=1)
-    every = np.arange(len(table))
-    singular = ~np.isfinite(cholesky(tensors(at, every, table.anisotropic))).all(axis=(1, 2))
-    singular &= table.anisotropic
-    sound = together & ~singular[near.pairs].any(axis=1)
-    pairs, bonds = near.pairs[sound], near.bonds[sound]
-    sigma = np.array([0.0, *SIMILAR.values()])[bonds]
-    own = table.anisotropic[pairs]
-    mixed, both = own.any(axis=1), own.all(axis=1) & (bonds <= RIGID_REACH)
-    terms: list[Term] = [SimilarB(pairs[~mixed], sigma[~mixed])]
-    if mixed.any():
-        terms.append(SimilarU(pairs[mixed], sigma[mixed], table.anisotropic))
-        rigid = np.full(int(both.sum()), RIGID)
-        terms.append(RigidBonds(pairs[both], rigid, table.anisotropic))
-    if not singular.any():
-        return tuple(terms), ()
-    labels = table.labels(singular)
-    message = f"U is not positive definite, and not restrained, of {listed(list(labels))}"
-    return tuple(terms), (Notice("u_not_positive", message, labels),)

@@ -57,7 +57,9 @@ TERMS = {
     ),
     "planes": Planes((rows(4, 2), rows(6, 3)), (sigmas(2), sigmas(3))),
     "similar B": SimilarB(rows(2), sigmas()),
+    "similar B of others": SimilarB(rows(2), sigmas(), np.linspace(0.7, 1.4, 5)),
     "similar U": SimilarU(rows(2), sigmas(), ANISOTROPIC),
+    "similar U of others": SimilarU(rows(2), sigmas(), ANISOTROPIC, np.linspace(0.7, 1.4, 5)),
     "rigid bonds": RigidBonds(rows(2), sigmas(), ANISOTROPIC),
 }
 

@@ -27,15 +27,18 @@ class SimilarU(Pairs):
     ----------
     anisotropic
         Which of all atoms are, ``[n]``.
+    expected
+        What U1 is expected to be in units of U2, ``[m]``: C is divided by its root.
     """
 
     anisotropic: BoolArray
+    expected: FloatArray | float = 1.0
     name: ClassVar[str] = "U similarity"
 
     def residuals(self, at: State) -> FloatArray:
         """Return nine residuals a pair in units of sigma."""
         one, other = (cholesky(tensors(at, a, self.anisotropic)) for a in self.atoms.T)
-        ratio = inverse_lower(other) @ one
+        ratio = self._root * (inverse_lower(other) @ one)
         found = ratio.transpose(0, 2, 1) - inverse_lower(ratio)
         return np.asarray((found / self._scale[:, None, None]).ravel())
 
@@ -47,7 +50,7 @@ class SimilarU(Pairs):
         d(C' - C^-1) = P1'C' + P1 C^-1 - C'P2' - C^-1 P2.
         """
         one, other = (cholesky(tensors(at, a, self.anisotropic)) for a in self.atoms.T)
-        ratio = inverse_lower(other) @ one
+        ratio = self._root * (inverse_lower(other) @ one)
         back = inverse_lower(ratio)
         first, second = _factor_slopes(one), _factor_slopes(other)
         slopes = (
@@ -64,6 +67,10 @@ class SimilarU(Pairs):
         rows = rows_of(np.hstack(where), np.hstack(values), Columns(len(at.xyz)).size)
         found = ratio.transpose(0, 2, 1) - back
         return Linear((found / self._scale[:, None, None]).ravel(), rows)
+
+    @property
+    def _root(self) -> FloatArray:
+        return np.asarray(self.expected, dtype=float).reshape(-1, 1, 1) ** -0.5
 
     @property
     def _scale(self) -> FloatArray:
