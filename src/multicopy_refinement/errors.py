@@ -23,8 +23,20 @@ class MulticopyError(Exception):
     """Root of the package's exceptions."""
 
 
+#: A word of a file that is longer than this is not shown whole in a message.
+_LONGEST_WORD = 400
+
+
 class InputError(MulticopyError):
-    """A file or an option that the user gave is at fault."""
+    """A file or an option that the user gave is at fault; long words in the message are cut."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(
+            " ".join(
+                word if len(word) <= _LONGEST_WORD else f"{word[:40]}... ({len(word)} characters)"
+                for word in message.split(" ")
+            )
+        )
 
 
 class ModelFileError(InputError):

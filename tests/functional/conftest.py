@@ -1,9 +1,5 @@
-"""Inputs made from the package's own demonstration crystal, and the command line called inside."""
+"""Inputs made from the package's own demonstration crystal."""
 
-import contextlib
-import io
-import sys
-from dataclasses import dataclass
 from importlib.resources import files
 
 import gemmi
@@ -11,37 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from multicopy_refinement.cli.main import main
 from multicopy_refinement.model import Model
 from multicopy_refinement.simulate import simulate, write_simulated
-
-
-@dataclass(frozen=True)
-class Called:
-    """What a call of the command line gave back."""
-
-    status: int
-    out: str
-    err: str
-
-
-def _call(*arguments) -> Called:
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        patch.setattr(sys, "argv", ["multicopy-refine", *(str(a) for a in arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-    return Called(stop.value.code or 0, out.getvalue(), err.getvalue())
-
-
-@pytest.fixture(scope="session")
-def command():
-    """The command line as a function of its arguments, run in this process."""
-    return _call
 
 
 @pytest.fixture(scope="session")

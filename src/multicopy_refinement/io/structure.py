@@ -141,7 +141,7 @@ def parse_structure(path: str | Path, content: bytes) -> StructureFile:
     parsed = read(path, content)
     cell, group, fault = _crystal(path, parsed.structure, content)
     remarks = frame_notices(parsed.structure)
-    table, unlettered = without_blank_letters(_table(parsed))
+    table, unlettered = without_blank_letters(_table(path, parsed))
     links = bonded_pairs(parsed.structure, table)
     table = replace(table, links=links, program=refined_with(parsed.structure, content))
     occupancy, missing = _occupancies(path, parsed.occupancies, table)
@@ -267,7 +267,10 @@ def model_block(path: str | Path, content: bytes) -> gemmi.cif.Block:
         document = gemmi.cif.read_string(content)
     except (RuntimeError, ValueError) as fault:
         raise ModelFileError(f"{path}: not a readable mmCIF file: {one_line(fault)}") from None
-    blocks = [b for b in document if len(b.find_mmcif_category("_atom_site.")) > 0]
+    try:
+        blocks = [b for b in document if len(b.find_mmcif_category("_atom_site.")) > 0]
+    except RuntimeError as fault:
+        raise ModelFileError(f"{path}: not a readable mmCIF file: {one_line(fault)}") from None
     if len(blocks) > 1:
         names = listed([block.name for block in blocks])
         raise ModelFileError(f"{path}: atoms in {len(blocks)} blocks ({names}); leave one of them")
@@ -336,7 +339,7 @@ def _flat(path: str | Path, structure: gemmi.Structure) -> _Flat:
         ) from None
 
 
-def _table(parsed: _Parsed) -> AtomTable:
+def _table(path: str | Path, parsed: _Parsed) -> AtomTable:
     flat, names, order = parsed.flat.atoms, parsed.flat.chains, parsed.order
     to_file = np.empty(len(order), dtype=np.int64)
     to_file[order] = np.arange(len(order))
@@ -352,7 +355,7 @@ def _table(parsed: _Parsed) -> AtomTable:
     chain = column(flat.chain_ids, "S8")
     if names:
         chain = np.array([name.encode() for name in names])[chain.astype(np.int64)]
-    return AtomTable(
+    table = AtomTable(
         hetatm=column(flat.het_flags, "int8") == ord("H"),
         model=column(flat.model_num, "int32"),
         chain=chain,
@@ -368,6 +371,33 @@ def _table(parsed: _Parsed) -> AtomTable:
         b_iso=np.round(column(flat.b_iso, "float64"), 5),  # gemmi holds single precision
         u_aniso=_anisotropic(parsed),
     )
+    _check_names(path, table)
+    _check_numbers(path, table)
+    return table
+
+
+def _check_names(path: str | Path, table: AtomTable) -> None:
+    """Refuse names that no other program would read: what is not printable ASCII."""
+    for what in ("chain", "icode", "resname", "name", "altloc"):
+        column = np.ascontiguousarray(getattr(table, what))
+        letters = column.view(np.uint8).reshape(len(column), -1)
+        odd = np.flatnonzero(((letters > ord("~")) | ((letters < ord(" ")) & (letters > 0))).any(1))
+        if len(odd):
+            text = column[odd[0]].decode("latin-1")
+            raise ModelFileError(
+                f"{path}: {what} {text!r} of atom {odd[0] + 1} in the file has characters that are "
+                "not printable ASCII"
+            )
+
+
+def _check_numbers(path: str | Path, table: AtomTable) -> None:
+    """Refuse numbers that are none, or beyond what any crystal has."""
+    for what, most in (("xyz", 1e6), ("b_iso", 1e5), ("u_aniso", 1e4)):
+        values = getattr(table, what).reshape(len(table), -1)
+        odd = np.flatnonzero(~(np.abs(values) < most).all(axis=1))
+        if len(odd):
+            label = table.labels(odd[:1])[0]
+            raise ModelFileError(f"{path}: {what} of {label} is {values[odd[0]].tolist()}")
 
 
 def _capitals(texts: np.ndarray) -> np.ndarray:

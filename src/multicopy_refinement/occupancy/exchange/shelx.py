@@ -7,6 +7,7 @@ w1 fv(m1) + w2 fv(m2) + ... to the target.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -242,7 +243,7 @@ def _is_number(text: str) -> bool:
 
 
 def _number(text: str, where: str) -> float:
-    if not _is_number(text):
+    if not _is_number(text) or not math.isfinite(float(text)):
         raise RuleError(f"{where}: {text!r} is not a number")
     return float(text)
 
