@@ -41,7 +41,8 @@ class SparseTransform:
         axes = [np.unique(x, return_inverse=True) for x in np.unravel_index(points, self.shape)]
         box = tuple(len(own) for own, _ in axes)
         place = np.ravel_multi_index([at for _, at in axes], box)
-        density = np.bincount(place, values, minlength=int(np.prod(box))).reshape(box)
+        density = np.bincount(place, values, minlength=int(np.prod(box))).astype(np.float64)
+        density = density.reshape(box)
         rows = [own for own, _ in axes]
         whole = self._by_products(density, rows) if self._few(box) else self._by_fft(density, rows)
         picked = whole.reshape(-1)[self.pick]

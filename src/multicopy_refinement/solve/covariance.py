@@ -219,7 +219,7 @@ def _inverse_along(
 ) -> tuple[FloatArray, FloatArray]:
     """Return Z (Z'HZ)^-1 Z' of what the data see under A d = 0, and what they do not see.
 
-    With many groups, where all is known clearly, that is C - C A'(A C A')^-1 A C, with C the inverse of H.
+    With many groups, where all is known clearly, that is C - C A'(A C A')^-1 A C, C = H^-1.
     """
     if many and clearly_determined(h):
         inverse = inverse_of(h.copy())
