@@ -17,6 +17,8 @@ _MOST_GUESSES = 25
 #: By how much a bound may be passed, relative to the largest step, and a multiplier be negative,
 #: relative to the gradient.
 _SLACK = 1e-9
+#: By how much a limit may be passed, and a sum be off all of whose members are at bounds.
+_FITS = 1e-9
 #: Rows that are changed at once.
 _PANEL = 256
 
@@ -69,34 +71,61 @@ def bounded_step(
     caps = sparse.csr_matrix(limits[0] if limits is not None else np.zeros((0, n)))
     room = np.maximum(limits[1], 0.0) if limits is not None else np.zeros(0)
     plain = inverse @ gradient
-    force = _SLACK * max(float(np.abs(gradient).max(initial=0.0)), 1e-300)
+    unit = np.sqrt(np.maximum(np.diag(inverse), 1e-300))  # an su: unknowns have units of their own
+    force = _SLACK * max(float(np.abs(gradient * unit).max(initial=0.0)), 1e-300) / unit
     at_low, at_high = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     at_cap = np.zeros(len(room), dtype=bool)
+    member = ties != 0
     for _ in range(_MOST_GUESSES):
-        held = np.flatnonzero(at_low | at_high)
+        stays = at_low | at_high
+        held = np.flatnonzero(stays)
         value = np.where(at_low, low, high)[held]
         if not np.isfinite(value).all():
             return None
-        rows = sparse.vstack([ties, caps[at_cap], _units(held, n)], format="csr")
-        wanted = np.concatenate([np.zeros(len(sums)), room[at_cap], value])
+        full = np.asarray(member @ (~stays).astype(float)) == 0  # sums none of whose members moves
+        if np.abs(ties[full][:, held] @ value).max(initial=0.0) > _FITS:
+            return None
+        rows = sparse.vstack([ties[~full], caps[at_cap], _units(held, n)], format="csr")
+        n_sums, n_caps = int((~full).sum()), int(at_cap.sum())
+        wanted = np.concatenate([np.zeros(n_sums), room[at_cap], value])
         y = _multipliers(inverse, rows, np.asarray(rows @ plain) - wanted)
         if y is None:
             return None
         pulled = gradient - rows.T @ y
         step = inverse @ pulled if rows.shape[0] else plain
         step[held] = value
-        slack = _SLACK * max(float(np.abs(step).max(initial=0.0)), 1e-12)
+        slack = _SLACK * max(float(np.abs(step / unit).max(initial=0.0)), 1e-12) * unit
         pull = np.zeros(n)
-        pull[held] = y[len(y) - len(held) :]
+        pull[held] = y[n_sums + n_caps :]
+        _share(pull, ties[full], at_low)
         below = (~at_low & (step < low - slack)) | (at_low & (pull < force))
         above = (~at_high & (step > high + slack)) | (at_high & (pull > -force))
         on_cap = np.zeros(len(room))
-        on_cap[at_cap] = y[len(sums) : len(sums) + int(at_cap.sum())]
-        over = (~at_cap & (caps @ step > room + slack)) | (at_cap & (on_cap > -force))
+        on_cap[at_cap] = y[n_sums : n_sums + n_caps]
+        over = (~at_cap & (caps @ step > room + _FITS)) | (at_cap & (on_cap > 0))
         if _same(below, at_low) and _same(above, at_high) and _same(over, at_cap):
             return Bounded(np.clip(step, low, high), pulled)
         at_low, at_high, at_cap = below & ~above, above, over
     return None
+
+
+def _share(pull: FloatArray, ties: sparse.csr_matrix, at_low: BoolArray) -> None:
+    """Give to sums all of whose members are at bounds a multiplier that lets these stay, if any.
+
+    With a the row and p what pulls at its members, p - a y is to be negative at lower bounds and
+    positive at upper ones.
+    """
+    for row in range(ties.shape[0]):
+        some = slice(ties.indptr[row], ties.indptr[row + 1])
+        members, a = ties.indices[some], ties.data[some]
+        wanted = pull[members] / a
+        from_below = at_low[members] == (a > 0)
+        least, most = (
+            wanted[from_below].max(initial=-np.inf),
+            wanted[~from_below].min(initial=np.inf),
+        )
+        ends = [end for end in (least, most) if np.isfinite(end)]
+        pull[members] -= a * (sum(ends) / len(ends))
 
 
 def _same(one: BoolArray, other: BoolArray) -> bool:
