@@ -24,7 +24,7 @@ from multicopy_refinement.scattering.columns import (
     ranges,
     weighted_sum,
 )
-from multicopy_refinement.scattering.rows import weighted_rows
+from multicopy_refinement.scattering.rows import real_parts, weighted_rows
 
 Real = NDArray[np.floating]
 
@@ -160,8 +160,7 @@ class OccupancyJacobian:
         if self._last[0] is along:  # the Jacobian of the B shifts asks for the same
             return np.asarray(self._last[1])
         real, imaginary = self._parts(rows, dtype)
-        found = real * along.real.astype(dtype)
-        found += imaginary * along.imag.astype(dtype)
+        found = real_parts(real, imaginary, along, dtype)
         if self.b_shift is not None:
             self._last[:] = along, found
         return np.asarray(found)

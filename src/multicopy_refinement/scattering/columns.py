@@ -19,6 +19,7 @@ from multicopy_refinement.scattering.atoms import ScatteringAtoms
 from multicopy_refinement.scattering.direct_tables import DirectTables
 from multicopy_refinement.scattering.rows import (
     complex_row_products,
+    real_parts,
     row_products,
     weighted_complex_rows,
     weighted_rows,
@@ -180,11 +181,8 @@ class LowColumns:
         self, columns: slice | IntArray, u: ComplexArray, dtype: type[np.floating]
     ) -> NDArray[np.floating]:
         """Return Re(conj(u) f M) of some of the columns, ``[n_groups, n_chosen]``."""
-        faded = u * self.fall[columns]
         some = self.columns[:, columns]
-        found = some.real * faded.real.astype(dtype)
-        found += some.imag * faded.imag.astype(dtype)
-        return np.asarray(found)
+        return real_parts(some.real, some.imag, u * self.fall[columns], dtype)
 
     def weighted_sum(self, weights: FloatArray) -> ComplexArray:
         """Return sum_g w_g f M_g, complex ``[n_low]``."""
