@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels format lint types layers docs pictures wheel study nulls consistency bench servalcat nulls-servalcat whole-model screen form-factors clean
+.PHONY: help demo test check kernels format lint types layers docs pictures wheel study many-groups nulls consistency bench servalcat nulls-servalcat whole-model screen form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -60,6 +60,9 @@ format: $(VENV)/.dev ## put the code into shape
 
 study: $(VENV)/.dev ## R factors of all shared data sets before and after, into docs/
 	$(BIN)/python benchmarks/data_sets.py --out docs/data-sets.md
+
+many-groups: $(VENV)/.dev ## time and memory of many groups, into docs/
+	$(BIN)/python -W ignore benchmarks/many_groups.py --out docs/many-groups.md
 
 nulls: $(VENV)/.dev ## what is absent and what is partial, truth by gemmi alone, into docs/
 	$(BIN)/python -W ignore benchmarks/nulls.py --out docs/nulls.md

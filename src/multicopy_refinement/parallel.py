@@ -110,17 +110,14 @@ def in_threads(
     parts = iter(list(pairwise(edges)))  # threads may share an iterator of a list
 
     def work_on() -> None:
-        for first, last in parts:
-            work(first, last)
-
-    def work_in_pool() -> None:
-        _here.busy = True
+        _here.busy = True  # loops within the work are of one thread
         try:
-            work_on()
+            for first, last in parts:
+                work(first, last)
         finally:
             _here.busy = False
 
-    others = [_pool(n_threads).submit(work_in_pool) for _ in range(n_threads - 1)]
+    others = [_pool(n_threads).submit(work_on) for _ in range(n_threads - 1)]
     try:
         work_on()
     finally:
@@ -129,7 +126,7 @@ def in_threads(
         other.result()
 
 
-#: Whether this thread is one of the pool's, at work.
+#: Whether this thread is at work on a part.
 _here = threading.local()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -112,7 +113,7 @@ class SumConstraints:
         Sets that are off by no more than ``tolerance`` stay as they are.
         """
         exact = occupancy.copy()
-        for number in self.outermost_first.tolist():
+        for number in self._off_by_level(exact, tolerance):
             members = self.members[number]
             if len(members) == 0:
                 continue
@@ -130,6 +131,17 @@ class SumConstraints:
                 exact[members] * (wanted / total) if total > 0 else (wanted / len(members))
             )
         return exact
+
+    def _off_by_level(self, occupancy: FloatArray, tolerance: float) -> Iterator[int]:
+        """Yield sets that may be off, the outermost first, as the occupancies become right."""
+        of_group = np.where(self.set_index < 0, len(self), self.set_index)
+        parent = np.maximum(self.parent, 0)
+        for level in range(int(self.level.max(initial=-1)) + 1 if len(occupancy) else 0):
+            total = np.bincount(of_group, occupancy, minlength=len(self) + 1)[:-1]
+            above = np.where(self.parent >= 0, occupancy[parent], 0.0)
+            off = total - np.maximum(self.totals + above, 0.0)
+            some = (np.abs(off) >= 0.5 * tolerance) & (self.complete | (off > -1e-9))
+            yield from np.flatnonzero(some & (self.level == level)).tolist()
 
     def restricted(self, kept: IntArray, occupancy: FloatArray) -> SumConstraints:
         """Return the sums of some groups when all others are held at their ``occupancy``."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.forward import Forward, Jacobian
+from multicopy_refinement.posterior.products import add_product, mirror
 from multicopy_refinement.posterior.terms import Normal, spread
 from multicopy_refinement.targets import Derivatives, Target
 from multicopy_refinement.targets.renewal import Renewal
@@ -160,15 +161,19 @@ class DataTerm:
 
     def _products(self, here: _Around, weight: FloatArray, dtype: type[np.floating]) -> FloatArray:
         """Return J' W J of d|F| over the work set."""
-        found: FloatArray | float = 0.0
+        found: FloatArray | None = None
         for rows in self.forward.blocks():
             # free reflections count with weight 0: leaving them out would copy every column
             along, own = here.along[rows], weight[rows] * self.work[rows]
             columns = [here.jacobians[k].columns(rows, along, dtype) for k in here.kinds]
             jacobian = np.concatenate(columns)
+            del columns
             jacobian *= np.sqrt(own).astype(dtype)
-            found = found + jacobian @ jacobian.T
-        return np.asarray(found, dtype=np.float64)
+            found = np.zeros((len(jacobian),) * 2) if found is None else found
+            add_product(found, jacobian)
+        assert found is not None  # there are reflections
+        mirror(found)
+        return found
 
     def gradient_coefficients(self, at: Point) -> ComplexArray:
         """Return c with which d log p = Re sum conj(dF) c for changes of F without its scale."""

@@ -113,7 +113,7 @@ class Experiment(nn.Module):
         self.data, self.ranges, self._screenings = self.all_data, Ranges.none(len(data)), 0
         self._scale: Scale | None = None
         self._solvent_made_from = b""
-        self._response: tuple[Tensor, Tensor] | None = None
+        self._response: tuple[Tensor, ...] | None = None
         self._displaced: tuple[IntArray, Displaced, ComplexArray] | None = None
         self.renew(f_calc, occupancy)
 
@@ -161,13 +161,13 @@ class Experiment(nn.Module):
             found, _ = self.displaced(refined)
             if found is None:
                 return None
-            faded = found.columns * self.scale.solvent(self.data.s_squared[found.low])
-            self._response = torch.as_tensor(found.low), torch.as_tensor(faded)
-        low, columns = self._response
+            of_s = self.scale.solvent(self.data.s_squared[found.low])
+            self._response = tuple(torch.as_tensor(a) for a in (found.low, found.columns, of_s))
+        low, columns, fall = self._response
         moved = occupancy - torch.as_tensor(self._mask_occupancy[refined])
         nothing = torch.zeros(len(self.data), dtype=torch.complex128)
         part = (moved.to(columns.dtype) @ columns).to(torch.complex128)
-        return nothing.index_add(0, low, -part)
+        return nothing.index_add(0, low, -part * fall)
 
     def held_parts(self) -> tuple[FloatArray, ComplexArray]:
         """Return k exp(-h'Bh/4), and the solvent's part beside F_calc."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -22,16 +22,14 @@ from multicopy_refinement.scattering.columns import (
     faded_parts,
     products,
     ranges,
-    reduced,
     weighted_sum,
 )
-from multicopy_refinement.scattering.rows import (
-    complex_row_products,
-    row_products,
-    weighted_rows,
-)
+from multicopy_refinement.scattering.rows import real_parts, weighted_rows
 
 Real = NDArray[np.floating]
+
+#: Elements of the slopes that are made at once, and reflections of them at least.
+_ELEMENTS, _FEWEST = 16_000_000, 1024
 
 
 class Jacobian(Protocol):
@@ -135,17 +133,15 @@ class Rescaling:
 class OccupancyJacobian:
     """dF/dq_g = exp(-b_g s^2/4) G_g - S M_g.
 
-    Without ``b_shift`` the columns have the solvent that groups displace, S M, in them; with it
-    they are G, and S M is ``less``, since it does not fade with B. ``moved`` is M with what S
-    differs by from that of the columns: the gradient counts it, so that a search ends where the
-    gradient vanishes; the information does not.
+    ``less`` is S M with the fitted S, of which the information is made, and ``now`` with that of
+    the point: the gradient goes by it, so that a search ends where the gradient vanishes.
     """
 
     group_columns: GroupColumns
     s_squared: FloatArray
     b_shift: FloatArray | None = None
     less: LowColumns | None = None
-    moved: tuple[Displaced, FloatArray] | None = None
+    now: LowColumns | None = None
     _last: list[Any] = field(default_factory=lambda: [None, None], init=False)
 
     def columns(self, rows: slice, along: ComplexArray, dtype: type[np.floating]) -> Real:
@@ -153,27 +149,27 @@ class OccupancyJacobian:
         found = self.of_atoms(rows, along, dtype)
         if self.less is None:
             return found
-        found = found.copy()
+        if self.b_shift is not None:  # it is asked for once more
+            found = found.copy()
         places, columns = self.less.within(rows)
-        u = along[places]
-        found[:, places] -= self.less.real[:, columns] * u.real.astype(dtype)
-        found[:, places] -= self.less.imaginary[:, columns] * u.imag.astype(dtype)
+        found[:, places] -= self.less.along(columns, along[places], dtype)
         return found
 
     def of_atoms(self, rows: slice, along: ComplexArray, dtype: type[np.floating]) -> Real:
         """Return Re(conj(along) exp(-b_g s^2/4) G_g): what `columns` is without solvent."""
-        if self._last[0] is not along:  # the Jacobian of the B shifts asks for the same
-            real, imaginary = self._parts(rows, dtype)
-            found = real * along.real.astype(dtype) + imaginary * along.imag.astype(dtype)
+        if self._last[0] is along:  # the Jacobian of the B shifts asks for the same
+            return np.asarray(self._last[1])
+        real, imaginary = self._parts(rows, dtype)
+        found = real_parts(real, imaginary, along, dtype)
+        if self.b_shift is not None:
             self._last[:] = along, found
-        return np.asarray(self._last[1])
+        return np.asarray(found)
 
     def times(self, v: FloatArray) -> ComplexArray:
         """Return J v, complex ``[n]``."""
         f = self.times_atoms(v)
         if self.less is not None:
-            f.real[self.less.places] -= weighted_rows(self.less.real, v)
-            f.imag[self.less.places] -= weighted_rows(self.less.imaginary, v)
+            f[self.less.places] -= self.less.weighted_sum(v)
         return f
 
     def times_atoms(self, v: FloatArray) -> ComplexArray:
@@ -183,14 +179,8 @@ class OccupancyJacobian:
     def adjoint(self, c: ComplexArray) -> FloatArray:
         """Return Re(J* c), ``[n_groups]``."""
         total = self.adjoint_atoms(c)
-        if self.less is not None:
-            here = c[self.less.places]
-            total -= row_products(self.less.real, here.real)
-            total -= row_products(self.less.imaginary, here.imag)
-        if self.moved is not None:
-            displaced, change = self.moved
-            total -= complex_row_products(displaced.columns, c[displaced.low] * change)
-        return total
+        less = self.less if self.now is None else self.now
+        return total if less is None else total - less.products(c)
 
     def adjoint_atoms(self, c: ComplexArray) -> FloatArray:
         """Return Re(J* c) without solvent, ``[n_groups]``."""
@@ -254,6 +244,7 @@ class GroupForward:
     displaced: Displaced | None = None
     _last: list[Any] = field(default_factory=lambda: [None, None], init=False)
     _mask: list[Any] = field(default_factory=lambda: [None, None], init=False)
+    _overall: list[Any] = field(default_factory=lambda: [None, None], init=False)
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -271,8 +262,11 @@ class GroupForward:
         return self.scaled.point
 
     def overall(self, at: Point) -> FloatArray:
-        """Return k(h), ``[n]``."""
-        return self.scaled.overall(at)
+        """Return k(h), ``[n]``; that of the last point is kept."""
+        kept = self._overall  # another thread may put a pair there at any time, whole
+        if kept[0] is not at:
+            kept = self._overall[:] = [at, self.scaled.overall(at)]
+        return np.asarray(kept[1])
 
     def total(self, at: Point) -> ComplexArray:
         """Return F without the overall scale, complex ``[n]``; that of the last point is kept."""
@@ -297,14 +291,16 @@ class GroupForward:
 
     def change(self, at: Point, groups: IntArray, occupancy: FloatArray) -> ComplexArray:
         """Return what changes of a few groups' occupancies add to F_model, complex ``[n]``."""
-        b_shift = at.get(Kind.B_GROUP)
-        columns = self._effective if b_shift is None else self.columns
-        fall = 1.0 if b_shift is None else np.exp(-b_shift[groups, None] * self.s_squared / 4)
-        real, imaginary = (p[:, : len(self.fixed)] * fall for p in columns.members(groups))
-        added = occupancy @ real + 1j * (occupancy @ imaginary)
-        if b_shift is not None and self._less is not None:
-            less = self._less.real[groups] + 1j * self._less.imaginary[groups]
-            added[self._less.places] -= occupancy @ less
+        b_shift, less = at.get(Kind.B_GROUP), self._less
+        parts = [part[:, : len(self.fixed)] for part in self.columns.members(groups)]
+        if b_shift is not None:
+            fall = np.exp(-b_shift[groups, None] * self.s_squared / 4)
+            parts = [(part * fall).astype(np.float32) for part in parts]
+        added = np.empty(len(self.fixed), dtype=np.complex128)
+        added.real, added.imag = (weighted_rows(part, occupancy) for part in parts)
+        if less is not None:
+            some = replace(less, columns=less.columns[groups])
+            added[less.places] -= some.weighted_sum(occupancy)
         return np.asarray(self.overall(at) * added)
 
     def rescaling(self, at: Point) -> Rescaling:
@@ -340,30 +336,28 @@ class GroupForward:
         less = self._less
         if less is None:
             return found
-        here, place = np.isin(rows, less.low), np.searchsorted(less.low, rows)
-        u, q = along[here], at[Kind.OCCUPANCY][:, None]
-        columns = less.real[:, place[here]] * u.real + less.imaginary[:, place[here]] * u.imag
-        found[:, here] = q * columns
+        here = np.isin(rows, less.low)
+        place = np.searchsorted(less.low, rows[here])
+        q = at[Kind.OCCUPANCY][:, None].astype(np.float32)
+        found[:, here] = q * less.along(place, along[here], np.float32)
         return found
 
     def blocks(self) -> Iterator[slice]:
         """Yield ranges of reflections in which the columns are best asked for."""
-        return ranges(len(self.fixed), self.columns.block_size)
+        size = min(self.columns.block_size, max(_ELEMENTS // max(self.n_groups, 1), _FEWEST))
+        return ranges(len(self.fixed), size)
 
     def _of_occupancy(self, at: Point) -> OccupancyJacobian:
-        b_shift, moved = at.get(Kind.B_GROUP), self._moved_solvent(at)
-        if b_shift is None:
-            return OccupancyJacobian(self._effective, self.s_squared, moved=moved)
-        return OccupancyJacobian(self.columns, self.s_squared, b_shift, self._less, moved)
+        return OccupancyJacobian(
+            self.columns, self.s_squared, at.get(Kind.B_GROUP), self._less, self._less_at(at)
+        )
 
-    def _moved_solvent(self, at: Point) -> tuple[Displaced, FloatArray] | None:
-        """Return M, and what S at a point differs by from the fitted one."""
-        solvent = at.get(Kind.SOLVENT)
-        if solvent is None or self.displaced is None or len(self.displaced.low) == 0:
+    def _less_at(self, at: Point) -> LowColumns | None:
+        """Return S M with the solvent of a point, where it moves."""
+        solvent, less = at.get(Kind.SOLVENT), self._less
+        if solvent is None or less is None:
             return None
-        s_squared = self.s_squared[self.displaced.low]
-        now = solvent[0] * np.exp(-solvent[1] * s_squared / 4)
-        return self.displaced, now - self.scaled.scale.solvent(s_squared)
+        return replace(less, fall=solvent[0] * np.exp(-solvent[1] * self.s_squared[less.low] / 4))
 
     def _mask_at(self, at: Point) -> ComplexArray:
         """Return F of the solvent at the occupancies of a point; that of the last is kept."""
@@ -373,23 +367,13 @@ class GroupForward:
 
     @cached_property
     def _less(self) -> LowColumns | None:
-        """S M, where it is kept apart from G."""
-        return self._faded()
-
-    def _faded(self) -> LowColumns | None:
         """Return S M at the fitted solvent."""
         if self.displaced is None or len(self.displaced.low) == 0:
             return None
         low = self.displaced.low
-        fall = self.scaled.scale.solvent(self.s_squared[low]).astype(np.float32)
-        columns = self.displaced.columns
-        return LowColumns(low, columns.real * fall, columns.imag * fall)
-
-    @cached_property
-    def _effective(self) -> GroupColumns:
-        """G - S M."""
-        less = self._faded()
-        return self.columns if less is None else reduced(self.columns, less)
+        return LowColumns(
+            low, self.displaced.columns, self.scaled.scale.solvent(self.s_squared[low])
+        )
 
     # ------------------------------------------------------------------ torch
 
@@ -397,8 +381,12 @@ class GroupForward:
     def _tensors(self) -> tuple[Tensor, Tensor]:
         """K A, and k G as real above imaginary parts ``[2 n, n_groups]``."""
         overall, solvent = self.scaled.held
-        members = self._effective.members(np.arange(self.n_groups))
+        members = self.columns.members(np.arange(self.n_groups))
         parts = [part[:, : len(self.fixed)] * overall for part in members]
+        if self._less is not None:
+            places, less = self._less.places, self._less.columns * self._less.fall
+            for part, own in zip(parts, (less.real, less.imag), strict=True):
+                part[:, places] -= own * overall[places]
         matrix = np.ascontiguousarray(np.concatenate(parts, axis=1).T)
         return torch.as_tensor(overall * (self.fixed + solvent)), torch.as_tensor(matrix)
 

@@ -65,18 +65,23 @@ class Posterior:
             first = first + other
         return first
 
-    def information(self, at: Point) -> FloatArray:
-        """Return the information of all terms, each divided by its variance factor."""
-        seen, said = self.informations(at)
-        return seen + said
+    def informations(
+        self, at: Point, *, precise: bool = True
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """Return the information of all but restraints on occupancies, and that of these, if any.
 
-    def informations(self, at: Point) -> tuple[FloatArray, FloatArray]:
-        """Return the information of all but restraints on occupancies, and that of these."""
-        found = np.zeros((2, at.space.size, at.space.size))
+        Each divided by its variance factor.
+        """
+        found: list[FloatArray | None] = [None, None]
         for term in self.terms:
-            restraint = term.touches == {Kind.OCCUPANCY}
-            found[int(restraint)] += term.normal(at).information / term.variance_factor
-        return found[0], found[1]
+            own = term.normal(at, precise=precise).information
+            own /= term.variance_factor
+            which = int(term.touches == {Kind.OCCUPANCY})
+            one = found[which]
+            found[which] = own if one is None else np.add(one, own, out=one)
+        seen, said = found
+        assert seen is not None  # the data
+        return seen, said
 
     def with_reduced_chi_square(self, at: Point) -> Posterior:
         """Return the posterior whose data count by how well they are fitted at a point."""

@@ -68,7 +68,7 @@ from multicopy_refinement.refinement.verdicts import (
 )
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.basis import group_basis
-from multicopy_refinement.solve import gauss_newton, lbfgs
+from multicopy_refinement.solve import gauss_newton, lbfgs, many
 from multicopy_refinement.solve.covariance import Covariance, covariance, misfit
 from multicopy_refinement.solve.evidence import at_bound
 from multicopy_refinement.solve.marginal import with_surroundings
@@ -190,6 +190,7 @@ class _Run:
         self.atom_su: AtomUncertainties | None = None
         self.covariance: Covariance | None = None
         self._made: Posterior | None = None
+        self._curvature: list[many.Curvature] = []
         clock = Clock()
         self.n_observed = len(data)
         self.progress(Progress(Step.STRUCTURE_FACTORS))
@@ -249,6 +250,7 @@ class _Run:
         start = self.at
         self.history = [Cycle(0, None, self.before.statistics)]
         status = self._iterate()
+        self._curvature.clear()
         final = self.experiment.statistics(self._f_model(self.at))
         # the start under the scale and the errors of the end: likelihoods that can be compared
         posterior, start = self._posterior(), self._here(start)
@@ -298,7 +300,7 @@ class _Run:
         posterior = self._posterior()
         if self.options.solver is Solver.LBFGS:
             return lbfgs.maximise(posterior, self.at, max_iterations=self.options.max_iterations)
-        return gauss_newton.maximise(posterior, self.at, smallest_gain=gain)
+        return many.maximise(posterior, self.at, smallest_gain=gain, kept=self._curvature)
 
     @cached_property
     def geometry(self) -> Geometry:

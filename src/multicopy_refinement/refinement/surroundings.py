@@ -69,6 +69,8 @@ class Vague:
 
     def _pairs(self, atoms: IntArray) -> list[tuple[int, int]]:
         """Return places of atoms with one displacement, each beside the first that has it."""
+        if (self.same[atoms] < 0).all():
+            return []
         first: dict[int, int] = {}
         pairs = []
         for place, number in enumerate(self.same[atoms].tolist()):
@@ -123,14 +125,22 @@ class Restrained:
 
     def of_atoms(self, atoms: IntArray, tensor: BoolArray) -> FloatArray:
         """Return its information, ``[n_unknowns, n_unknowns]``."""
-        rows = np.concatenate(
-            [
-                np.zeros(0, np.int64),
-                *(np.arange(self.offset[i], self.offset[i + 1]) for i in atoms.tolist()),
-            ]
-        )
-        own = self.information[rows][:, rows].toarray()
-        return np.asarray(self.vague.of_atoms(atoms, tensor) + own)
+        found = self.vague.of_atoms(atoms, tensor)
+        size = self.offset[atoms + 1] - self.offset[atoms]
+        shift = self.offset[atoms] - (np.cumsum(size) - size)
+        rows = np.arange(int(size.sum())) + np.repeat(shift, size)
+        held = self.information
+        count = held.indptr[rows + 1] - held.indptr[rows]
+        if not count.any():
+            return found
+        entries = np.repeat(held.indptr[rows] - (np.cumsum(count) - count), count)
+        entries = entries + np.arange(int(count.sum()))
+        column, order = held.indices[entries], np.argsort(rows)
+        place = order[np.minimum(np.searchsorted(rows, column, sorter=order), len(rows) - 1)]
+        near = rows[place] == column
+        of_row = np.repeat(np.arange(len(rows)), count)
+        found[of_row[near], place[near]] += held.data[entries[near]]  # each once: CSR has no twins
+        return found
 
 
 def surroundings_of(

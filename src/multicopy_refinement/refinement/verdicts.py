@@ -32,6 +32,9 @@ POOR_FIT = 1.5
 #: Correlation of occupancy and B shift that is flagged.
 CORRELATED = 0.8
 
+#: Rows of a large matrix that are looked at at once.
+_PANEL = 256
+
 
 def group_results(
     groups: OccupancyGroups, refined: IntArray, at: Point, found: Covariance, support: Support,
@@ -198,19 +201,17 @@ def worst_correlations(
     known = np.flatnonzero(wanted)
     if len(known) < 2:
         return None
-    matrix = found.matrix[np.ix_(known, known)] / np.outer(su[known], su[known])
-    set_index = sums.set_index[known]
-    mates = (set_index[:, None] == set_index) & (set_index >= 0)
-    size = np.where(mates | np.eye(len(known), dtype=bool), 0.0, np.abs(matrix))
-    chosen: list[int] = []
-    for pair in np.argsort(-size, axis=None, kind="stable").tolist():
-        chosen += [g for g in divmod(pair, len(known)) if g not in chosen]
-        if len(chosen) >= min(most, len(known)):
-            break
-    chosen = sorted(chosen[:most])
-    return Correlations(
-        tuple(int(refined[known[i]]) for i in chosen), matrix[np.ix_(chosen, chosen)]
-    )
+    set_index = sums.set_index
+    most_of = np.empty(len(known))
+    for start in range(0, len(known), _PANEL):
+        own = known[start : start + _PANEL]
+        size = np.abs(found.matrix[np.ix_(own, known)]) / (su[own, None] * su[known])
+        mates = (set_index[own, None] == set_index[known]) & (set_index[own, None] >= 0)
+        size[mates | (own[:, None] == known)] = 0.0
+        most_of[start : start + _PANEL] = size.max(axis=1)
+    chosen = np.sort(known[np.argsort(-most_of, kind="stable")[:most]])
+    between = found.matrix[np.ix_(chosen, chosen)] / np.outer(su[chosen], su[chosen])
+    return Correlations(tuple(refined[chosen].tolist()), between)
 
 
 def _state_name(groups: OccupancyGroups, members: list[int]) -> str:

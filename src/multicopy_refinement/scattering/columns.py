@@ -17,7 +17,13 @@ from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
 from multicopy_refinement.scattering.direct_tables import DirectTables
-from multicopy_refinement.scattering.rows import row_products, weighted_rows
+from multicopy_refinement.scattering.rows import (
+    complex_row_products,
+    real_parts,
+    row_products,
+    weighted_complex_rows,
+    weighted_rows,
+)
 from multicopy_refinement.scattering.splat import splat_structure_factors
 
 #: Elements of the float64 sums of the groups that are made at once.
@@ -139,19 +145,23 @@ class StoredColumns:
 
 @dataclass(frozen=True, eq=False)
 class LowColumns:
-    """Columns that are something else than 0 at some reflections only.
+    """Columns f(h) M_g(h) that are something else than 0 at some reflections only.
+
+    f is applied where they are used: M may be large, and f changes more often.
 
     Attributes
     ----------
     low
         Those reflections, in ascending order, ``[n_low]``.
-    real, imaginary
-        ``[n_groups, n_low]``.
+    columns
+        M, complex64 ``[n_groups, n_low]``.
+    fall
+        f, ``[n_low]``.
     """
 
     low: IntArray
-    real: NDArray[np.float32]
-    imaginary: NDArray[np.float32]
+    columns: NDArray[np.complex64]
+    fall: FloatArray
 
     @property
     def places(self) -> IntArray | slice:
@@ -167,46 +177,20 @@ class LowColumns:
         first, last = np.searchsorted(self.low, (rows.start, rows.stop)).tolist()
         return self.low[first:last] - rows.start, slice(first, last)
 
+    def along(
+        self, columns: slice | IntArray, u: ComplexArray, dtype: type[np.floating]
+    ) -> NDArray[np.floating]:
+        """Return Re(conj(u) f M) of some of the columns, ``[n_groups, n_chosen]``."""
+        some = self.columns[:, columns]
+        return real_parts(some.real, some.imag, u * self.fall[columns], dtype)
 
-@dataclass(frozen=True, eq=False)
-class ReducedColumns:
-    """G less something at low resolution."""
+    def weighted_sum(self, weights: FloatArray) -> ComplexArray:
+        """Return sum_g w_g f M_g, complex ``[n_low]``."""
+        return weighted_complex_rows(self.columns, weights) * self.fall
 
-    whole: GroupColumns
-    less: LowColumns
-
-    @property
-    def n_groups(self) -> int:
-        """Number of groups."""
-        return self.whole.n_groups
-
-    @property
-    def block_size(self) -> int:
-        """Number of reflections that are best asked for at once."""
-        return self.whole.block_size
-
-    def parts(self, rows: slice) -> Parts:
-        """Return the columns of all groups at some reflections."""
-        real, imaginary = (part.copy() for part in self.whole.parts(rows))
-        places, columns = self.less.within(rows)
-        real[:, places] -= self.less.real[:, columns]
-        imaginary[:, places] -= self.less.imaginary[:, columns]
-        return real, imaginary
-
-    def members(self, groups: IntArray) -> Parts:
-        """Return the columns of some groups at all reflections."""
-        real, imaginary = (part.copy() for part in self.whole.members(groups))
-        real[:, self.less.places] -= self.less.real[groups]
-        imaginary[:, self.less.places] -= self.less.imaginary[groups]
-        return real, imaginary
-
-
-def reduced(whole: GroupColumns, less: LowColumns) -> GroupColumns:
-    """Return G less something: stored where G is in memory, made at each use otherwise."""
-    made = ReducedColumns(whole, less)
-    if not isinstance(whole, StoredColumns) or whole.filed:
-        return made
-    return StoredColumns(*made.members(np.arange(whole.n_groups)), whole.block_size)
+    def products(self, c: ComplexArray) -> FloatArray:
+        """Return Re sum_h conj(f M_g) c of all reflections ``[n]``, ``[n_groups]``."""
+        return complex_row_products(self.columns, c[self.places] * self.fall)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from multicopy_refinement._typing import ComplexArray, FloatArray
 from multicopy_refinement.parallel import in_threads
 
+#: Rows that are worked on at once.
+_FEW = 16
+
 
 def weighted_rows(matrix: NDArray[np.float32], weights: FloatArray) -> FloatArray:
     """Return w'M, ``[n]``, for M ``[n_rows, n]``."""
@@ -44,6 +47,24 @@ def complex_row_products(matrix: NDArray[np.complex64], vector: ComplexArray) ->
     """Return Re(M* v), ``[n_rows]``, for a complex M ``[n_rows, n]``."""
     parts = np.ascontiguousarray(vector, dtype=np.complex128).view(np.float64)
     return row_products(matrix.view(np.float32), parts)
+
+
+def real_parts(
+    real: NDArray[np.floating], imaginary: NDArray[np.floating], u: ComplexArray,
+    dtype: type[np.floating],
+) -> NDArray[np.floating]:  # fmt: skip
+    """Return Re(conj(u) M), ``[n_rows, n]``, from real and imaginary parts of M."""
+    found = np.empty(real.shape, dtype=dtype)
+    u_real, u_imaginary = u.real.astype(dtype), u.imag.astype(dtype)
+
+    def work(first: int, last: int) -> None:
+        for start in range(first, last, _FEW):  # what is between stays in the cache
+            some = slice(start, min(start + _FEW, last))
+            np.multiply(real[some], u_real, out=found[some])
+            found[some] += imaginary[some] * u_imaginary
+
+    in_threads(work, len(real))
+    return found
 
 
 def _memory(matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:

@@ -7,13 +7,17 @@ from functools import cached_property
 
 import numpy as np
 import scipy.linalg
+from scipy import sparse
 
 from multicopy_refinement._typing import BoolArray, FloatArray
 from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.solve.common_factor import common_factor
+from multicopy_refinement.solve.curvature import inverse_of, subtract_product
 from multicopy_refinement.solve.gauss_newton import all_above, inside, null_space
+from multicopy_refinement.solve.precision import MANY, clearly_determined
 
 #: A value between 0 and 1 of which nothing is known has this standard deviation.
 UNDETERMINED_SU = 12**-0.5
@@ -21,6 +25,8 @@ UNDETERMINED_SU = 12**-0.5
 UNSEEN_SU = 50.0
 #: A group has a part in what is not seen when its projection exceeds this.
 _PART = 1e-3
+#: Rows of a large matrix that are worked on at once.
+_PANEL = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,38 +169,68 @@ def covariance(posterior: Posterior, at: Point) -> Covariance:
     conditioned away.
     """
     whole = posterior.with_nuisance(at)
-    seen, said = posterior.informations(whole)
+    many = len(at[Kind.OCCUPANCY]) >= MANY
+    seen, said = posterior.informations(whole, precise=not many)
+    q = whole.space.place(Kind.OCCUPANCY)
+    clear = many and clearly_determined(seen[q, q])
+    if many and not clear:
+        seen, said = posterior.informations(whole)
     factor = common_factor(posterior, at)
-    found = _marginal(posterior.sums, whole, seen + said, factor)
-    if not said.any():
-        return found
-    return replace(found, data_alone=_marginal(posterior.sums, whole, seen, factor))
+    if said is None or not said.any():
+        return _marginal(posterior.sums, whole, seen, factor, clear=clear)
+    found = _marginal(posterior.sums, whole, seen + said, factor, clear=clear)
+    return replace(found, data_alone=_marginal(posterior.sums, whole, seen, factor, clear=clear))
 
 
 def _marginal(
-    sums: SumConstraints, whole: Point, h: FloatArray, factor: FloatArray | None
+    sums: SumConstraints, whole: Point, h: FloatArray, factor: FloatArray | None, *, clear: bool
 ) -> Covariance:
     q = whole.space.indices([Kind.OCCUPANCY])
     p = np.setdiff1d(np.arange(whole.space.size), q)
+    own = h[whole.space.place(Kind.OCCUPANCY), whole.space.place(Kind.OCCUPANCY)]
     cross, rest = h[np.ix_(q, p)], h[np.ix_(p, p)]
     solved = solve_positive(rest, cross.T)  # H_pp^-1 H_pq
-    marginal = h[np.ix_(q, q)] - cross @ solved
     rows = sums.equalities[0]
-    held = _inverse_along(null_space(rows, len(q)), h[np.ix_(q, q)])
-    su = np.where(_determined(*held, flat_sds(sums)), _root_diagonal(held[0]), np.nan)
-    if factor is not None:
-        rows = np.vstack([rows, factor])
-    matrix, unseen = _inverse_along(null_space(rows, len(q)), marginal)
+    marginal = cross @ solved
+    np.subtract(own, marginal, out=marginal)
+    bound = rows if factor is None else np.vstack([rows, factor])
+    matrix, unseen = _inverse_along(bound, marginal, many=clear)
+    if clear and factor is None and unseen.shape[1] == 0:
+        # H_qq has H_qp H_pp^-1 H_pq more than the marginal information
+        known = matrix @ cross
+        held = matrix.copy()
+        subtract_product(held, known, solve_positive(rest + cross.T @ known, known.T))
+        unseen_held = unseen
+    else:
+        held, unseen_held = _inverse_along(rows, own)
+    su = np.where(_determined(held, unseen_held, flat_sds(sums)), _root_diagonal(held), np.nan)
     if factor is not None:
         unseen = np.column_stack([unseen, factor])
     others = _beside(whole, p, solved, rest, matrix)
     found = Covariance(matrix, unseen, marginal, others, solved, sums, su, common_factor=factor)
-    conditional = replace(found, matrix=held[0], unseen=held[1], common_factor=None)
+    if len(sums) == 0:  # nobody asks for sums of groups
+        return found
+    conditional = replace(found, matrix=held, unseen=unseen_held, common_factor=None)
     return replace(found, conditional=conditional)
 
 
-def _inverse_along(free: FloatArray, h: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return Z (Z'HZ)^-1 Z' of what the data see, and directions that they do not see."""
+def _inverse_along(
+    sums: FloatArray, h: FloatArray, *, many: bool = False
+) -> tuple[FloatArray, FloatArray]:
+    """Return Z (Z'HZ)^-1 Z' of what the data see under A d = 0, and what they do not see.
+
+    With many groups, where all is known clearly, that is C - C A'(A C A')^-1 A C, C = H^-1.
+    """
+    if many and clearly_determined(h):
+        inverse = inverse_of(h.copy())
+        if inverse is not None:
+            if len(sums):
+                ties = sparse.csr_matrix(sums)
+                across = np.asarray(ties @ inverse)
+                tied = solve_positive(across @ ties.T, across)
+                subtract_product(inverse, across.T, tied)
+            return inverse, np.zeros((len(h), 0))
+    free = null_space(sums, len(h))
     inner = inside(free, h)
     if all_above(inner, UNSEEN_SU**-2):
         factor = scipy.linalg.cholesky(inner, lower=True, check_finite=False)
@@ -216,12 +252,22 @@ def misfit(posterior: Posterior, at: Point, found: Covariance) -> FloatArray:
     others.
     """
     whole = posterior.with_nuisance(at)
-    products = posterior.data.score_products(whole) / posterior.data.variance_factor**2
+    products = posterior.data.score_products(whole)
+    products /= posterior.data.variance_factor**2
     q = whole.space.indices([Kind.OCCUPANCY])
     p = np.setdiff1d(np.arange(whole.space.size), q)
-    rows = np.zeros((len(q), whole.space.size))
-    rows[:, q], rows[:, p] = found.matrix, -found.matrix @ found.response.T
-    sandwich = ((rows @ products) * rows).sum(axis=1)
+    dtype = np.float32 if len(q) >= MANY else np.float64
+    products = products.astype(dtype, copy=False)
+    sandwich = np.empty(len(q))
+
+    def work(first: int, last: int) -> None:
+        for start in range(first, last, _PANEL):
+            some = slice(start, min(start + _PANEL, last))
+            rows = np.empty((some.stop - start, whole.space.size), dtype=dtype)
+            rows[:, q], rows[:, p] = found.matrix[some], -found.matrix[some] @ found.response.T
+            sandwich[some] = ((rows @ products) * rows).sum(axis=1)
+
+    in_threads(work, len(q))
     plain = np.diag(found.matrix)
     known = np.isfinite(found.su) & (plain > 0)
     ratio = np.full(len(q), np.nan)
@@ -257,3 +303,27 @@ def solve_positive(matrix: FloatArray, right: FloatArray) -> FloatArray:
     return np.asarray(
         scale[:, None] * scipy.linalg.solve(scaled, scale[:, None] * right, assume_a="pos")
     )
+
+
+def inverse_positive(matrix: FloatArray) -> FloatArray:
+    """Return the inverse of a positive matrix whose scales differ widely.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        It is not positive.
+    """
+    if len(matrix) == 0:
+        return np.zeros((0, 0))
+    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    scaled = matrix * scale
+    scaled *= scale[:, None]
+    scaled.flat[:: len(scaled) + 1] += 1e-12
+    factor, fault = scipy.linalg.lapack.dpotrf(scaled.T, lower=0, clean=0, overwrite_a=1)
+    if fault:
+        raise np.linalg.LinAlgError("the matrix is not positive")
+    found = scipy.linalg.lapack.dpotri(factor, lower=0, overwrite_c=1)[0].T
+    found = np.tril(found) + np.tril(found, -1).T
+    found *= scale
+    found *= scale[:, None]
+    return np.asarray(found)

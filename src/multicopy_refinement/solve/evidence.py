@@ -201,13 +201,19 @@ class _Nulls:
         moved[members] = 0.0
         su = np.sqrt(np.maximum(np.diag(matrix), 0.0))
         parts = np.abs(moved) / np.maximum(su, 1e-300)
-        few = np.sort(parts)[-_MOST_FOLLOWERS] if len(parts) > _MOST_FOLLOWERS else 0.0
+        few = (
+            np.partition(parts, -_MOST_FOLLOWERS)[-_MOST_FOLLOWERS]
+            if len(parts) > _MOST_FOLLOWERS
+            else 0.0
+        )
         moved[(parts < _SMALLEST_MOVE) | (parts < few)] = 0.0
         return np.asarray(moved)
 
 
 def _members(sums: SumConstraints, groups: IntArray) -> IntArray:
     """Return what moves when groups of one set are left out: the set, where it is complete."""
+    if len(sums) == 0:
+        return groups
     number = sums.set_index[groups[0]]
     mates = groups
     if number >= 0 and sums.complete[number]:

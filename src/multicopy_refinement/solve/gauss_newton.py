@@ -13,11 +13,9 @@ from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.terms import Normal
 from multicopy_refinement.solve.common_factor import common_factor
+from multicopy_refinement.solve.precision import HELD_SU
 from multicopy_refinement.solve.quadratic import QuadraticProgramError, solve_step
 
-#: A combination of occupancies with a larger su than this is not moved: over the whole range from 0
-#: to 1 the log-likelihood changes along it by less than an eighth.
-HELD_SU = 2.0
 #: Converged when the quadratic model promises less than this gain in the log posterior: then no
 #: combination that may move is farther than 3e-4 from the maximum.
 SMALLEST_GAIN = 1e-8
@@ -59,7 +57,7 @@ class Search:
 
 def maximise(
     posterior: Posterior, start: Point, *, smallest_gain: float = SMALLEST_GAIN,
-    max_steps: int = 30,
+    max_steps: int = 30, scoring: Scoring | None = None,
 ) -> Search:  # fmt: skip
     """Return the most probable point; the log posterior never falls on the way.
 
@@ -67,9 +65,10 @@ def maximise(
     posterior rises. The model is the expected information, mended by the secants of the steps
     (Broyden 1970, J. Inst. Maths Applics 6, 76; Fletcher 1970, Comput. J. 13, 317), and made anew
     where it expects another gain than there is. Unknowns whose bounds coincide are held, and so
-    are combinations of occupancies that the data do not determine.
+    are combinations of occupancies that the data do not determine. ``scoring`` is another way to
+    its steps.
     """
-    scoring = _Scoring(posterior, smallest_gain)
+    scoring = scoring or Scoring(posterior, smallest_gain)
     point = start
     try:
         here = scoring.normal(start)
@@ -86,7 +85,7 @@ def maximise(
 
 
 @dataclass(frozen=True, eq=False)
-class _Moved:
+class Moved:
     """A better point, its value, and the gain that was expected of it."""
 
     point: Point
@@ -94,8 +93,8 @@ class _Moved:
     expected: float
 
 
-class _Scoring:
-    """The steps of one search."""
+class Scoring:
+    """The steps of one search, from a dense matrix that is factorised at each."""
 
     def __init__(self, posterior: Posterior, smallest_gain: float) -> None:
         self.posterior, self.smallest_gain = posterior, smallest_gain
@@ -117,7 +116,7 @@ class _Scoring:
             self._sums = self._with_factor(point)
         return Normal(raw.value, self._slope(raw.gradient), self._moving(information))
 
-    def normal_after(self, point: Point, here: Normal, moved: _Moved) -> Normal:
+    def normal_after(self, point: Point, here: Normal, moved: Moved) -> Normal:
         """Return the normal equations after a step: mended where they were right about it."""
         low, high = _FAITHFUL
         if not low <= (moved.value - here.value) / moved.expected <= high:
@@ -175,35 +174,62 @@ class _Scoring:
         half = matrix - self._along_held(matrix)
         return half - self._along_held(half.T).T
 
-    def improved(self, point: Point, normal: Normal) -> _Moved | None:
+    def improved(self, point: Point, normal: Normal) -> Moved | None:
         """Return a better point, or None where no step promises or brings a gain."""
-        gradient, information = normal.gradient, normal.information
-        low, high = self._bounds(point)
-        stiff = self._stiffness
-        damped = information if stiff is None else information + stiff
-        floor = self._floor(np.diag(damped))
-        limits = self.posterior.limits[:, self.free], self.posterior.room(point)
         while self._damping <= _MOST_DAMPING:
-            ridge = (self._damping + 1e-9) * floor
-            trial = damped + (np.diag(ridge) if stiff is None else self._moving(np.diag(ridge)))
             try:
-                step = solve_step(trial, gradient, self._sums, low, high, limits=limits)
+                step, gain = self.step(point, normal)
             except QuadraticProgramError:
                 if self._damping > _MOST_DAMPING / 10:
                     raise
                 self._harder()  # better conditioned
                 continue
-            gain = float(gradient @ step - 0.5 * step @ information @ step)
-            if gain < self.smallest_gain:
+            if gain < self.least_gain:
                 return None
             moved = self._moved(point, step)
             reached = self.posterior.value(moved)
             if reached > normal.value:
                 easier = self._damping > _FIRST_DAMPING / 2
                 self._damping = self._damping / 10 if easier else 0.0
-                return _Moved(moved, reached, gain)
+                return Moved(moved, reached, gain)
             self._harder()
         return None
+
+    @property
+    def least_gain(self) -> float:
+        """Below which a promise is not worth a step."""
+        return self.smallest_gain
+
+    def step(self, point: Point, normal: Normal) -> tuple[FloatArray, float]:
+        """Return the step of the free unknowns at the present damping, and what it promises.
+
+        Raises
+        ------
+        QuadraticProgramError
+            It could not be computed.
+        """
+        gradient, information = normal.gradient, normal.information
+        low, high = self._bounds(point)
+        trial = self._damped(information)
+        step = solve_step(
+            trial, gradient, self._sums, low, high, limits=self._limits(point)
+        )  # fmt: skip
+        return step, float(gradient @ step - 0.5 * step @ information @ step)
+
+    def _damped(self, information: FloatArray) -> FloatArray:
+        """Return the information with what damping adds to it."""
+        stiff = self._stiffness
+        damped = information.copy() if stiff is None else information + stiff
+        ridge = (self._damping + 1e-9) * self._floor(np.diag(damped))
+        if stiff is None:
+            damped.flat[:: len(damped) + 1] += ridge
+        else:
+            damped += self._moving(np.diag(ridge))
+        return damped
+
+    def _limits(self, point: Point) -> tuple[FloatArray, FloatArray]:
+        """Return C and room of C d <= room for steps of the free unknowns."""
+        return self.posterior.limits[:, self.free], self.posterior.room(point)
 
     def _harder(self) -> None:
         self._damping = max(10 * self._damping, _FIRST_DAMPING)
@@ -248,14 +274,22 @@ def with_secant(information: FloatArray, step: FloatArray, fall: FloatArray) -> 
     s'B s).
     """
     known = information @ step
+    damped = damped_fall(step, fall, known)
+    if damped is None:
+        return information
+    bend, told = float(step @ known), float(step @ damped)
+    return np.asarray(information + np.outer(damped, damped / told) - np.outer(known, known / bend))
+
+
+def damped_fall(step: FloatArray, fall: FloatArray, known: FloatArray) -> FloatArray | None:
+    """Return y moved towards B s until s'y is a fifth of s'B s; None where that is not positive."""
     bend, told = float(step @ known), float(step @ fall)
     if bend <= 0:
-        return information
-    if told < _LEAST_CURVATURE * bend:
-        part = (1 - _LEAST_CURVATURE) * bend / (bend - told)
-        fall = part * fall + (1 - part) * known
-        told = _LEAST_CURVATURE * bend
-    return np.asarray(information + np.outer(fall, fall / told) - np.outer(known, known / bend))
+        return None
+    if told >= _LEAST_CURVATURE * bend:
+        return fall
+    part = (1 - _LEAST_CURVATURE) * bend / (bend - told)
+    return np.asarray(part * fall + (1 - part) * known)
 
 
 def null_space(sums: FloatArray, n: int) -> FloatArray:

@@ -12,7 +12,6 @@ from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.posterior.blocks import Kind, Point
-from multicopy_refinement.posterior.data_term import SampledSlopes
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.scattering.atom_slopes import atom_slopes, unknowns_of_atoms
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
@@ -20,7 +19,7 @@ from multicopy_refinement.solve.covariance import (
     UNDETERMINED_SU,
     UNSEEN_SU,
     Covariance,
-    solve_positive,
+    inverse_positive,
 )
 from multicopy_refinement.solve.gauss_newton import null_space
 from multicopy_refinement.units import EIGHT_PI_SQUARED
@@ -31,7 +30,7 @@ _FOR_AN_UNKNOWN, _FEWEST = 12, 4000
 #: A group displaces more or less solvent than the model of it says, by this part (one sigma).
 SOLVENT_SIGMA = 0.3
 #: Elements of the slopes of atoms that are kept at once.
-_ELEMENTS = 120_000_000
+_ELEMENTS = 50_000_000
 #: Atoms of a set and near it that count; the nearest do where there are more.
 MOST_ATOMS = 300
 
@@ -148,6 +147,12 @@ def with_surroundings(
     rows = np.sort(around.order[step // 2 :: step])
     slopes = posterior.data.sampled_slopes(whole, rows)
     unsampled = 1 - len(rows) / n
+    of_groups = slopes.of[Kind.OCCUPANCY]
+    scale = np.concatenate(
+        [of_groups[:0], *(v for kind, v in slopes.of.items() if kind is not Kind.OCCUPANCY)]
+    )
+    used = max(int((slopes.along != 0).sum()), 1)
+    equalities = posterior.sums.equalities[0]
     blocks: list[_Block | None] = [None] * len(around.sets)
     for batch in _batches(around, sizes, len(rows)):
         atoms = np.unique(np.concatenate([around.near[i] for i in batch]))
@@ -157,7 +162,10 @@ def with_surroundings(
         of_atoms = atom_slopes(
             around.atoms.select_rows(atoms), around.hkl[rows], slopes.along, tensor
         )
-        local = _Local(posterior.sums, around, slopes, of_atoms, place, tensor, unsampled)
+        local = _Local(
+            equalities, around, of_groups, scale, slopes.displaced, of_atoms, place,
+            unknowns_of_atoms(tensor), unsampled, used,
+        )  # fmt: skip
 
         def work(first: int, last: int, local: _Local = local, batch: list[int] = batch) -> None:
             for i in range(first, last):
@@ -174,49 +182,65 @@ def with_surroundings(
 def _batches(around: Surroundings, sizes: IntArray, n_rows: int) -> list[list[int]]:
     """Return sets that are worked on together, so that the slopes of their atoms fit."""
     batches: list[list[int]] = [[]]
-    atoms: set[int] = set()
-    for i, near in enumerate(around.near):
-        more = atoms | set(near.tolist())
-        if batches[-1] and int(sizes[sorted(more)].sum()) * n_rows > _ELEMENTS:
+    taken = np.full(len(sizes), -1)
+    unknowns = 0
+    for i in _along_the_cell(around):
+        near = around.near[i]
+        more = int(sizes[near[taken[near] < len(batches) - 1]].sum())
+        if batches[-1] and (unknowns + more) * n_rows > _ELEMENTS:
             batches.append([])
-            more = set(near.tolist())
+            unknowns, more = 0, int(sizes[near].sum())
+        taken[near] = len(batches) - 1
+        unknowns += more
         batches[-1].append(i)
-        atoms = more
     return [batch for batch in batches if batch]
+
+
+def _along_the_cell(around: Surroundings) -> list[int]:
+    """Return the sets in the order of the place of their nearest atom along the longest axis."""
+    cell = around.atoms.cell
+    axis = int(np.argmax(cell.parameters[:3]))
+    along = around.atoms.xyz.double().numpy() @ cell.fractionalization[axis] % 1.0
+    place = [float(along[near[0]]) if len(near) else 0.0 for near in around.near]
+    return [int(i) for i in np.argsort(place, kind="stable")]
 
 
 @dataclass(frozen=True, eq=False)
 class _Local:
     """The information of one set of groups and what is near it."""
 
-    sums: SumConstraints
+    rows: FloatArray
     around: Surroundings
-    slopes: SampledSlopes
+    of_groups: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    displaced: NDArray[np.float32]
     of_atoms: NDArray[np.float32]
     place: IntArray
-    tensor: BoolArray
+    offset: IntArray
     unsampled: float
+    used: int
 
     def block(self, number: int) -> _Block:
         """Return the covariance of a set with atoms held, and with them marginalised."""
         around, own, near = self.around, self.around.sets[number], self.around.near[number]
-        others = np.setdiff1d(np.unique(around.group_of_atom[near]), [-1, *own.tolist()])
-        offset = unknowns_of_atoms(self.tensor)
-        places = self.place[near].tolist()
-        rows = np.concatenate(
-            [np.zeros(0, np.int64), *(np.arange(offset[i], offset[i + 1]) for i in places)]
-        )
-        of_groups = self.slopes.of[Kind.OCCUPANCY]
-        scale = [v for kind, v in self.slopes.of.items() if kind is not Kind.OCCUPANCY]
-        displaced = SOLVENT_SIGMA * self.slopes.displaced[np.concatenate([own, others])]
-        columns = np.concatenate(
-            [of_groups[own], *scale, displaced, of_groups[others], self.of_atoms[rows]]
-        )
-        h = (columns @ columns.T).astype(np.float64)
-        n_own, n_scale = len(own), sum(len(v) for v in scale)
+        of_near = around.group_of_atom[near]
+        mine = np.isin(of_near, own)
+        others = np.unique(of_near[(of_near >= 0) & ~mine])
+        places = self.place[near]
+        sizes = (self.offset[places + 1] - self.offset[places]).astype(np.int64)
+        first = np.cumsum(sizes) - sizes  # where the unknowns of each atom begin among those near
+        rows = np.arange(int(sizes.sum())) + np.repeat(self.offset[places] - first, sizes)
+        both = np.concatenate([own, others])
+        n_own, n_scale = len(own), len(self.scale)
         n_held = n_own + n_scale
-        n_displaced = n_held + len(displaced)
+        n_displaced = n_held + len(both)
         n_known = n_displaced + len(others)
+        columns = np.empty((n_known + len(rows), self.of_atoms.shape[1]), dtype=np.float32)
+        columns[:n_own], columns[n_own:n_held] = self.of_groups[own], self.scale
+        np.multiply(self.displaced[both], SOLVENT_SIGMA, out=columns[n_held:n_displaced])
+        columns[n_displaced:n_known] = self.of_groups[others]
+        columns[n_known:] = self.of_atoms[rows]
+        h = (columns @ columns.T).astype(np.float64)
         said = np.zeros_like(h)
         of_solvent = np.arange(n_held, n_displaced)
         said[of_solvent, of_solvent] = 1.0
@@ -224,22 +248,27 @@ class _Local:
         some = np.arange(n_displaced, n_known)
         said[some, some] = UNDETERMINED_SU**-2
         said[n_known:, n_known:] = around.stiffness.of_atoms(near, around.tensor[near])
-        free = null_space(self._rows(own), n_own)
         held = _schur(h[:n_held, :n_held], said[:n_held, :n_held], n_own)[0]
-        used = max(int((self.slopes.along != 0).sum()), 1)
-        moving, inverse, answer = _schur(h, said, n_own, self.unsampled / used)
+        moving, inverse, answer = _schur(h, said, n_own, self.unsampled / self.used)
+        of_held, of_moving = self._seen(own, held, moving)
+        variance = np.diag(inverse) + ((answer @ of_moving) * answer).sum(axis=1)
+        variance = variance[n_known - n_own :]
+        return _Block(
+            of_held, of_moving, near[mine], *self._su_of_atoms(near[mine], first[mine], variance)
+        )
+
+    def _seen(
+        self, own: IntArray, held: FloatArray, moving: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the covariances of two informations, within what the sums allow and is seen."""
+        free = null_space(self._rows(own), len(own))
         values, vectors = np.linalg.eigh(free.T @ held @ free)
         seen = free @ vectors[:, values > UNSEEN_SU**-2]
         least = UNSEEN_SU**-2 * np.eye(seen.shape[1])
-        of_held, of_moving = (
+        one, other = (
             seen @ np.linalg.inv(seen.T @ m @ seen + least) @ seen.T for m in (held, moving)
         )
-        variance = np.diag(inverse) + np.einsum("ij,jk,ik->i", answer, of_moving, answer)
-        variance = variance[n_known - n_own :]
-        atoms = near[np.isin(around.group_of_atom[near], own)]
-        first = np.concatenate([[0], np.cumsum(np.diff(offset)[self.place[near]])])[:-1]
-        mine = first[np.isin(around.group_of_atom[near], own)]
-        return _Block(of_held, of_moving, atoms, *self._su_of_atoms(atoms, mine, variance))
+        return one, other
 
     def _su_of_atoms(
         self, atoms: IntArray, first: IntArray, variance: FloatArray
@@ -254,7 +283,7 @@ class _Local:
         return xyz, b
 
     def _rows(self, own: IntArray) -> FloatArray:
-        rows = self.sums.equalities[0][:, own]
+        rows = self.rows[:, own]
         return np.asarray(rows[rows.any(axis=1)])
 
 
@@ -266,8 +295,7 @@ def _schur(
     And (H_pp + R)^-1 of these, and (H_pp + R)^-1 H_pq. ``lost`` is what each determined one of
     them takes from the information beyond its due in a sample.
     """
-    rest = h[n:, n:] + said[n:, n:]
-    inverse = solve_positive(rest, np.eye(len(rest)))
+    inverse = inverse_positive(h[n:, n:] + said[n:, n:])
     answer = inverse @ h[n:, :n]
     determined = float((inverse * h[n:, n:]).sum())
     left = (h[:n, :n] - h[:n, n:] @ answer) / max(1 - lost * determined, 0.2)
@@ -281,10 +309,10 @@ def _widened(found: Covariance, sets: tuple[IntArray, ...], blocks: list[_Block]
         before, after = np.diag(block.held), np.diag(block.moving)
         some = before > 0  # a set whose members coincide may have nothing that is seen
         ratio[own[some]] = np.sqrt(np.maximum(after, before)[some] / before[some])
-    scale = np.outer(ratio, ratio)
 
     def wider(matrix: FloatArray) -> FloatArray:
-        wide = matrix * scale
+        wide = matrix * ratio
+        wide *= ratio[:, None]
         for own, block in zip(sets, blocks, strict=True):
             size = np.sqrt(np.maximum(np.diag(block.held), 1e-300))
             square = np.ix_(own, own)

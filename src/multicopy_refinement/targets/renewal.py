@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
@@ -46,9 +48,13 @@ class _Profiled:
         sharp = vectors / np.sqrt(np.maximum(values, 1e-6 * values[-1]))
         return cls(rows, fitted, problem, sharp @ sharp.T, here.value, here.gradient)
 
+    @cached_property
+    def _judge(self) -> Callable[[FloatArray], tuple[float, FloatArray]]:
+        return self.problem.judge(self.values)
+
     def lost(self, size: FloatArray) -> float:
         """Return the log-likelihood that another |F_model| loses against the present one."""
-        there, gradient = replace(self.problem, f_model=size[self.rows]).slope_at(self.values)
+        there, gradient = self._judge(size[self.rows])
         asked = gradient - self.gradient  # some is left where a value is at its bound
         held, renewed = self.value - there, 0.5 * float(asked @ self.inverse @ asked)
         if held <= 0 or renewed < _LITTLE * held:

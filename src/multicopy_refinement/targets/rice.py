@@ -44,7 +44,7 @@ def rice_slopes(
     from multicopy_refinement.targets.kernels.rice import rice_slopes_into
 
     value, d_a, d_v = (np.empty(len(f_obs)) for _ in range(3))
-    table = _bessel_table()
+    table = bessel_table()
     in_threads(
         lambda first, last: rice_slopes_into(
             first, last, value, d_a, d_v, f_obs, scaled, variance, centric, table
@@ -55,7 +55,7 @@ def rice_slopes(
 
 
 @lru_cache(maxsize=1)
-def _bessel_table() -> FloatArray:
+def bessel_table() -> FloatArray:
     """Return ln(I0(x) exp(-x)) + ln(1 + x)/2, I1(x)/I0(x) and their slopes, ``[steps + 1, 4]``.
 
     At equal steps of u = x/(1 + x), up to u = 1, where ln(I0 exp(-x)) is -ln(2 pi x)/2 + 1/(8x)

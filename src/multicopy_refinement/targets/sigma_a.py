@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.special import i0e, i1e
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.reflections.data import ReflectionData
-from multicopy_refinement.targets.rice import RiceSlopes, rice_derivatives, rice_slopes
+from multicopy_refinement.targets.rice import RiceSlopes, bessel_table, rice_derivatives
 from multicopy_refinement.targets.shells import make_shells
 
 #: Reflections that a knot of the curves should have, and the smallest test set that is used at all.
@@ -329,11 +330,24 @@ class CurveProblem:
             Hats.of(data.s_squared[rows], curve.knots), precision,
         )  # fmt: skip
 
-    def slope_at(self, x: FloatArray) -> tuple[float, FloatArray]:
-        """Return value and gradient at knot values."""
-        scaled, model_error = self._parameters(x)
-        d = rice_slopes(self.f_obs, scaled, model_error + self.noise, self.centric)
-        return self._with_prior(x, d, scaled, model_error)
+    def judge(self, x: FloatArray) -> Callable[[FloatArray], tuple[float, FloatArray]]:
+        """Return what gives value and gradient at knot values for an |F_model| of the rows."""
+        from multicopy_refinement.targets.kernels.rice import rice_collected
+
+        hats, k, pull = self.hats, self.hats.n_knots, self.precision @ x
+        alpha, model_error = np.exp(hats.at(x[:k])), np.exp(hats.at(x[k:])) * self.weight
+        table, prior = bessel_table(), 0.5 * float(x @ pull)
+        left = np.ascontiguousarray(hats.left)
+
+        def judged(size: FloatArray) -> tuple[float, FloatArray]:
+            slope = np.zeros((2, k + 1))
+            value = rice_collected(
+                size, self.f_obs, alpha, model_error, self.noise, self.centric, left, hats.part,
+                slope, table,
+            )  # fmt: skip
+            return value - prior, slope[:, :k].reshape(-1) - pull
+
+        return judged
 
     def _parameters(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return alpha |F_model|, and eps beta."""

@@ -12,10 +12,8 @@ from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import StaleBasisError
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.scattering.columns import (
-    LowColumns,
     StoredColumns,
     StreamedColumns,
-    reduced,
 )
 
 
@@ -72,11 +70,6 @@ def test_past_the_memory_limit_it_is_the_same(tmp_path, monkeypatch, disk):
     for rows in (slice(0, 256), slice(256, 300)):
         for mine, theirs in zip(other.columns.parts(rows), stored.columns.parts(rows), strict=True):
             assert np.allclose(mine, theirs, atol=1e-5)
-    less = LowColumns(np.arange(40), *(np.ones((len(q), 40), np.float32) for _ in range(2)))
-    mine, theirs = reduced(other.columns, less), reduced(stored.columns, less)
-    assert isinstance(theirs, StoredColumns)
-    assert not isinstance(mine, StoredColumns)  # nothing large is copied into memory
-    assert np.allclose(mine.members(np.array([1]))[0], theirs.members(np.array([1]))[0], atol=1e-5)
     assert not list(tmp_path.glob("tmp*"))  # the file has no name, and goes with the array
 
 

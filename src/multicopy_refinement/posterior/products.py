@@ -1,0 +1,38 @@
+"""Products of blocks of slopes with themselves: tile by tile, in threads, summed in doubles."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.parallel import in_threads
+
+#: Rows that are multiplied at once.
+_TILE = 256
+
+
+def add_product(total: FloatArray, slopes: NDArray[np.floating]) -> None:
+    """Add J J' to the lower triangle of a matrix, for J ``[n, n_rows]`` in any precision.
+
+    Each tile is a product of one thread, so that its rounding depends on no number of threads.
+    """
+    n = len(slopes)
+
+    def work(first: int, last: int) -> None:
+        for start in range(first * _TILE, min(last * _TILE, n), _TILE):
+            stop = min(start + _TILE, n)
+            total[start:stop, :stop] += slopes[start:stop] @ slopes[:stop].T
+
+    tiles = -(-n // _TILE)
+    in_threads(work, tiles, np.arange(1.0, tiles + 1))
+
+
+def mirror(total: FloatArray) -> None:
+    """Put the lower triangle of a matrix into the upper one."""
+    n = len(total)
+    for start in range(0, n, _TILE):
+        stop = min(start + _TILE, n)
+        own = total[start:stop, start:stop]
+        own[:] = np.tril(own) + np.tril(own, -1).T
+        total[start:stop, stop:] = total[stop:, start:stop].T
