@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels format lint types layers docs pictures wheel study many-groups nulls consistency bench servalcat nulls-servalcat whole-model screen form-factors clean
+.PHONY: help demo test check fuzz kernels format lint types layers docs pictures wheel study many-groups nulls consistency bench servalcat nulls-servalcat whole-model screen form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -53,6 +53,9 @@ pictures: $(VENV)/.dev ## make the pictures of the documentation anew (needs Chr
 
 wheel: $(VENV)/.dev ## build the wheel, install it elsewhere and run it, into build/wheel
 	$(BIN)/python scripts/try_wheel.py --out build/wheel
+
+fuzz: $(VENV)/.dev ## read thousands of spoiled files, others each time
+	MULTICOPY_FUZZ=$${MULTICOPY_FUZZ:-1000} $(BIN)/python -m pytest -n 2 tests/fuzz
 
 format: $(VENV)/.dev ## put the code into shape
 	$(BIN)/ruff check --fix .

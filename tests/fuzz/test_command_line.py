@@ -39,7 +39,7 @@ def test_refine(command, whole, tmp_path, bad):
         for name in ("model.pdb", "2.5.mtz", "rules.toml"):
             content = whole[name]
             (tmp_path / name).write_bytes(spoiled(content, seed) if name == bad else content)
-        out = tmp_path / f"out{seed}"
+        out = tmp_path / f"out-{seed:015d}"
         found = called(
             command, "refine", tmp_path / "model.pdb", tmp_path / "2.5.mtz", "--rules",
             tmp_path / "rules.toml", "--d-min", "3.5", "--max-cycles", "1", "--decoys", "0",
@@ -47,7 +47,7 @@ def test_refine(command, whole, tmp_path, bad):
         )  # fmt: skip
         assert (out / "result.json").exists() == (found.status == 0)
         if found.status == 2:
-            assert not list(tmp_path.glob(f"*{seed}*"))
+            assert not list(tmp_path.glob(f"*{seed:015d}*"))
 
     one()
 
