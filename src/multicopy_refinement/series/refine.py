@@ -1,0 +1,340 @@
+"""Refinement of a series: one fraction of a state in each data set, everything else shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.clock import Clock
+from multicopy_refinement.errors import InputError
+from multicopy_refinement.geometry import Geometry
+from multicopy_refinement.io.radiation import check_radiation
+from multicopy_refinement.model import Model
+from multicopy_refinement.modes import TargetKind
+from multicopy_refinement.notices import Notice
+from multicopy_refinement.parallel import one_thread_for_products
+from multicopy_refinement.posterior.experiment import Statistics, check_same_crystal
+from multicopy_refinement.refinement.discoveries import discoveries
+from multicopy_refinement.refinement.solution import Flag
+from multicopy_refinement.refinement.verdicts import flags_of
+from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.series.crystal import (
+    Crystal,
+    Regions,
+    in_cell,
+    shared_cells,
+    union_of,
+)
+from multicopy_refinement.series.fraction import Search, SetOfSeries
+from multicopy_refinement.series.isomorphism import Isomorphism, isomorphism
+from multicopy_refinement.series.joint import Joint, joint_of
+from multicopy_refinement.series.regions import RegionTest, region_test
+from multicopy_refinement.series.scores import CommonErrors, Scores
+from multicopy_refinement.series.shared import SharedModel, responses
+from multicopy_refinement.series.state import SeriesState, state_of
+from multicopy_refinement.series.support import Evidence, evidence_of
+from multicopy_refinement.solve.covariance import UNDETERMINED_SU
+
+#: Called with what begins, how many data sets are done with it, and of how many.
+Tell = Callable[[str, int, int], None]
+#: Fractions nearer to 0 or 1 than this are at a bound.
+_BOUND = 5e-5
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesData:
+    """A data set of a series: its name, its reflections, and the variable."""
+
+    name: str
+    data: ReflectionData
+    x: float
+
+
+@dataclass(frozen=True)
+class SeriesOptions:
+    """How a series is refined.
+
+    Attributes
+    ----------
+    reference
+        Name of a data set whose fraction is 0.
+    target
+        As in `RefineOptions`.
+    restraints, monomers, no_restraints
+        What is known of the geometry of the shared model, for the su.
+    decoys
+        Of each data set's evidence; as many as take a second when left out, 0 for theory alone.
+    """
+
+    reference: str | None = None
+    target: TargetKind | None = None
+    restraints: tuple[Path, ...] = ()
+    monomers: Path | None = None
+    no_restraints: bool = False
+    decoys: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesSolution:
+    """Fractions of a state in the data sets of a series.
+
+    Attributes
+    ----------
+    names, x
+        Of the data sets in the order given, and the variable ``[n_sets]``.
+    state
+        What was selected.
+    fraction
+        Between 0 and 1, ``[n_sets]``.
+    unbounded
+        Without these bounds: what curves are fitted to, ``[n_sets]``.
+    covariance
+        Of the latter, the shared model and errors that data sets share counted in, that of a
+        reference 0, ``[n_sets, n_sets]``.
+    su, su_conditional
+        nan where the data do not determine the fraction, ``[n_sets]``. The second takes the shared
+        model, scale and solvent as known.
+    evidence
+        Gains and probabilities.
+    flags
+        As of groups in a refinement.
+    error_correlation
+        Of what the model lacks in two data sets, as the fraction meets it, ``[n_sets, n_sets]``.
+    regions
+        Whether one fraction fits all regions; None with fewer than two that are determined.
+    agreement, searches
+        Of each data set.
+    isomorphism
+        Cells, amplitudes and crystal forms.
+    reference
+        Place of the data set whose fraction is 0, or None.
+    crystals
+        How many cells structure factors and masks were calculated in.
+    notices
+        What was noticed, with the data set that it is of, or "".
+    seconds
+        Wall time of the steps.
+    """
+
+    names: tuple[str, ...]
+    x: FloatArray
+    state: SeriesState
+    fraction: FloatArray
+    unbounded: FloatArray
+    covariance: FloatArray
+    su: FloatArray
+    su_conditional: FloatArray
+    evidence: Evidence
+    flags: tuple[tuple[Flag, ...], ...]
+    error_correlation: FloatArray
+    regions: RegionTest | None
+    agreement: tuple[Statistics, ...]
+    searches: tuple[Search, ...]
+    isomorphism: Isomorphism
+    reference: int | None
+    crystals: int
+    notices: tuple[tuple[str, Notice], ...]
+    seconds: dict[str, float]
+
+
+def refine_series(
+    model: Model | str | Path, sets: Sequence[SeriesData], state: str,
+    options: SeriesOptions | None = None, *, tell: Tell | None = None,
+) -> SeriesSolution:  # fmt: skip
+    """Refine one fraction of a state in each of several data sets of one model.
+
+    The amplitudes of the mixture are refined, F = F_0 + f (F_state - F_others), each data set with
+    its own scale, solvent and errors, in its own cell with the fractional coordinates of the model.
+
+    Parameters
+    ----------
+    model
+        Holds all states; it is left in the groups of the series.
+    sets
+        The data sets.
+    state
+        What is the state (`multicopy_refinement.series.state.state_of`).
+    options
+        `SeriesOptions`.
+    tell
+        Called as the work goes on.
+
+    Raises
+    ------
+    InputError
+        A state that cannot be; data of another crystal; an unknown reference.
+    """
+    options = options or SeriesOptions()
+    model = model if isinstance(model, Model) else Model(model)
+    check_radiation(model.source)
+    with one_thread_for_products():
+        return _Series(model, tuple(sets), state, options, tell or (lambda *_: None)).solution()
+
+
+@dataclass(eq=False)
+class _Series:
+    """One series, in the order of its steps."""
+
+    model: Model
+    sets: tuple[SeriesData, ...]
+    selection: str
+    options: SeriesOptions
+    tell: Tell
+    notices: list[tuple[str, Notice]] = field(default_factory=list)
+
+    def solution(self) -> SeriesSolution:
+        clock, seconds = Clock(), {}
+        reference = self._reference()
+        state = state_of(self.model, self.selection)
+        self.notices += [("", n) for n in state.notices]
+        alike = self._compared()
+        seconds["compare"] = clock.lap()
+        regions = Regions.of(state)
+        work = self._crystals(state, regions)
+        seconds["structure_factors"] = clock.lap()
+        for i, one in enumerate(work):
+            self.tell("solving", i, len(work))
+            one.refine(0.0 if i == reference else None)
+            self.notices += [(one.name, n) for n in one.experiment.notices]
+        seconds["refine"] = clock.lap()
+        self.tell("standard uncertainties", 0, 0)
+        start = np.array([one.fraction for one in work])
+        everything = union_of([one.data.hkl for one in work])
+        scores = [Scores.of(one, everything) for one in work]
+        s_squared = self.model.cell.inverse_d_squared(everything)
+        common = CommonErrors.of(scores, s_squared, alike.kin)
+        correlation = common.mean(scores)
+        shared = SharedModel.of(self.model, state, work[0], self._geometry())
+        of_one, of_regions = responses(shared, work, scores, correlation)
+        plain = joint_of(start, scores, common, of_one, by_region=False)
+        joint = plain if reference is None else plain.given(reference, 0.0)
+        tested = region_test(
+            regions.names, joint_of(start, scores, common, of_regions, by_region=True), len(work),
+            reference,
+        )  # fmt: skip
+        seconds["uncertainties"] = clock.lap()
+        evidence, conditional = self._evidence(work, plain, joint, reference)
+        seconds["evidence"] = clock.lap()
+        seconds["total"] = clock.total
+        crystals = len({id(one.crystal) for one in work})
+        return self._made(
+            state, work, plain, joint, evidence, conditional, scores, correlation, tested, alike,
+            reference, crystals, seconds,
+        )  # fmt: skip
+
+    def _reference(self) -> int | None:
+        """Return which data set is the reference."""
+        names, wanted = [one.name for one in self.sets], self.options.reference
+        if wanted is None:
+            return None
+        if wanted not in names:
+            raise InputError(
+                f"--reference {wanted}: no data set has this name; there are {', '.join(names)}"
+            )
+        return names.index(wanted)
+
+    def _compared(self) -> Isomorphism:
+        """Return how alike the data sets are; those of another crystal are refused."""
+        for one in self.sets:
+            try:
+                check_same_crystal(self.model, one.data)
+            except InputError as fault:
+                raise InputError(f"data set {one.name}: {fault}") from None
+        group = self.model.spacegroup
+        data = [one.data.on_crystal(one.data.cell, group) for one in self.sets]
+        alike = isomorphism([one.name for one in self.sets], data, group)
+        self.notices += [("", n) for n in alike.notices]
+        return alike
+
+    def _crystals(self, state: SeriesState, regions: Regions) -> list[SetOfSeries]:
+        """Return the data sets with the model in their cells; cells that are alike share one."""
+        cells = [one.data.cell for one in self.sets]
+        number = shared_cells(cells, self.model.cell)
+        made: list[SetOfSeries | None] = [None] * len(self.sets)
+        done = 0
+        for n in dict.fromkeys(number):
+            cell = self.model.cell if n == 0 else cells[n - 1]
+            placed = in_cell(self.model, state, cell)
+            # that whose data reach farthest comes first: its mask does for all
+            mine = sorted(
+                (i for i, own in enumerate(number) if own == n),
+                key=lambda i: self.sets[i].data.listed_d_min,
+            )
+            data = {i: self.sets[i].data for i in mine}
+            crystal = Crystal.of(placed, state, regions, union_of([d.hkl for d in data.values()]))
+            first = None
+            for i in mine:
+                self.tell("structure factors, scale and solvent", done, len(made))
+                made[i] = SetOfSeries(
+                    self.sets[i].name, crystal, data[i].on_crystal(cell, placed.spacegroup),
+                    self.options.target, _start(state), first,
+                )  # fmt: skip
+                first, done = first or made[i], done + 1
+        return [one for one in made if one is not None]
+
+    def _geometry(self) -> Geometry | None:
+        options = self.options
+        if options.no_restraints:
+            return None
+        found = Geometry.of(self.model, restraints=options.restraints, monomers=options.monomers)
+        self.notices += [("", n) for n in found.notices]
+        return found
+
+    def _evidence(
+        self, work: list[SetOfSeries], plain: Joint, joint: Joint, reference: int | None
+    ) -> tuple[Evidence, FloatArray]:
+        """Return the evidence of each fraction, and the su with all else known."""
+        conditional = np.full(len(work), np.nan)
+        rows = []
+        for i, one in enumerate(work):
+            self.tell("evidence", i, len(work))
+            posterior, at, found = one.covariance()
+            conditional[i] = float(found.su_conditional[0])
+            decoys = self.options.decoys if i != reference else 0
+            rows.append(evidence_of(one, posterior, at, found, decoys))
+        evidence = Evidence.joined(rows)
+        if reference is not None:
+            evidence = evidence.beside(plain, joint, reference)
+        return evidence, conditional
+
+    def _made(
+        self, state: SeriesState, work: list[SetOfSeries], plain: Joint, joint: Joint,
+        evidence: Evidence, conditional: FloatArray, scores: list[Scores], correlation: FloatArray,
+        tested: RegionTest | None, alike: Isomorphism, reference: int | None, crystals: int,
+        seconds: dict[str, float],
+    ) -> SeriesSolution:  # fmt: skip
+        known = plain.su <= UNDETERMINED_SU
+        su = np.where(known, joint.su, np.nan)
+        found = np.array([one.fraction for one in work])
+        fraction = np.clip(found + (joint.value - plain.value), 0.0, 1.0)
+        if reference is not None:
+            su[reference] = conditional[reference] = 0.0
+            known[reference] = True
+            fraction[reference] = 0.0
+        supported = discoveries(np.where(known, evidence.p_absent, np.nan))
+        flags: list[tuple[Flag, ...]] = [
+            () if i == reference else flags_of(
+                float(fraction[i]), float(su[i]), 0.0, scores[i].misfit,
+                bounded=bool(min(fraction[i], 1 - fraction[i]) < _BOUND),
+                supported=bool(supported[i]),
+            )
+            for i in range(len(work))
+        ]  # fmt: skip
+        return SeriesSolution(
+            names=tuple(one.name for one in work), x=np.array([one.x for one in self.sets]),
+            state=state, fraction=fraction, unbounded=joint.value, covariance=joint.covariance,
+            su=su, su_conditional=np.where(known, conditional, np.nan), evidence=evidence,
+            flags=tuple(flags), error_correlation=correlation, regions=tested,
+            agreement=tuple(one.experiment.statistics() for one in work),
+            searches=tuple(one.search for one in work), isomorphism=alike, reference=reference,
+            crystals=crystals, notices=tuple(self.notices), seconds=seconds,
+        )  # fmt: skip
+
+
+def _start(state: SeriesState) -> float:
+    """Return where a search begins: at the file's fraction, where that is inside."""
+    return state.fraction if 0.02 < state.fraction < 0.98 else 0.3
