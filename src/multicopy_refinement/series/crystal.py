@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.crystal import Cell
@@ -16,6 +18,7 @@ from multicopy_refinement.scattering.basis import MEMORY_LIMIT
 from multicopy_refinement.scattering.columns import make_columns
 from multicopy_refinement.scattering.splat import splat_structure_factors
 from multicopy_refinement.series.state import SeriesState
+from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Data sets whose cells differ from that of a crystal by less than this part share it.
 SAME_CELL = 0.002
@@ -72,7 +75,7 @@ class Regions:
 
 @dataclass(frozen=True, eq=False)
 class Crystal:
-    """F_calc(h) = without(h) + sum_r f_r added_r(h), f_r the fraction of the state in a region.
+    """F_calc(h) = held(h) + sum_r (before_r(h) + f_r added_r(h)), f_r the fraction in a region.
 
     Attributes
     ----------
@@ -82,18 +85,20 @@ class Crystal:
         What follows the fraction.
     hkl
         Of all data sets of the crystal, ``[n, 3]``.
-    without
-        F at fraction 0, complex ``[n]``.
-    added
-        Complex64 ``[n_regions, n]``.
+    held
+        F of all atoms that do not follow the fraction, complex ``[n]``.
+    before, added
+        F of those of each region at fraction 0, and what the state adds, complex64
+        ``[n_regions, n]``.
     """
 
     model: Model
     state: SeriesState
     regions: Regions
     hkl: IntArray
-    without: ComplexArray
-    added: np.ndarray
+    held: ComplexArray
+    before: NDArray[np.complex64]
+    added: NDArray[np.complex64]
 
     @classmethod
     def of(cls, model: Model, state: SeriesState, regions: Regions, hkl: IntArray) -> Crystal:
@@ -106,15 +111,26 @@ class Crystal:
             atoms = atoms_of(model).double()
             held, moving = (atoms.select(torch.as_tensor(rows)) for rows in (~follows, follows))
             columns = make_columns(moving, of_atom.reshape(-1), len(unit), hkl, MEMORY_LIMIT)
-            without = np.zeros(len(hkl), dtype=np.complex128)
+            of_held = np.zeros(len(hkl), dtype=np.complex128)
             if len(held):
-                without += splat_structure_factors(held, hkl).numpy()
-        added = np.zeros((len(regions), len(hkl)), dtype=np.complex64)
+                of_held += splat_structure_factors(held, hkl).numpy()
+        before, added = np.zeros((2, len(regions), len(hkl)), dtype=np.complex64)
         for u, (group, region) in enumerate(unit.tolist()):
             real, imaginary = (part[0] for part in columns.members(np.array([u])))
-            without += state.offset[group] * (real + 1j * imaginary)
-            added[region] += (state.slope[group] * (real + 1j * imaginary)).astype(np.complex64)
-        return cls(model, state, regions, hkl, without, added)
+            f = (real + 1j * imaginary).astype(np.complex64)
+            before[region] += np.float32(state.offset[group]) * f
+            added[region] += np.float32(state.slope[group]) * f
+        return cls(model, state, regions, hkl, of_held, before, added)
+
+    @cached_property
+    def mean_b(self) -> FloatArray:
+        """Mean B of the atoms of each region, A^2, ``[n_regions]``."""
+        of, table = self.regions.of_atom, self.model.table
+        mine = of >= 0
+        b = np.where(
+            table.anisotropic, EIGHT_PI_SQUARED * table.u_aniso[:, :3].mean(axis=1), table.b_iso
+        )
+        return np.asarray(np.bincount(of[mine], b[mine]) / np.bincount(of[mine]))
 
     def rows(self, hkl: IntArray) -> IntArray:
         """Return where reflections are among those of the crystal."""
@@ -122,13 +138,18 @@ class Crystal:
 
 
 def in_cell(model: Model, state: SeriesState, cell: Cell) -> Model:
-    """Return the model in another cell, its atoms at the same fractional coordinates."""
+    """Return the model as it is in another cell, its atoms at the same fractional coordinates."""
     source, table = model.source, model.table
-    xyz = table.xyz @ model.cell.fractionalization.T @ cell.orthogonalization.T
-    moved = replace(table, xyz=xyz)
-    groups = replace(state.groups, table=moved)
+    with torch.no_grad():
+        xyz, b_iso, u_aniso = (
+            t().double().cpu().numpy().copy() for t in (model.xyz, model.b_iso, model.u_aniso)
+        )
+    xyz = xyz @ model.cell.fractionalization.T @ cell.orthogonalization.T
+    moved = replace(table, xyz=xyz, b_iso=b_iso, u_aniso=u_aniso)
     other = Model(dtype_float=torch.float64)
-    return other.adopt(replace(source, table=moved, cell=cell), groups, ())
+    return other.adopt(
+        replace(source, table=moved, cell=cell), replace(state.groups, table=moved)
+    )
 
 
 def shared_cells(cells: Sequence[Cell], own: Cell, tolerance: float = SAME_CELL) -> list[int]:

@@ -66,7 +66,8 @@ def isomorphism(names: Sequence[str], sets: Sequence[ReflectionData], group: Spa
             correlation[i, j] = correlation[j, i] = amplitude_correlation(sets[i], sets[j])
             cells[i, j] = cells[j, i] = sets[i].cell.largest_difference(sets[j].cell)
     away = correlation - 2 * np.eye(n)
-    for i in np.flatnonzero(away.max(axis=1, initial=-1.0) < OTHER).tolist():
+    unlike = away.max(axis=1) < OTHER if n > 1 else np.zeros(n, dtype=bool)
+    for i in np.flatnonzero(unlike).tolist():
         raise InputError(_refusal(i, names, sets, group, away))
     form = _forms(correlation)
     notices = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from multicopy_refinement.errors import InputError
 from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.model import Model
-from multicopy_refinement.modes import TargetKind
+from multicopy_refinement.modes import Parameter, TargetKind
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.parallel import one_thread_for_products
 from multicopy_refinement.posterior.experiment import Statistics, check_same_crystal
@@ -33,12 +34,18 @@ from multicopy_refinement.series.fraction import Search, SetOfSeries
 from multicopy_refinement.series.isomorphism import Isomorphism, isomorphism
 from multicopy_refinement.series.joint import Joint, joint_of
 from multicopy_refinement.series.regions import RegionTest, region_test
-from multicopy_refinement.series.scores import CommonErrors, Scores
-from multicopy_refinement.series.shared import SharedModel, responses
+from multicopy_refinement.series.relax import B_TOLERANCE, XYZ_TOLERANCE, Relaxing, give
+from multicopy_refinement.series.relax import state_of as state_of_atoms
+from multicopy_refinement.series.scores import OWN_B, CommonErrors, Scores
+from multicopy_refinement.series.shared import Response, SharedModel, responses
 from multicopy_refinement.series.state import SeriesState, state_of
 from multicopy_refinement.series.support import Evidence, evidence_of
 from multicopy_refinement.solve.covariance import UNDETERMINED_SU
 
+#: What is made of data sets at their fractions: scores, correlations, responses to the model.
+_Judged = tuple[list[Scores], CommonErrors, FloatArray, tuple[Response, Response]]
+#: Moves of the shared model, at most.
+MOST_MOVES = 6
 #: Called with what begins, how many data sets are done with it, and of how many.
 Tell = Callable[[str, int, int], None]
 #: Fractions nearer to 0 or 1 than this are at a bound.
@@ -68,6 +75,12 @@ class SeriesOptions:
         What is known of the geometry of the shared model, for the su.
     decoys
         Of each data set's evidence; as many as take a second when left out, 0 for theory alone.
+    parameters
+        ``occupancy``, alone or with ``xyz`` and ``b_iso``: coordinates and B of the atoms of the
+        state, of what it replaces and of all within 4 A, by all data sets together.
+    own_b
+        By which B of a residue differs from crystal to crystal beside what the scale takes, as a
+        part of it; counted in the su.
     """
 
     reference: str | None = None
@@ -76,6 +89,13 @@ class SeriesOptions:
     monomers: Path | None = None
     no_restraints: bool = False
     decoys: int | None = None
+    parameters: tuple[Parameter, ...] = (Parameter.OCCUPANCY,)
+    own_b: float = OWN_B
+
+    @property
+    def moving(self) -> frozenset[Parameter]:
+        """What moves beside the fractions."""
+        return frozenset(self.parameters) - {Parameter.OCCUPANCY}
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +205,7 @@ class _Series:
     options: SeriesOptions
     tell: Tell
     notices: list[tuple[str, Notice]] = field(default_factory=list)
+    moved: tuple[float, float] = (0.0, 0.0)
 
     def solution(self) -> SeriesSolution:
         clock, seconds = Clock(), {}
@@ -194,22 +215,20 @@ class _Series:
         alike = self._compared()
         seconds["compare"] = clock.lap()
         regions = Regions.of(state)
-        work = self._crystals(state, regions)
-        seconds["structure_factors"] = clock.lap()
-        for i, one in enumerate(work):
-            self.tell("solving", i, len(work))
-            one.refine(0.0 if i == reference else None)
+        clock_of = Clock()
+        work = self._crystals(state, regions, None)
+        seconds["structure_factors"] = clock_of.lap()
+        self._search(work, reference)
+        shared = SharedModel.of(self.model, state, work[0], self.geometry)
+        found = self._judged(work, shared, alike)
+        if self.options.moving:
+            work, found = self._relaxed(state, regions, work, found, shared, alike, reference)
+        for one in work:
             self.notices += [(one.name, n) for n in one.experiment.notices]
-        seconds["refine"] = clock.lap()
-        self.tell("standard uncertainties", 0, 0)
         start = np.array([one.fraction for one in work])
-        everything = union_of([one.data.hkl for one in work])
-        scores = [Scores.of(one, everything) for one in work]
-        s_squared = self.model.cell.inverse_d_squared(everything)
-        common = CommonErrors.of(scores, s_squared, alike.kin)
-        correlation = common.mean(scores)
-        shared = SharedModel.of(self.model, state, work[0], self._geometry())
-        of_one, of_regions = responses(shared, work, scores, correlation)
+        scores, common, correlation, (of_one, of_regions) = found
+        seconds["refine"] = clock.lap() - seconds["structure_factors"]
+        self.tell("standard uncertainties", 0, 0)
         plain = joint_of(start, scores, common, of_one, by_region=False)
         joint = plain if reference is None else plain.given(reference, 0.0)
         tested = region_test(
@@ -217,7 +236,7 @@ class _Series:
             reference,
         )  # fmt: skip
         seconds["uncertainties"] = clock.lap()
-        evidence, conditional = self._evidence(work, plain, joint, reference)
+        evidence, conditional = self._evidence(work, joint, reference)
         seconds["evidence"] = clock.lap()
         seconds["total"] = clock.total
         crystals = len({id(one.crystal) for one in work})
@@ -225,6 +244,51 @@ class _Series:
             state, work, plain, joint, evidence, conditional, scores, correlation, tested, alike,
             reference, crystals, seconds,
         )  # fmt: skip
+
+    def _search(self, work: list[SetOfSeries], reference: int | None) -> None:
+        for i, one in enumerate(work):
+            self.tell("solving", i, len(work))
+            one.refine(0.0 if i == reference else None)
+
+    def _judged(
+        self, work: list[SetOfSeries], shared: SharedModel, alike: Isomorphism
+    ) -> _Judged:
+        """Return scores, their correlations, and how fractions follow the shared model."""
+        everything = union_of([one.data.hkl for one in work])
+        scores = [Scores.of(one, everything, self.options.own_b) for one in work]
+        s_squared = self.model.cell.inverse_d_squared(everything)
+        common = CommonErrors.of(scores, s_squared, alike.kin)
+        correlation = common.mean(scores)
+        return scores, common, correlation, responses(shared, work, scores, correlation)
+
+    def _relaxed(
+        self, state: SeriesState, regions: Regions, work: list[SetOfSeries], found: _Judged,
+        shared: SharedModel, alike: Isomorphism, reference: int | None,
+    ) -> tuple[list[SetOfSeries], _Judged]:  # fmt: skip
+        """Move the shared model and search again, as long as the posterior rises."""
+        moving = Relaxing(shared, self.model, self.geometry, self.options.moving)
+        excess = found[3][0].excess
+        value = _log_likelihood(work) / excess + moving.log_prior
+        for cycle in range(MOST_MOVES):
+            self.tell("coordinates and B factors", cycle, MOST_MOVES)
+            before, at = state_of_atoms(self.model), moving.moved
+            step = moving.step(work, found[0], excess)
+            moving.take(step)
+            fractions = [one.fraction for one in work]
+            others = self._crystals(state, regions, fractions)
+            self._search(others, reference)
+            reached = _log_likelihood(others) / excess + moving.log_prior
+            if reached < value:
+                give(self.model, before)
+                moving.moved = at
+                break
+            work, value = others, reached
+            found = self._judged(work, shared, alike)
+            length, part = moving.size(step)
+            if length < XYZ_TOLERANCE and part < B_TOLERANCE:
+                break
+        self.moved = moving.size(moving.moved)
+        return work, found
 
     def _reference(self) -> int | None:
         """Return which data set is the reference."""
@@ -250,7 +314,9 @@ class _Series:
         self.notices += [("", n) for n in alike.notices]
         return alike
 
-    def _crystals(self, state: SeriesState, regions: Regions) -> list[SetOfSeries]:
+    def _crystals(
+        self, state: SeriesState, regions: Regions, start: list[float] | None
+    ) -> list[SetOfSeries]:
         """Return the data sets with the model in their cells; cells that are alike share one."""
         cells = [one.data.cell for one in self.sets]
         number = shared_cells(cells, self.model.cell)
@@ -271,12 +337,15 @@ class _Series:
                 self.tell("structure factors, scale and solvent", done, len(made))
                 made[i] = SetOfSeries(
                     self.sets[i].name, crystal, data[i].on_crystal(cell, placed.spacegroup),
-                    self.options.target, _start(state), first,
+                    self.options.target, _start(state) if start is None else start[i],
+                    self.model.cell.largest_difference(data[i].cell), first,
                 )  # fmt: skip
                 first, done = first or made[i], done + 1
         return [one for one in made if one is not None]
 
-    def _geometry(self) -> Geometry | None:
+    @cached_property
+    def geometry(self) -> Geometry | None:
+        """Restraints of the model as it was read; None without."""
         options = self.options
         if options.no_restraints:
             return None
@@ -285,7 +354,7 @@ class _Series:
         return found
 
     def _evidence(
-        self, work: list[SetOfSeries], plain: Joint, joint: Joint, reference: int | None
+        self, work: list[SetOfSeries], joint: Joint, reference: int | None
     ) -> tuple[Evidence, FloatArray]:
         """Return the evidence of each fraction, and the su with all else known."""
         conditional = np.full(len(work), np.nan)
@@ -296,10 +365,7 @@ class _Series:
             conditional[i] = float(found.su_conditional[0])
             decoys = self.options.decoys if i != reference else 0
             rows.append(evidence_of(one, posterior, at, found, decoys))
-        evidence = Evidence.joined(rows)
-        if reference is not None:
-            evidence = evidence.beside(plain, joint, reference)
-        return evidence, conditional
+        return Evidence.of(rows, joint, reference), conditional
 
     def _made(
         self, state: SeriesState, work: list[SetOfSeries], plain: Joint, joint: Joint,
@@ -309,8 +375,7 @@ class _Series:
     ) -> SeriesSolution:  # fmt: skip
         known = plain.su <= UNDETERMINED_SU
         su = np.where(known, joint.su, np.nan)
-        found = np.array([one.fraction for one in work])
-        fraction = np.clip(found + (joint.value - plain.value), 0.0, 1.0)
+        fraction = np.clip(joint.value, 0.0, 1.0)
         if reference is not None:
             su[reference] = conditional[reference] = 0.0
             known[reference] = True
@@ -333,6 +398,15 @@ class _Series:
             searches=tuple(one.search for one in work), isomorphism=alike, reference=reference,
             crystals=crystals, notices=tuple(self.notices), seconds=seconds,
         )  # fmt: skip
+
+
+def _log_likelihood(work: list[SetOfSeries]) -> float:
+    """Return that of all data sets, work and free sets, each under its own errors."""
+    total = 0.0
+    for one in work:
+        found = one.experiment.statistics()
+        total += found.log_likelihood + (found.log_likelihood_free or 0.0)
+    return total
 
 
 def _start(state: SeriesState) -> float:

@@ -12,11 +12,11 @@ from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.model import Model
 from multicopy_refinement.posterior.blocks import Kind
-from multicopy_refinement.refinement.surroundings import surroundings_of
-from multicopy_refinement.scattering.atom_slopes import atom_slopes
+from multicopy_refinement.refinement.surroundings import Restrained, surroundings_of
+from multicopy_refinement.scattering.atom_slopes import atom_slopes, unknowns_of_atoms
 from multicopy_refinement.scattering.atoms import atoms_of
 from multicopy_refinement.series.fraction import SetOfSeries
-from multicopy_refinement.series.scores import Scores, projected, scale_rows
+from multicopy_refinement.series.scores import Scores, projected
 from multicopy_refinement.series.state import SeriesState
 from multicopy_refinement.solve.covariance import solve_positive
 from multicopy_refinement.solve.marginal import MOST_ATOMS, SOLVENT_SIGMA, Surroundings
@@ -41,7 +41,9 @@ class SharedModel:
     atoms: IntArray
 
     @classmethod
-    def of(cls, model: Model, state: SeriesState, data: SetOfSeries, geometry: Geometry | None) -> SharedModel:
+    def of(
+        cls, model: Model, state: SeriesState, data: SetOfSeries, geometry: Geometry | None
+    ) -> SharedModel:
         """Return that of a model; the atoms of the state first, where there are too many."""
         sums = state.groups.sums.restricted(state.tied, state.occupancy(state.fraction))
         around = surroundings_of(model, data.data, state.tied, sums, geometry)
@@ -55,13 +57,23 @@ class SharedModel:
         """Information on the coordinates and B without data, ``[n_unknowns, n_unknowns]``."""
         return self.around.stiffness.of_atoms(self.atoms, self.around.tensor[self.atoms])
 
-    def slopes(self, one: SetOfSeries, scores: Scores) -> tuple[FloatArray, FloatArray]:
+    @property
+    def vague(self) -> FloatArray:
+        """What of that is known without restraints: about where they are in the file."""
+        stiffness = self.around.stiffness
+        plain = stiffness.vague if isinstance(stiffness, Restrained) else stiffness
+        return plain.of_atoms(self.atoms, self.around.tensor[self.atoms])
+
+    def slopes(
+        self, one: SetOfSeries, scores: Scores, *, sampled: bool = True
+    ) -> tuple[FloatArray, FloatArray]:
         """Return slopes of |F| of a data set in fractions and in the shared unknowns.
 
-        Of a sample of the reflections, scale and solvent projected out, weighted so that products
-        are the information of all: ``[n_regions, n]`` and ``[n_regions + n_unknowns, n]``. The
-        first shared unknowns say how much more solvent each region displaces, in units of what is
-        known of that.
+        Of all reflections, or of a sample, weighted so that products are the information of all;
+        what is a data set's own is projected out (`Scores`): ``[n_regions, n + n_regions]`` and
+        ``[n_regions + n_unknowns, n + n_regions]``.
+        The first shared unknowns say how much more solvent each region displaces, in units of what
+        is known of that.
         """
         model, data, slopes = one.crystal.model, one.data, scores.slopes
         tensor = self.around.tensor[self.atoms]
@@ -69,7 +81,7 @@ class SharedModel:
             occupancy = torch.as_tensor(one.atoms_occupancy())
             atoms = replace(atoms_of(model).double(), occupancy=occupancy)
         wanted = max(_FEWEST, _FOR_AN_UNKNOWN * 4 * len(self.atoms))
-        step = max(1, len(data) // wanted)
+        step = max(1, len(data) // wanted) if sampled else 1
         order = np.argsort(data.s_squared, kind="stable")
         rows = np.sort(order[step // 2 :: step])
         weight = float((np.abs(slopes.along) ** 2).sum())
@@ -77,11 +89,11 @@ class SharedModel:
         along = slopes.along[rows] * share
         of_atoms = atom_slopes(atoms.select_rows(self.atoms), data.hkl[rows], along, tensor)
         displaced = SOLVENT_SIGMA * slopes.displaced[:, rows] * np.float32(share)
-        away = scale_rows(slopes)[:, rows]
+        n_own = len(slopes.displaced)
+        away = np.concatenate([scores.own[:, rows] * share, scores.own[:, len(data) :]], axis=1)
         fractions = slopes.of[Kind.OCCUPANCY][:, rows] * np.float32(share)
         everything = projected(np.concatenate([fractions, displaced, of_atoms]), away)
-        n = len(fractions)
-        return everything[:n], everything[n:]
+        return everything[:n_own], everything[n_own:]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +106,17 @@ class Response:
         A_d = H_qq^-1 H_qp of each data set, ``[n_q, n_p]``.
     variance
         V of the shared unknowns, ``[n_p, n_p]``.
+    excess
+        e, by how much the data sets together know less than their sum.
     """
 
     follows: tuple[FloatArray, ...]
     variance: FloatArray
+    excess: float
 
     @property
     def covariance(self) -> FloatArray:
-        """A V A', what the shared model adds to the covariance of the fractions of all sets."""
+        """A V A', what the model adds to the covariance of the fractions of all sets."""
         a = np.concatenate(self.follows)
         return np.asarray(a @ self.variance @ a.T)
 
@@ -141,7 +156,7 @@ def responses(
     t = np.sqrt(trace)
     e = max(float(t @ correlation @ t) / max(float((t**2).sum()), 1e-300), 1.0)
     made = (
-        Response(tuple(found), solve_positive(total / e + said, np.eye(size)))
+        Response(tuple(found), solve_positive(total / e + said, np.eye(size)), e)
         for total, found in zip((of_one, of_regions), follow, strict=True)
     )
     first, second = made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,11 +19,33 @@ from multicopy_refinement.solve.evidence import evidence
 
 #: Decoy atoms of a data set that take a second.
 _DECOY_ATOMS = 100_000
+#: A (f/su)^2/2 that is too small to bring a gain to another.
+_LITTLE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Alone:
+    """Evidence of the state in one data set by itself.
+
+    Attributes
+    ----------
+    gain, gain_free
+        Log-likelihood of work and free set that is lost without it.
+    wald
+        (f/su)^2/2.
+    decoys
+        z of decoys, ``[n_decoys]``.
+    """
+
+    gain: float
+    gain_free: float
+    wald: float
+    decoys: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Evidence of the state in each data set, ``[n_sets]``.
+    """Evidence of the state in each data set of a series, ``[n_sets]``.
 
     Attributes
     ----------
@@ -41,50 +63,48 @@ class Evidence:
     n_decoys: IntArray
 
     @classmethod
-    def joined(cls, each: Sequence[Evidence]) -> Evidence:
-        """Return the evidence of several data sets."""
-        return cls(
-            np.concatenate([one.gain for one in each]),
-            np.concatenate([one.gain_free for one in each]),
-            np.concatenate([one.p_absent for one in each]),
-            np.concatenate([one.n_decoys for one in each]),
-        )
+    def of(cls, each: Sequence[Alone], joint: Joint, reference: int | None) -> Evidence:
+        """Return the evidence of the fractions as all data sets together have them.
 
-    def beside(self, plain: Joint, joint: Joint, reference: int) -> Evidence:
-        """Return the evidence of what is more than in a reference.
-
-        Gains are brought to what they are beside it: by the ratio of (f/su)^2 with what the
-        reference tells of the others, and without.
+        Gains are brought from (f/su)^2/2 of each data set alone to that of the series, in which B
+        of the crystal's own, errors that data sets share, and a reference count. Where model errors
+        gain more by chance than theory says (decoys), that probability counts.
         """
-        before = np.diag(plain.held) / np.maximum(plain.value**2, 1e-300)
-        z2 = np.maximum(joint.value, 0.0) ** 2 / np.maximum(np.diag(joint.held), 1e-300)
-        gain = np.where(plain.value > 0, self.gain * before * z2, 0.5 * z2)
-        p = np.maximum(boundary_p(gain), np.where(gain < self.gain, self.p_absent, 0.0))
-        gain[reference], p[reference] = 0.0, np.nan
-        return replace(self, gain=gain, p_absent=p)
+        gain, gain_free, wald = (
+            np.array([getattr(one, name) for one in each]) for name in ("gain", "gain_free", "wald")
+        )
+        half = np.maximum(joint.value, 0.0) ** 2 / np.maximum(2 * np.diag(joint.held), 1e-300)
+        gain = np.where(wald > _LITTLE, gain * half / np.maximum(wald, _LITTLE), half)
+        p = boundary_p(gain)
+        for i, one in enumerate(each):
+            if len(one.decoys):
+                z = float(np.sqrt(2 * max(float(gain[i]), 0.0)))
+                p[i] = max(float(p[i]), min(decoy_p(z, one.decoys), 1.0))
+        if reference is not None:
+            gain[reference], gain_free[reference], p[reference] = 0.0, 0.0, np.nan
+        return cls(gain, gain_free, p, np.array([len(one.decoys) for one in each]))
 
 
 def evidence_of(
     one: SetOfSeries, posterior: Posterior, at: Point, found: Covariance, n_decoys: int | None
-) -> Evidence:
+) -> Alone:
     """Return the evidence of the state in one data set, at its maximum.
 
-    What model errors gain by chance is measured with decoys of the residue of the state that
-    scatters most, where a gain is in doubt.
+    What model errors gain by chance is measured with decoys of the group of the state that has the
+    most atoms, where a gain is in doubt.
     """
     lost = evidence(posterior, at, found, [np.array([0])])
-    p, count = boundary_p(lost.gain), np.zeros(1, dtype=np.int64)
-    atoms = _largest(one)
+    atoms, scores = _largest(one), np.zeros(0)
     wanted = min(DECOYS, _DECOY_ATOMS // max(len(atoms), 1)) if n_decoys is None else n_decoys
     if lost.gain[0] < CLEAR_GAIN and wanted >= FEWEST:
         decoys = Decoys(one.experiment, posterior, at)
         decoys.prepare([atoms], wanted)
         scores = decoys.scores(atoms, float(found.information[0, 0]))
-        if len(scores) >= FEWEST:
-            count[0] = len(scores)
-            z = float(np.sqrt(2 * max(float(lost.gain[0]), 0.0)))
-            p = np.maximum(p, min(decoy_p(z, scores), 1.0))
-    return Evidence(lost.gain, lost.gain_free, p, count)
+    wald = one.fraction**2 / (2 * max(float(found.matrix[0, 0]), 1e-300))
+    return Alone(
+        float(lost.gain[0]), float(lost.gain_free[0]), wald,
+        scores if len(scores) >= FEWEST else np.zeros(0),
+    )  # fmt: skip
 
 
 def _largest(one: SetOfSeries) -> IntArray:
