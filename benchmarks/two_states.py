@@ -159,9 +159,7 @@ def _drop(structure: gemmi.Structure, chain: str, number: int) -> None:
                     del c[i]
 
 
-def shaken(
-    model: gemmi.Structure, xyz: float, b: float, *, seed: int
-) -> gemmi.Structure:
+def shaken(model: gemmi.Structure, xyz: float, b: float, *, seed: int) -> gemmi.Structure:
     """Return a model with coordinates off by so many A (rms) and B by this part (one sigma)."""
     random = np.random.default_rng(seed)
     found = model.clone()

@@ -49,9 +49,7 @@ class DataSet:
     job: RefineJob
 
 
-def read_table(
-    path: Path, required: Sequence[str] = REQUIRED
-) -> tuple[list[str], list[Row]]:
+def read_table(path: Path, required: Sequence[str] = REQUIRED) -> tuple[list[str], list[Row]]:
     """Return the columns and the rows of a CSV file, whose fields commas, semicolons or tabs part.
 
     Empty rows are left out.

@@ -147,9 +147,7 @@ def in_cell(model: Model, state: SeriesState, cell: Cell) -> Model:
     xyz = xyz @ model.cell.fractionalization.T @ cell.orthogonalization.T
     moved = replace(table, xyz=xyz, b_iso=b_iso, u_aniso=u_aniso)
     other = Model(dtype_float=torch.float64)
-    return other.adopt(
-        replace(source, table=moved, cell=cell), replace(state.groups, table=moved)
-    )
+    return other.adopt(replace(source, table=moved, cell=cell), replace(state.groups, table=moved))
 
 
 def shared_cells(cells: Sequence[Cell], own: Cell, tolerance: float = SAME_CELL) -> list[int]:
@@ -178,10 +176,6 @@ def positions(hkl: IntArray, among: IntArray) -> IntArray:
     """Return the place of each reflection in a sorted list, -1 where it is not in it."""
     low = np.minimum(hkl.min(axis=0), among.min(axis=0))
     width = np.maximum(hkl.max(axis=0), among.max(axis=0)) - low + 1
-    keys, known = (
-        ((h - low) @ np.array([width[1] * width[2], width[2], 1])) for h in (hkl, among)
-    )
+    keys, known = (((h - low) @ np.array([width[1] * width[2], width[2], 1])) for h in (hkl, among))
     place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
     return np.asarray(np.where(known[place] == keys, place, -1))
-
-

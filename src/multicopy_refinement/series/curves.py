@@ -118,7 +118,9 @@ def _of_hill(x: FloatArray, f: FloatArray) -> list[list[float]]:
 
 def _of_vant_hoff(x: FloatArray, f: FloatArray) -> list[list[float]]:
     middle = float(np.median(x))
-    return [[h, t] for h in (-50.0, -10.0, 10.0, 50.0) for t in (0.8 * middle, middle, 1.2 * middle)]
+    return [
+        [h, t] for h in (-50.0, -10.0, 10.0, 50.0) for t in (0.8 * middle, middle, 1.2 * middle)
+    ]
 
 
 def _of_arrhenius(x: FloatArray, f: FloatArray) -> list[list[float]]:

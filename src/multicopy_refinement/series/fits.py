@@ -123,7 +123,9 @@ def fit(
         raise InputError(f"{name or 'a curve'}: the function is not finite at any start")
     p = np.asarray(best.x)
     jacobian = _slopes(function, x, p, limits)
-    spread = np.linalg.pinv((whiten @ jacobian).T @ (whiten @ jacobian), rcond=1e-13, hermitian=True)
+    spread = np.linalg.pinv(
+        (whiten @ jacobian).T @ (whiten @ jacobian), rcond=1e-13, hermitian=True
+    )
     loose = _loose(whiten @ jacobian)
     su = np.where(loose, np.nan, np.sqrt(np.maximum(np.diag(spread), 0.0)))
     su = np.where(su > _VAGUE * np.maximum(np.abs(p), 1e-12), np.nan, su)
@@ -151,8 +153,11 @@ def fit_curves(
     found = []
     for curve in CURVES.values():
         if variable in curve.variables and len(np.unique(x[order])) >= len(curve.parameters):
-            found.append(fit_curve(curve, variable, x[order], fraction[order],
-                                   covariance[np.ix_(order, order)]))  # fmt: skip
+            square = np.ix_(order, order)
+            made = fit_curve(curve, variable, x[order], fraction[order], covariance[square])
+            residual = np.full(len(x), np.nan)
+            residual[order] = made.residual
+            found.append(replace(made, residual=residual))
     return found
 
 
@@ -190,7 +195,10 @@ def _conditioned(c: FloatArray) -> FloatArray:
 
 
 def _slopes(
-    function: Function, x: FloatArray, p: FloatArray, limits: tuple[Sequence[float], Sequence[float]]
+    function: Function,
+    x: FloatArray,
+    p: FloatArray,
+    limits: tuple[Sequence[float], Sequence[float]],
 ) -> FloatArray:
     """Return df/dp by central differences, one-sided at bounds, ``[n, m]``."""
     columns = []

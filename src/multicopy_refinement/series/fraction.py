@@ -70,7 +70,7 @@ class SetOfSeries:
         self.before = np.ascontiguousarray(crystal.before[:, rows])
         self.added = np.ascontiguousarray(crystal.added[:, rows])
         self.without: ComplexArray = crystal.held[rows] + self.before.sum(0, dtype=np.complex128)
-        self.experiment = Experiment(
+        self.experiment: Experiment = Experiment(
             crystal.model, data, target=target, f_calc=self._f_calc(start),
             occupancy=crystal.state.occupancy(start),
             like=None if like is None else like.experiment,
@@ -169,4 +169,3 @@ class SetOfSeries:
         """Return the occupancy of each atom at the present fraction, ``[n_atoms]``."""
         state = self.crystal.state
         return np.asarray(state.occupancy(self.fraction)[state.groups.index])
-

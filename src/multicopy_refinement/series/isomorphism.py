@@ -47,10 +47,12 @@ class Isomorphism:
     @property
     def kin(self) -> FloatArray:
         """1 for pairs of one form, 0 for others, ``[n_sets, n_sets]``."""
-        return (self.form[:, None] == self.form).astype(np.float64)
+        return np.asarray(self.form[:, None] == self.form, dtype=np.float64)
 
 
-def isomorphism(names: Sequence[str], sets: Sequence[ReflectionData], group: SpaceGroup) -> Isomorphism:
+def isomorphism(
+    names: Sequence[str], sets: Sequence[ReflectionData], group: SpaceGroup
+) -> Isomorphism:
     """Compare data sets; those that are of no one's form are refused.
 
     Raises
@@ -109,7 +111,10 @@ def amplitude_correlation(
     by_s = np.argsort(one.s_squared[first], kind="stable")
     first, second = first[by_s], second[by_s]
     shell = np.arange(len(first)) * max(len(first) // _SHELL, 1) // len(first)
-    e = [_normalised(d.f_obs[rows], d.epsilon[rows], shell) for d, rows in ((one, first), (other, second))]
+    e = [
+        _normalised(d.f_obs[rows], d.epsilon[rows], shell)
+        for d, rows in ((one, first), (other, second))
+    ]
     return float(np.corrcoef(e)[0, 1])
 
 

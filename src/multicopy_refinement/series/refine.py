@@ -15,14 +15,12 @@ from multicopy_refinement.errors import InputError
 from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.model import Model
-from multicopy_refinement.modes import Parameter, TargetKind
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.parallel import one_thread_for_products
-from multicopy_refinement.posterior.experiment import Statistics, check_same_crystal
+from multicopy_refinement.posterior.experiment import check_same_crystal
 from multicopy_refinement.refinement.discoveries import discoveries
 from multicopy_refinement.refinement.solution import Flag
 from multicopy_refinement.refinement.verdicts import flags_of
-from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.series.crystal import (
     Crystal,
     Regions,
@@ -30,135 +28,27 @@ from multicopy_refinement.series.crystal import (
     shared_cells,
     union_of,
 )
-from multicopy_refinement.series.fraction import Search, SetOfSeries
+from multicopy_refinement.series.fraction import SetOfSeries
 from multicopy_refinement.series.isomorphism import Isomorphism, isomorphism
 from multicopy_refinement.series.joint import Joint, joint_of
 from multicopy_refinement.series.regions import RegionTest, region_test
 from multicopy_refinement.series.relax import B_TOLERANCE, XYZ_TOLERANCE, Relaxing, give
 from multicopy_refinement.series.relax import state_of as state_of_atoms
-from multicopy_refinement.series.scores import OWN_B, CommonErrors, Scores
-from multicopy_refinement.series.shared import Response, SharedModel, responses
+from multicopy_refinement.series.scores import CommonErrors, Scores
+from multicopy_refinement.series.shared import SharedModel, responses
+from multicopy_refinement.series.solution import SeriesData, SeriesOptions, SeriesSolution
 from multicopy_refinement.series.state import SeriesState, state_of
 from multicopy_refinement.series.support import Evidence, evidence_of
 from multicopy_refinement.solve.covariance import UNDETERMINED_SU
 
-#: What is made of data sets at their fractions: scores, correlations, responses to the model.
-_Judged = tuple[list[Scores], CommonErrors, FloatArray, tuple[Response, Response]]
+#: What is made of data sets at their fractions: scores, and how their errors are correlated.
+_Judged = tuple[list[Scores], CommonErrors, FloatArray]
 #: Moves of the shared model, at most.
 MOST_MOVES = 6
 #: Called with what begins, how many data sets are done with it, and of how many.
 Tell = Callable[[str, int, int], None]
 #: Fractions nearer to 0 or 1 than this are at a bound.
 _BOUND = 5e-5
-
-
-@dataclass(frozen=True, eq=False)
-class SeriesData:
-    """A data set of a series: its name, its reflections, and the variable."""
-
-    name: str
-    data: ReflectionData
-    x: float
-
-
-@dataclass(frozen=True)
-class SeriesOptions:
-    """How a series is refined.
-
-    Attributes
-    ----------
-    reference
-        Name of a data set whose fraction is 0.
-    target
-        As in `RefineOptions`.
-    restraints, monomers, no_restraints
-        What is known of the geometry of the shared model, for the su.
-    decoys
-        Of each data set's evidence; as many as take a second when left out, 0 for theory alone.
-    parameters
-        ``occupancy``, alone or with ``xyz`` and ``b_iso``: coordinates and B of the atoms of the
-        state, of what it replaces and of all within 4 A, by all data sets together.
-    own_b
-        By which B of a residue differs from crystal to crystal beside what the scale takes, as a
-        part of it; counted in the su.
-    """
-
-    reference: str | None = None
-    target: TargetKind | None = None
-    restraints: tuple[Path, ...] = ()
-    monomers: Path | None = None
-    no_restraints: bool = False
-    decoys: int | None = None
-    parameters: tuple[Parameter, ...] = (Parameter.OCCUPANCY,)
-    own_b: float = OWN_B
-
-    @property
-    def moving(self) -> frozenset[Parameter]:
-        """What moves beside the fractions."""
-        return frozenset(self.parameters) - {Parameter.OCCUPANCY}
-
-
-@dataclass(frozen=True, eq=False)
-class SeriesSolution:
-    """Fractions of a state in the data sets of a series.
-
-    Attributes
-    ----------
-    names, x
-        Of the data sets in the order given, and the variable ``[n_sets]``.
-    state
-        What was selected.
-    fraction
-        Between 0 and 1, ``[n_sets]``.
-    unbounded
-        Without these bounds: what curves are fitted to, ``[n_sets]``.
-    covariance
-        Of the latter, the shared model and errors that data sets share counted in, that of a
-        reference 0, ``[n_sets, n_sets]``.
-    su, su_conditional
-        nan where the data do not determine the fraction, ``[n_sets]``. The second takes the shared
-        model, scale and solvent as known.
-    evidence
-        Gains and probabilities.
-    flags
-        As of groups in a refinement.
-    error_correlation
-        Of what the model lacks in two data sets, as the fraction meets it, ``[n_sets, n_sets]``.
-    regions
-        Whether one fraction fits all regions; None with fewer than two that are determined.
-    agreement, searches
-        Of each data set.
-    isomorphism
-        Cells, amplitudes and crystal forms.
-    reference
-        Place of the data set whose fraction is 0, or None.
-    crystals
-        How many cells structure factors and masks were calculated in.
-    notices
-        What was noticed, with the data set that it is of, or "".
-    seconds
-        Wall time of the steps.
-    """
-
-    names: tuple[str, ...]
-    x: FloatArray
-    state: SeriesState
-    fraction: FloatArray
-    unbounded: FloatArray
-    covariance: FloatArray
-    su: FloatArray
-    su_conditional: FloatArray
-    evidence: Evidence
-    flags: tuple[tuple[Flag, ...], ...]
-    error_correlation: FloatArray
-    regions: RegionTest | None
-    agreement: tuple[Statistics, ...]
-    searches: tuple[Search, ...]
-    isomorphism: Isomorphism
-    reference: int | None
-    crystals: int
-    notices: tuple[tuple[str, Notice], ...]
-    seconds: dict[str, float]
 
 
 def refine_series(
@@ -220,15 +110,16 @@ class _Series:
         seconds["structure_factors"] = clock_of.lap()
         self._search(work, reference)
         shared = SharedModel.of(self.model, state, work[0], self.geometry)
-        found = self._judged(work, shared, alike)
+        found = self._judged(work, alike)
         if self.options.moving:
             work, found = self._relaxed(state, regions, work, found, shared, alike, reference)
         for one in work:
             self.notices += [(one.name, n) for n in one.experiment.notices]
         start = np.array([one.fraction for one in work])
-        scores, common, correlation, (of_one, of_regions) = found
+        scores, common, correlation = found
         seconds["refine"] = clock.lap() - seconds["structure_factors"]
         self.tell("standard uncertainties", 0, 0)
+        of_one, of_regions = responses(shared, work, scores, correlation)
         plain = joint_of(start, scores, common, of_one, by_region=False)
         joint = plain if reference is None else plain.given(reference, 0.0)
         tested = region_test(
@@ -250,16 +141,13 @@ class _Series:
             self.tell("solving", i, len(work))
             one.refine(0.0 if i == reference else None)
 
-    def _judged(
-        self, work: list[SetOfSeries], shared: SharedModel, alike: Isomorphism
-    ) -> _Judged:
-        """Return scores, their correlations, and how fractions follow the shared model."""
+    def _judged(self, work: list[SetOfSeries], alike: Isomorphism) -> _Judged:
+        """Return the scores of data sets at their fractions, and their correlations."""
         everything = union_of([one.data.hkl for one in work])
         scores = [Scores.of(one, everything, self.options.own_b) for one in work]
         s_squared = self.model.cell.inverse_d_squared(everything)
         common = CommonErrors.of(scores, s_squared, alike.kin)
-        correlation = common.mean(scores)
-        return scores, common, correlation, responses(shared, work, scores, correlation)
+        return scores, common, common.mean(scores)
 
     def _relaxed(
         self, state: SeriesState, regions: Regions, work: list[SetOfSeries], found: _Judged,
@@ -267,7 +155,7 @@ class _Series:
     ) -> tuple[list[SetOfSeries], _Judged]:  # fmt: skip
         """Move the shared model and search again, as long as the posterior rises."""
         moving = Relaxing(shared, self.model, self.geometry, self.options.moving)
-        excess = found[3][0].excess
+        excess = responses(shared, work, found[0], found[2])[0].excess
         value = _log_likelihood(work) / excess + moving.log_prior
         for cycle in range(MOST_MOVES):
             self.tell("coordinates and B factors", cycle, MOST_MOVES)
@@ -283,7 +171,7 @@ class _Series:
                 moving.moved = at
                 break
             work, value = others, reached
-            found = self._judged(work, shared, alike)
+            found = self._judged(work, alike)
             length, part = moving.size(step)
             if length < XYZ_TOLERANCE and part < B_TOLERANCE:
                 break
@@ -396,7 +284,10 @@ class _Series:
             flags=tuple(flags), error_correlation=correlation, regions=tested,
             agreement=tuple(one.experiment.statistics() for one in work),
             searches=tuple(one.search for one in work), isomorphism=alike, reference=reference,
-            crystals=crystals, notices=tuple(self.notices), seconds=seconds,
+            crystals=crystals, moved=self.moved,
+            misfit=np.array([one.misfit for one in scores]),
+            data=tuple(one.data for one in work), cells=tuple(one.data.cell for one in self.sets),
+            notices=tuple(self.notices), seconds=seconds,
         )  # fmt: skip
 
 

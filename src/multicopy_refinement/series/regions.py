@@ -55,7 +55,9 @@ class RegionTest:
     disagrees: BoolArray
 
 
-def region_test(names: tuple[str, ...], joint: Joint, n_sets: int, fixed: int | None) -> RegionTest | None:
+def region_test(
+    names: tuple[str, ...], joint: Joint, n_sets: int, fixed: int | None
+) -> RegionTest | None:
     """Return the test of one fraction for all regions; None with fewer than two of them.
 
     The common fractions are the generalised least-squares ones, f = (X'C^-1 X)^-1 X'C^-1 x, and

@@ -75,12 +75,12 @@ class Scores:
 
     @cached_property
     def information(self) -> FloatArray:
-        """c c', ``[n_regions, n_regions]``."""
+        """The information c c', ``[n_regions, n_regions]``."""
         return np.asarray((self.columns @ self.columns.T).astype(np.float64))
 
     @cached_property
     def gradient(self) -> FloatArray:
-        """c u, ``[n_regions]``."""
+        """The gradient c u, ``[n_regions]``."""
         return np.asarray(self.columns @ self.residual)
 
     @property
@@ -200,7 +200,7 @@ class CommonErrors:
 
 
 def _positive(matrix: FloatArray) -> FloatArray:
-    """Return a correlation matrix without negative eigenvalues, near a matrix that may have some."""
+    """Return the nearest correlation matrix without negative eigenvalues."""
     np.fill_diagonal(matrix, 1.0)
     values, vectors = np.linalg.eigh(matrix)
     made = (vectors * np.maximum(values, 0.0)) @ vectors.T

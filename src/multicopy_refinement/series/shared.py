@@ -13,7 +13,7 @@ from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.model import Model
 from multicopy_refinement.posterior.blocks import Kind
 from multicopy_refinement.refinement.surroundings import Restrained, surroundings_of
-from multicopy_refinement.scattering.atom_slopes import atom_slopes, unknowns_of_atoms
+from multicopy_refinement.scattering.atom_slopes import atom_slopes
 from multicopy_refinement.scattering.atoms import atoms_of
 from multicopy_refinement.series.fraction import SetOfSeries
 from multicopy_refinement.series.scores import Scores, projected
@@ -152,7 +152,7 @@ def responses(
             h_qp = (columns @ p.T).astype(np.float64)
             a = solve_positive(h_qq, h_qp)
             found.append(a)
-            total += h_pp - h_qp.T @ a
+            np.add(total, h_pp - h_qp.T @ a, out=total)
     t = np.sqrt(trace)
     e = max(float(t @ correlation @ t) / max(float((t**2).sum()), 1e-300), 1.0)
     made = (

@@ -104,7 +104,9 @@ def state_of(model: Model, selection: str) -> SeriesState:
             f"set, and stay as they are: {listed(_names(groups, held))}",
         ))  # fmt: skip
     tied = replace(groups, refined=ties.slope != 0)
-    model.adopt(model.source, tied, tuple(n for n in model.notices if n not in model.source.notices))
+    model.adopt(
+        model.source, tied, tuple(n for n in model.notices if n not in model.source.notices)
+    )
     return SeriesState(tied, ties.offset, ties.slope, ties.fraction, selection, tuple(notices))
 
 
@@ -192,7 +194,8 @@ class _Ties:
         """Return the fraction of the file: of complete sets if any has others, or of the rest."""
         groups, sums = self.groups, self.groups.sums
         size = np.bincount(groups.index, minlength=len(groups))
-        of_sets, of_rest = [], []
+        of_sets: list[tuple[float, int]] = []
+        of_rest: list[tuple[float, int]] = []
         for number, members in enumerate(sums.members):
             mine = members[self.state[members]]
             if len(mine):

@@ -16,6 +16,11 @@ from multicopy_refinement.run.job import RefineJob
 VARIABLES = ("time", "dose", "temperature", "concentration", "x")
 #: Columns of a data set's own reading, beside name, data and the variable.
 OPTIONS = ("labels", "free_label", "free_value", "d_min")
+#: Options of a refinement that all data sets of a series may be given.
+COMMON = (
+    "grouping", "rules", "contact_distance", "labels", "free_label", "free_value", "d_min",
+    "target", "restraints", "monomers", "no_restraints", "decoys", "threads",
+)  # fmt: skip
 _REQUIRED = ("name", "data", "one of " + "|".join(VARIABLES))
 #: Data sets of a series, at least.
 _FEWEST = 2
