@@ -126,7 +126,7 @@ def fit(
     spread = np.linalg.pinv(
         (whiten @ jacobian).T @ (whiten @ jacobian), rcond=1e-13, hermitian=True
     )
-    loose = _loose(whiten @ jacobian)
+    loose = _loose(whiten @ jacobian) | (best.active_mask != 0)
     su = np.where(loose, np.nan, np.sqrt(np.maximum(np.diag(spread), 0.0)))
     su = np.where(su > _VAGUE * np.maximum(np.abs(p), 1e-12), np.nan, su)
     square, freedom = float(2 * best.cost), len(x) - m

@@ -54,18 +54,15 @@ class SetOfSeries:
         As in a refinement.
     start
         Fraction to begin with.
-    cell_difference
-        Largest relative difference of its cell from the model's.
     like
         Another data set of the crystal, whose mask is taken.
     """
 
     def __init__(
         self, name: str, crystal: Crystal, data: ReflectionData, target: TargetKind | None,
-        start: float, cell_difference: float = 0.0, like: SetOfSeries | None = None,
+        start: float, like: SetOfSeries | None = None,
     ) -> None:  # fmt: skip
         self.name, self.crystal, self.fraction = name, crystal, start
-        self.cell_difference = cell_difference
         rows = crystal.rows(data.hkl)
         self.before = np.ascontiguousarray(crystal.before[:, rows])
         self.added = np.ascontiguousarray(crystal.added[:, rows])

@@ -205,11 +205,11 @@ def _set(found: SeriesSolution, i: int, path: str) -> SetRecord:
     evidence = found.evidence
     return SetRecord(
         name=found.names[i], data=path, x=_known(found.x[i]),
-        fraction=float(found.fraction[i]), su=_known(found.su[i]),
-        su_conditional=_known(found.su_conditional[i]), p_absent=_known(evidence.p_absent[i]),
-        unbounded=float(found.unbounded[i]), delta_log_likelihood=float(evidence.gain[i]),
+        fraction=_figures(found.fraction[i]), su=_known(found.su[i]),
+        su_conditional=_known(found.su_conditional[i]), p_absent=_probability(evidence.p_absent[i]),
+        unbounded=_figures(found.unbounded[i]), delta_log_likelihood=_figures(evidence.gain[i]),
         delta_log_likelihood_free=_known(evidence.gain_free[i]),
-        n_decoys=int(evidence.n_decoys[i]), misfit=float(found.misfit[i]),
+        n_decoys=int(evidence.n_decoys[i]), misfit=_figures(found.misfit[i]),
         flags=[str(flag) for flag in found.flags[i]],
         r_work=agreement.r_work, r_free=agreement.r_free,
         log_likelihood=agreement.log_likelihood, n_work=int(data.work.sum()),
@@ -261,4 +261,13 @@ def _matrix(values: FloatArray) -> list[list[float]]:
 
 
 def _known(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return _figures(value) if math.isfinite(value) else None
+
+
+def _probability(value: float) -> float | None:
+    return float(f"{value:.4g}") if math.isfinite(value) else None
+
+
+def _figures(value: float) -> float:
+    """Return a value to seven figures, and what is nothing as 0."""
+    return float(f"{value:.7g}") if abs(value) > 1e-12 or value == 0 else 0.0

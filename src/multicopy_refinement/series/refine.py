@@ -44,7 +44,9 @@ from multicopy_refinement.solve.covariance import UNDETERMINED_SU
 #: What is made of data sets at their fractions: scores, and how their errors are correlated.
 _Judged = tuple[list[Scores], CommonErrors, FloatArray]
 #: Moves of the shared model, at most.
-MOST_MOVES = 6
+MOST_MOVES = 8
+#: A step that gains less is the last; one that does not gain is halved so many times.
+_LITTLE_GAIN, _MOST_HALVINGS = 1.0, 3
 #: Called with what begins, how many data sets are done with it, and of how many.
 Tell = Callable[[str, int, int], None]
 #: Fractions nearer to 0 or 1 than this are at a bound.
@@ -100,7 +102,9 @@ class _Series:
     def solution(self) -> SeriesSolution:
         clock, seconds = Clock(), {}
         reference = self._reference()
+        atoms = state_of_atoms(self.model)
         state = state_of(self.model, self.selection)
+        give(self.model, atoms)  # groups are of the file, atoms are where they were
         self.notices += [("", n) for n in state.notices]
         alike = self._compared()
         seconds["compare"] = clock.lap()
@@ -159,24 +163,38 @@ class _Series:
         value = _log_likelihood(work) / excess + moving.log_prior
         for cycle in range(MOST_MOVES):
             self.tell("coordinates and B factors", cycle, MOST_MOVES)
-            before, at = state_of_atoms(self.model), moving.moved
             step = moving.step(work, found[0], excess)
-            moving.take(step)
-            fractions = [one.fraction for one in work]
-            others = self._crystals(state, regions, fractions)
-            self._search(others, reference)
-            reached = _log_likelihood(others) / excess + moving.log_prior
-            if reached < value:
-                give(self.model, before)
-                moving.moved = at
+            better = self._better(state, regions, work, moving, step, value, excess, reference)
+            if better is None:
                 break
-            work, value = others, reached
+            work, step, reached = better
             found = self._judged(work, alike)
             length, part = moving.size(step)
-            if length < XYZ_TOLERANCE and part < B_TOLERANCE:
+            little = reached - value < _LITTLE_GAIN
+            value = reached
+            if little or (length < XYZ_TOLERANCE and part < B_TOLERANCE):
                 break
         self.moved = moving.size(moving.moved)
         return work, found
+
+    def _better(
+        self, state: SeriesState, regions: Regions, work: list[SetOfSeries], moving: Relaxing,
+        step: FloatArray, value: float, excess: float, reference: int | None,
+    ) -> tuple[list[SetOfSeries], FloatArray, float] | None:  # fmt: skip
+        """Return the data sets after a step, or a part of it, that gains; None where none does."""
+        before, at = state_of_atoms(self.model), moving.moved
+        fractions = [one.fraction for one in work]
+        for _ in range(_MOST_HALVINGS):
+            moving.take(step)
+            others = self._crystals(state, regions, fractions)
+            self._search(others, reference)
+            reached = _log_likelihood(others) / excess + moving.log_prior
+            if reached > value:
+                return others, step, reached
+            give(self.model, before)
+            moving.moved = at
+            step = step / 2
+        return None
 
     def _reference(self) -> int | None:
         """Return which data set is the reference."""
@@ -225,8 +243,7 @@ class _Series:
                 self.tell("structure factors, scale and solvent", done, len(made))
                 made[i] = SetOfSeries(
                     self.sets[i].name, crystal, data[i].on_crystal(cell, placed.spacegroup),
-                    self.options.target, _start(state) if start is None else start[i],
-                    self.model.cell.largest_difference(data[i].cell), first,
+                    self.options.target, _start(state) if start is None else start[i], first,
                 )  # fmt: skip
                 first, done = first or made[i], done + 1
         return [one for one in made if one is not None]

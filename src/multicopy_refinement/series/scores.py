@@ -1,4 +1,4 @@
-"""What the data of each set say of the fractions, reflection by reflection, and how that is alike."""
+"""What the data of each set say of the fractions by each reflection, and how that is alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.posterior.blocks import Kind
 from multicopy_refinement.posterior.data_term import SampledSlopes
-from multicopy_refinement.series.crystal import SAME_CELL, positions
+from multicopy_refinement.series.crystal import positions
 from multicopy_refinement.series.fraction import SetOfSeries
 
 #: Shells of resolution in which residuals are compared, and reflections that a comparison needs.
@@ -103,15 +103,12 @@ def _scale(slopes: SampledSlopes) -> FloatArray:
 def _own_b(one: SetOfSeries, slopes: SampledSlopes, own_b: float) -> FloatArray:
     """Return the slopes in B of the regions, in units of what is known of that, ``[n_regions, n]``.
 
-    d|F|/de = -(s^2/4) B Re(conj(u) F_r), F_r of a region's atoms as they are now. It is in full for
-    crystals whose cells differ as those of different crystals do, and less for cells that are more
-    alike.
+    d|F|/de = -(s^2/4) B Re(conj(u) F_r), F_r of a region's atoms as they are now.
     """
-    part = own_b * min(1.0, one.cell_difference / SAME_CELL)
     b = one.crystal.mean_b
     f = one.before + np.float32(one.fraction) * one.added
     along = (slopes.along.conj() * (-one.data.s_squared / 4)).astype(np.complex64)
-    return np.asarray(part * b[:, None] * (f * along).real.astype(np.float64))
+    return np.asarray(own_b * b[:, None] * (f * along).real.astype(np.float64))
 
 
 def projected(rows: NDArray[np.float32], away: FloatArray) -> NDArray[np.float32]:
