@@ -20,8 +20,8 @@ import gemmi_truth as truth
 _TURNS, _CLEAR = (120.0, -120.0, 180.0, 90.0, -90.0), 2.7
 _BACKBONE = frozenset({"N", "CA", "C", "O", "OXT", "CB"})
 #: Side chains that are long enough to be seen to turn.
-_LONG = frozenset({"LEU", "ILE", "PHE", "TYR", "MET", "GLN", "GLU", "LYS", "ARG", "HIS", "TRP", "ASN",
-                   "ASP", "SER", "THR", "CYS", "VAL"})  # fmt: skip
+_LONG = frozenset({"LEU", "ILE", "PHE", "TYR", "MET", "GLN", "GLU", "LYS", "ARG", "HIS", "TRP",
+                   "ASN", "ASP", "SER", "THR", "CYS", "VAL"})  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +130,7 @@ def _room(structure: gemmi.Structure, residue: gemmi.Residue, side: list[gemmi.A
             near = mark.to_cra(structure[0])
             if mark.image_idx == 0 and near.residue == residue:
                 continue
-            best = min(best, search.dist(mark.pos, atom.pos) if hasattr(search, "dist")
-                       else mark.pos.dist(atom.pos))  # fmt: skip
+            best = min(best, mark.pos.dist(atom.pos))
     return best
 
 
@@ -208,8 +207,8 @@ def in_cell(structure: gemmi.Structure, factors: Sequence[float]) -> gemmi.Struc
 
 
 def series_truth(
-    x: Sequence[float], fraction: Sequence[float], *, seed: int, noise: tuple[float, float] = (0.02, 0.04),
-    cells: float = 0.003,
+    x: Sequence[float], fraction: Sequence[float], *, seed: int,
+    noise: tuple[float, float] = (0.02, 0.04), cells: float = 0.003,
 ) -> list[SetTruth]:  # fmt: skip
     """Return data sets with scales, B, errors and cells of their own."""
     random = np.random.default_rng(seed)

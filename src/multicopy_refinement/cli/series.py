@@ -36,8 +36,8 @@ def print_series(record: SeriesRecord, out: Path) -> None:
         said = f"disagree: {', '.join(off)}" if off else "none disagrees"
         _line(
             console,
-            f"One fraction for {len(test.regions)} residues: chi-square {test.total_chi_square:.1f} "
-            f"for {test.total_degrees_of_freedom} degrees of freedom, "
+            f"One fraction for {len(test.regions)} residues: "
+            f"chi-square {test.total_chi_square:.1f} for {test.total_degrees_of_freedom} degrees of freedom, "
             f"p {probability(test.total_p)}; {said}.",
         )
     for one in record.warnings[:_MOST]:

@@ -62,7 +62,10 @@ class Regions:
         block = np.arange(n) if n <= most else np.arange(n) * most // n
         of_atom = np.full(len(table), -1)
         of_atom[follows] = block[residue]
-        labels = [table.residue_label(atom) for atom in atoms.tolist()]
+        labels = [
+            f"{table.chain[a].decode()}/{table.resseq[a]}{table.icode[a].decode()}/"
+            f"{table.resname[a].decode()}" for a in atoms.tolist()
+        ]  # fmt: skip
         ends = [np.flatnonzero(block == b)[[0, -1]] for b in range(int(block.max()) + 1)]
         names = tuple(
             labels[i] if i == j else f"{labels[i]} to {labels[j]}" for i, j in np.array(ends)

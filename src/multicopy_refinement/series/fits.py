@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import least_squares
+from scipy.optimize import OptimizeResult, least_squares
 from scipy.stats import chi2
 
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.series.curves import CURVES, Curve, Function
 
-#: A parameter whose su exceeds the range that it could have by so much is not determined.
-_VAGUE = 1e6
+#: Evaluations from each start, and from the best end of these.
+_FIRST, _MOST = 12, 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,16 +109,16 @@ def fit(
     def residuals(p: FloatArray) -> FloatArray:
         return np.asarray(whiten @ (y - function(x, p)))
 
-    best = None
-    for start in starts:
-        inside = np.clip(np.asarray(start, dtype=np.float64), *limits)
+    def search(start: FloatArray, most: int) -> OptimizeResult | None:
         try:
             with np.errstate(all="ignore"):
-                found = least_squares(residuals, inside, bounds=limits, x_scale="jac", max_nfev=400)
+                return least_squares(residuals, start, bounds=limits, x_scale="jac", max_nfev=most)
         except ValueError:  # a start at which the function is not finite
-            continue
-        if best is None or found.cost < best.cost:
-            best = found
+            return None
+
+    inside = [np.clip(np.asarray(one, dtype=np.float64), *limits) for one in starts]
+    ends = [end for one in inside if (end := search(one, _FIRST)) is not None]
+    best = search(min(ends, key=lambda end: end.cost).x, _MOST) if ends else None
     if best is None:
         raise InputError(f"{name or 'a curve'}: the function is not finite at any start")
     p = np.asarray(best.x)
@@ -128,7 +128,6 @@ def fit(
     )
     loose = _loose(whiten @ jacobian) | (best.active_mask != 0)
     su = np.where(loose, np.nan, np.sqrt(np.maximum(np.diag(spread), 0.0)))
-    su = np.where(su > _VAGUE * np.maximum(np.abs(p), 1e-12), np.nan, su)
     square, freedom = float(2 * best.cost), len(x) - m
     left = len(x) - m - 1
     aicc = square + 2 * m + (2 * m * (m + 1) / left if left > 0 else np.inf)

@@ -1,16 +1,16 @@
-"""Whether the data sets of a series are of one crystal form: cells, and correlation of amplitudes."""
+"""Whether the data sets of a series are of one crystal form: cells and amplitudes compared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import gemmi
 import numpy as np
 
 from multicopy_refinement._typing import FloatArray, IntArray
-from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.crystal.hkl import to_asymmetric_unit
+from multicopy_refinement.crystal.symmetry import other_indexing
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.reflections import ReflectionData
@@ -21,6 +21,8 @@ _D_MIN, _SHELL, _FEWEST = 3.0, 150, 100
 #: Crystals whose normalised amplitudes correlate less than the first are told apart; data that
 #: correlate with no others as well as the second are of another crystal.
 ALIKE, OTHER = 0.80, 0.35
+#: Where another way of indexing makes them correlate by so much, it is named.
+_REINDEXED = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,13 @@ def isomorphism(
         for j in range(i):
             correlation[i, j] = correlation[j, i] = amplitude_correlation(sets[i], sets[j])
             cells[i, j] = cells[j, i] = sets[i].cell.largest_difference(sets[j].cell)
+    few = np.flatnonzero(np.isnan(correlation).sum(axis=1) == n - 1) if n > 1 else []
+    if len(few):
+        raise InputError(
+            f"data set {names[few[0]]}: it and the others share too few reflections to be "
+            f"compared; {_FEWEST} are needed"
+        )
+    correlation = np.nan_to_num(correlation)
     away = correlation - 2 * np.eye(n)
     unlike = away.max(axis=1) < OTHER if n > 1 else np.zeros(n, dtype=bool)
     for i in np.flatnonzero(unlike).tolist():
@@ -94,7 +103,7 @@ def amplitude_correlation(
     """Return the correlation of the normalised amplitudes that two data sets share to 3 A.
 
     ``hkl`` are other Miller indices for the second. Amplitudes are normalised in shells of
-    resolution, F/<F^2>^1/2, where both have them; 0 where they share too few.
+    resolution, F/<F^2>^1/2, where both have them; nan where they share too few.
     """
     order = np.lexsort(one.hkl.T[::-1])
     mine = one.hkl[order]
@@ -107,7 +116,7 @@ def amplitude_correlation(
         inside = np.ones(len(first), dtype=bool)
     first, second = first[inside], second[inside]
     if len(first) < _FEWEST:
-        return 0.0
+        return float("nan")
     by_s = np.argsort(one.s_squared[first], kind="stable")
     first, second = first[by_s], second[by_s]
     shell = np.arange(len(first)) * max(len(first) // _SHELL, 1) // len(first)
@@ -115,7 +124,7 @@ def amplitude_correlation(
         _normalised(d.f_obs[rows], d.epsilon[rows], shell)
         for d, rows in ((one, first), (other, second))
     ]
-    return float(np.corrcoef(e)[0, 1])
+    return float(np.asarray(np.corrcoef(e[0], e[1]))[0, 1])
 
 
 def _normalised(f: FloatArray, epsilon: FloatArray, shell: IntArray) -> FloatArray:
@@ -143,18 +152,13 @@ def _refusal(
     """Return why a data set is refused, and what may help."""
     best = float(away[i].max())
     others = [j for j in range(len(sets)) if j != i]
-    text = f"data set {names[i]}: its amplitudes correlate with those of no other data set (by {best:.2f} at most)"
-    for operation in _other_indexing(sets[i].cell, group):
-        hkl = to_asymmetric_unit(_reindexed(sets[i].hkl, operation), group)
+    text = (
+        f"data set {names[i]}: its amplitudes correlate with those of no other data set "
+        f"(by {best:.2f} at most)"
+    )
+    for triplet, operation in other_indexing(sets[i].cell, group):
+        hkl = to_asymmetric_unit(sets[i].hkl @ operation, group)
         for j in others:
-            if amplitude_correlation(sets[j], sets[i], hkl) > max(ALIKE - 0.2, best + 0.2):
-                return f"{text}; indexed as {operation.triplet('h')} they do with {names[j]}: reindex it"
+            if amplitude_correlation(sets[j], sets[i], hkl) > max(_REINDEXED, best + 0.2):
+                return f"{text}; indexed as {triplet} they do with {names[j]}: reindex it"
     return f"{text}: it is of another crystal; leave it out"
-
-
-def _other_indexing(cell: Cell, group: SpaceGroup) -> list[gemmi.Op]:
-    return list(gemmi.find_twin_laws(cell.gemmi, group.gemmi, 3.0, False))
-
-
-def _reindexed(hkl: IntArray, operation: gemmi.Op) -> IntArray:
-    return np.array([operation.apply_to_hkl(h) for h in hkl.tolist()], dtype=np.int64)

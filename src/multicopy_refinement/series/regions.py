@@ -88,11 +88,13 @@ def region_test(
     common = np.linalg.solve(design.T @ weight @ design, design.T @ weight @ x)
     off = x - design @ common
     total, freedom = float(off @ weight @ off), len(sets) * (width - 1)
-    each = np.array([_one(x, c, slice(d * width, (d + 1) * width)) for d in range(len(sets))])
+    each: FloatArray = np.array(
+        [_one(x, c, slice(d * width, (d + 1) * width)) for d in range(len(sets))]
+    )
     hat = design @ np.linalg.solve(design.T @ weight @ design, design.T @ weight)
     left = np.eye(len(x)) - hat
     spread = left @ c @ left.T
-    mean, mean_su, squares = np.zeros((3, width))
+    mean, mean_su, squares = (np.zeros(width, dtype=np.float64) for _ in range(3))
     for r in range(width):
         own = np.arange(r, len(x), width)
         inner = _inverse(spread[np.ix_(own, own)])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.geometry import Geometry
@@ -66,7 +67,7 @@ class SharedModel:
 
     def slopes(
         self, one: SetOfSeries, scores: Scores, *, sampled: bool = True
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return slopes of |F| of a data set in fractions and in the shared unknowns.
 
         Of all reflections, or of a sample, weighted so that products are the information of all;
