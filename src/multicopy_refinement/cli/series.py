@@ -37,7 +37,8 @@ def print_series(record: SeriesRecord, out: Path) -> None:
         _line(
             console,
             f"One fraction for {len(test.regions)} residues: "
-            f"chi-square {test.total_chi_square:.1f} for {test.total_degrees_of_freedom} degrees of freedom, "
+            f"chi-square {test.total_chi_square:.1f} for {test.total_degrees_of_freedom} "
+            f"degrees of freedom, "
             f"p {probability(test.total_p)}; {said}.",
         )
     for one in record.warnings[:_MOST]:

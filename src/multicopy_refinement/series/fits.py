@@ -135,7 +135,7 @@ def fit(
     residual[known] = (y - function(x, p)) / np.sqrt(np.diag(c))
     return Fit(
         name, formula, tuple(parameters) or tuple(f"p{i}" for i in range(m)),
-        tuple(units) or ("",) * m, p, su, spread, square, freedom,
+        tuple(units) or ("",) * m, p, su, np.asarray(spread, dtype=np.float64), square, freedom,
         float(chi2.sf(square, freedom)) if freedom > 0 else float("nan"), float(aicc), residual, (),
         lambda at: np.asarray(function(np.asarray(at, dtype=np.float64), p)),
     )  # fmt: skip

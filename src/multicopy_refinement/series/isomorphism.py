@@ -69,7 +69,7 @@ def isomorphism(
         for j in range(i):
             correlation[i, j] = correlation[j, i] = amplitude_correlation(sets[i], sets[j])
             cells[i, j] = cells[j, i] = sets[i].cell.largest_difference(sets[j].cell)
-    few = np.flatnonzero(np.isnan(correlation).sum(axis=1) == n - 1) if n > 1 else []
+    few = np.flatnonzero((np.isnan(correlation).sum(axis=1) == n - 1) & (n > 1))
     if len(few):
         raise InputError(
             f"data set {names[few[0]]}: it and the others share too few reflections to be "

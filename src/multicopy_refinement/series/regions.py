@@ -10,8 +10,10 @@ from scipy.stats import chi2
 from multicopy_refinement._typing import BoolArray, FloatArray
 from multicopy_refinement.refinement.discoveries import discoveries
 from multicopy_refinement.series.joint import Joint
-from multicopy_refinement.solve.covariance import UNDETERMINED_SU
 
+#: A region whose fraction has a larger su in any data set is not judged: its coordinates and B are
+#: so uncertain that fractions do not follow them linearly.
+_KNOWN = 0.15
 #: Eigenvalues of a covariance below this part of the largest are noise of the arithmetic.
 _RANK = 1e-10
 
@@ -77,7 +79,7 @@ def region_test(
     n = len(names)
     sets = np.array([d for d in range(n_sets) if d != fixed])
     su = joint.su.reshape(n_sets, n)
-    seen = np.flatnonzero((su[sets] < UNDETERMINED_SU).all(axis=0))
+    seen = np.flatnonzero((su[sets] < _KNOWN).all(axis=0))
     if len(seen) < 2 or len(sets) == 0:
         return None
     rows = (sets[:, None] * n + seen).ravel()
@@ -105,7 +107,7 @@ def region_test(
     p = chi2.sf(squares, len(sets))
     return RegionTest(
         tuple(names[r] for r in seen), x.reshape(len(sets), width), su[np.ix_(sets, seen)], common,
-        each, width - 1, chi2.sf(each, width - 1), (total, freedom, float(chi2.sf(total, freedom))),
+        np.asarray(each, dtype=np.float64), width - 1, chi2.sf(each, width - 1), (total, freedom, float(chi2.sf(total, freedom))),
         mean, mean_su, squares, p, discoveries(p),
     )  # fmt: skip
 
