@@ -14,6 +14,7 @@ from multicopy_refinement.modes import Parameter
 from multicopy_refinement.series import SeriesData, SeriesOptions, refine_series
 from two_states import TwoStates, series_truth, two_states, write
 
+pytestmark = pytest.mark.slow
 TIMES = np.array([0.0, 1.0, 10.0])
 RATE, END = 0.4, 0.5
 FRACTIONS = END * (1 - np.exp(-RATE * TIMES))

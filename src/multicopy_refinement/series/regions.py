@@ -87,7 +87,9 @@ def region_test(
     width = len(seen)
     weight = _inverse(c)
     design = np.kron(np.eye(len(sets)), np.ones((width, 1)))
-    common = np.linalg.solve(design.T @ weight @ design, design.T @ weight @ x)
+    common: FloatArray = np.asarray(
+        np.linalg.solve(design.T @ weight @ design, design.T @ weight @ x), dtype=np.float64
+    )
     off = x - design @ common
     total, freedom = float(off @ weight @ off), len(sets) * (width - 1)
     each: FloatArray = np.array(
@@ -107,7 +109,7 @@ def region_test(
     p = chi2.sf(squares, len(sets))
     return RegionTest(
         tuple(names[r] for r in seen), x.reshape(len(sets), width), su[np.ix_(sets, seen)], common,
-        np.asarray(each, dtype=np.float64), width - 1, chi2.sf(each, width - 1), (total, freedom, float(chi2.sf(total, freedom))),
+        each, width - 1, chi2.sf(each, width - 1), (total, freedom, float(chi2.sf(total, freedom))),
         mean, mean_su, squares, p, discoveries(p),
     )  # fmt: skip
 
