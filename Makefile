@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz kernels format lint types layers docs pictures wheel study many-groups nulls consistency bench servalcat nulls-servalcat whole-model screen form-factors clean
+.PHONY: help demo test check fuzz kernels format lint types layers docs pictures wheel study many-groups nulls consistency bench servalcat nulls-servalcat whole-model screen series form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -93,6 +93,9 @@ nulls-servalcat: $(VENV)/.dev build/servalcat-venv/.installed ## what is absent,
 
 screen: $(VENV)/.dev ## 200 simulated data sets as a campaign, into docs/
 	$(BIN)/python -W ignore benchmarks/campaign.py --sets 200 --out docs/screen.md
+
+series: $(VENV)/.dev ## series of data sets with known fractions, into docs/
+	$(BIN)/python -W ignore benchmarks/series.py --out docs/series.md
 
 form-factors: $(VENV)/.dev ## fit form factors by fewer Gaussians anew
 	$(BIN)/python scripts/fit_form_factors.py

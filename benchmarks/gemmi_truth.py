@@ -173,6 +173,15 @@ def amplitudes(
     hkl: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return Miller indices (all unique ones if left out) and |F| of a structure with solvent."""
+    hkl, f = factors(structure, d_min, k_sol=k_sol, b_sol=b_sol, hkl=hkl)
+    return hkl, np.abs(f)
+
+
+def factors(
+    structure: gemmi.Structure, d_min: float, *, k_sol: float = K_SOL, b_sol: float = B_SOL,
+    hkl: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return Miller indices (all unique ones if left out) and F of a structure with solvent."""
     if hkl is None:
         group = gemmi.SpaceGroup(structure.spacegroup_hm)
         hkl = gemmi.make_miller_array(structure.cell, group, d_min, 1000.0)
@@ -187,7 +196,7 @@ def amplitudes(
     if k_sol:
         mask = gemmi.transform_map_to_f_phi(solvent(structure), half_l=True).get_value_by_hkl(hkl)
         f = f + k_sol * np.exp(-b_sol * s_squared / 4) * mask
-    return hkl, np.abs(f)
+    return hkl, f
 
 
 @dataclass(frozen=True, eq=False)

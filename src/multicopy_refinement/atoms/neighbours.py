@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
 
 #: Points up to which all distances are quicker than importing a tree (0.3 s).
@@ -76,3 +76,19 @@ def near_in_crystal(
         found.append(which)
         distances.append(distance[order][first])
     return found, distances
+
+
+def on_elements(xyz: FloatArray, reach: float, cell: Cell, group: SpaceGroup) -> BoolArray:
+    """Return which points are within a reach (A) of an image of themselves, ``[n]``."""
+    fractional = xyz @ cell.fractionalization.T
+    found = np.zeros(len(xyz), dtype=bool)
+    for number, (rotation, translation) in enumerate(
+        zip(group.rotations, group.translations, strict=True)
+    ):
+        for other, centring in enumerate(group.centrings):
+            if number == other == 0:
+                continue
+            away = fractional @ rotation.T + translation + centring - fractional
+            away -= np.round(away)
+            found |= np.linalg.norm(away @ cell.orthogonalization.T, axis=1) < reach
+    return found

@@ -49,7 +49,7 @@ class DataSet:
     job: RefineJob
 
 
-def read_table(path: Path) -> tuple[list[str], list[Row]]:
+def read_table(path: Path, required: Sequence[str] = REQUIRED) -> tuple[list[str], list[Row]]:
     """Return the columns and the rows of a CSV file, whose fields commas, semicolons or tabs part.
 
     Empty rows are left out.
@@ -68,7 +68,7 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
     rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
     columns = [name.strip() for name in rows[0]] if rows else []
     if not any(columns):
-        raise InputError(f"{path}: the first row has to name the columns: {', '.join(REQUIRED)}")
+        raise InputError(f"{path}: the first row has to name the columns: {', '.join(required)}")
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise InputError(f"{path}: the column {twice[0]!r} is there twice; name each once")

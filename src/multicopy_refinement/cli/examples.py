@@ -59,6 +59,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "Go on with what is missing or changed.",
         ),
     ),
+    "series": (
+        (
+            "multicopy-refine series states.pdb times.csv --state B --reference dark -o series",
+            "Refine the fraction of the conformers B in each data set.",
+        ),
+        (
+            "multicopy-refine series bound.pdb titration.csv --state A/301/LIG -o titration",
+            "Refine how much of a ligand is bound at each concentration.",
+        ),
+    ),
     "demo": (("multicopy-refine demo -o demo", "See a refinement beside the truth."),),
 }
 _START = (

@@ -38,6 +38,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--time-limit": ("timeout", "time", "walltime"),
     "--memory-limit": ("memory", "mem", "max-memory"),
     "--scheduler": ("cluster", "address", "scheduler-address", "scheduler-file", "dask"),
+    "--state": ("active", "activated", "bound", "light", "triggered", "select-state"),
+    "--reference": ("dark", "ground", "apo", "baseline"),
     "--overwrite": ("force", "clobber", "replace", "overwrite-output"),
     "--quiet": ("silent", "no-output"),
     "--target": ("ml", "mli", "mlf", "ls", "likelihood", "refinement-target"),
@@ -63,6 +65,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "report": ("html", "summary", "view", "open", "plot"),
     "simulate": ("fmodel", "sim", "fake", "sfcalc"),
     "campaign": ("batch", "screen", "many", "pandda", "multi", "loop"),
+    "series": ("time", "kinetics", "titration", "time-resolved", "extrapolate", "xtrapol8"),
     "demo": ("example", "examples", "tutorial", "try"),
 }
 #: What is no option, and how it is done.

@@ -20,6 +20,7 @@ from multicopy_refinement.errors import InputError, OccupancyError
 from multicopy_refinement.modes import GroupsFormat, Only, SolventTruth, Step
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.run.job import RefineJob
+from multicopy_refinement.series.table import COMMON
 
 #: The work is shared out to threads by torch and by the package; pools of other libraries that wait
 #: in busy loops take the processors from them (a third of the time of a run on two).
@@ -217,6 +218,7 @@ Overwrite = Annotated[
         "--overwrite", metavar="", help="Accept a folder in use, and replace results in it."
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print nothing but faults.")]
 Report = Annotated[
     bool, typer.Option("--report/--no-report", metavar="", help="Make report.html, or not.")
 ]
@@ -359,9 +361,7 @@ def campaign(
         str | None,
         typer.Option(metavar="SIZE", help="End a job that takes more memory, as 800MB or 4GB."),
     ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", metavar="", help="Print nothing but faults.")
-    ] = False,
+    quiet: Quiet = False,
     **values: Any,
 ) -> int:
     """Refine many data sets, each as refine does, on all cores or on a cluster.
@@ -379,6 +379,58 @@ def campaign(
         asked = Asked(workers, scheduler, resume, limits_of(time_limit, memory_limit))
         sets = sets_of(table, find, data, out, values)
     return run_campaign(sets, out, asked, quiet=quiet)
+
+
+@app.command(epilog=ending("series"))
+@job_options(COMMON)
+def series(
+    model: ModelFile,
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE.csv",
+            help="A row a data set: name, data, and one of time, dose, temperature, "
+            "concentration or x.",
+        ),
+    ],
+    state: Annotated[
+        str,
+        typer.Option(
+            metavar="SELECTION",
+            help="Refine the fraction of this: letters (B, C+D), a MODEL (2), or a group, residue "
+            "or selection.",
+        ),
+    ],
+    out: NewFolder,
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Take the fraction of this data set as 0."),
+    ] = None,
+    hold_model: Annotated[
+        bool,
+        typer.Option(
+            "--hold-model", metavar="", help="Leave coordinates and B near the state as they are."
+        ),
+    ] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    **values: Any,
+) -> None:
+    """Refine one fraction of a state in each data set of a series; everything else is shared.
+
+    MODEL holds all states. Each data set has its own scale, solvent and errors; coordinates and B
+    near the state are refined by all of them together. Curves are fitted to the fractions with
+    their full covariance.
+    """
+    refuse_missing(model, table, values["rules"])
+    with named_steps(quiet=quiet) as show:
+        from multicopy_refinement.cli.series import print_series, run
+        from multicopy_refinement.series.job import SeriesJob
+
+        job = SeriesJob(model, table, state, out, reference, values, hold_model, overwrite)
+        record = run(job, values["threads"], show)
+    if not quiet:
+        print_series(record, out)
 
 
 @app.command(epilog=ending("demo"))

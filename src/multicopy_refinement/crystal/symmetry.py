@@ -10,6 +10,7 @@ import gemmi
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.crystal.cell import Cell
 
 #: The six elements of a symmetric matrix, in the order of the PDB format.
 VOIGT = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
@@ -98,3 +99,14 @@ class SpaceGroup:
 
 def _int32(hkl: IntArray) -> np.ndarray:
     return np.ascontiguousarray(hkl, dtype=np.int32)
+
+
+def other_indexing(cell: Cell, group: SpaceGroup) -> list[tuple[str, IntArray]]:
+    """Return the ways in which a lattice may be indexed beside the present one.
+
+    Each as text (``k,h,-l``) and as a matrix: hkl @ matrix are the other indices.
+    """
+    laws = gemmi.find_twin_laws(cell.gemmi, group.gemmi, 3.0, False)
+    return [
+        (one.as_hkl().triplet(), np.array(one.rot, dtype=np.int64) // gemmi.Op.DEN) for one in laws
+    ]

@@ -81,6 +81,9 @@ class Experiment(nn.Module):
     f_calc, occupancy
         F of the model's atoms at the data's reflections and the occupancies of its groups, where
         they are known already; those of the model as it is when left out.
+    like
+        Another experiment of the same atoms in the same cell, whose data reach as far: its mask is
+        taken where it is made from the same.
 
     Raises
     ------
@@ -103,8 +106,10 @@ class Experiment(nn.Module):
         target: TargetKind | None = None,
         f_calc: Tensor | None = None,
         occupancy: FloatArray | None = None,
+        like: Experiment | None = None,
     ) -> None:
         super().__init__()
+        self._like = [] if like is None else [like]  # in a list: it is no module of this one
         self.notices = check_radiation(model.source) + check_same_crystal(model, data)
         self.model = model
         self.target_kind = target_kind(target, data)
@@ -322,7 +327,8 @@ class Experiment(nn.Module):
         if made_from != self._solvent_made_from:
             self._solvent_made_from = made_from
             self._partial = np.flatnonzero(partial)
-            self.solvent = displaced_solvent(
+            same = [one for one in self._like if one._solvent_made_from == made_from]
+            self.solvent = same[0].solvent.for_other_data() if same else displaced_solvent(
                 groups, self._partial, (occupancy > 0)[groups.index], xyz, self.data.cell,
                 self.data.spacegroup, self.data.listed_d_min,
             )  # fmt: skip

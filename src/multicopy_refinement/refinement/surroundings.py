@@ -13,7 +13,7 @@ from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.neighbours import near_in_crystal
 from multicopy_refinement.crystal.hkl import to_asymmetric_unit
 from multicopy_refinement.geometry import Geometry
-from multicopy_refinement.geometry.terms.base import State
+from multicopy_refinement.geometry.terms.base import Columns, State
 from multicopy_refinement.model import Model
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.reflections import ReflectionData
@@ -100,28 +100,9 @@ class Restrained:
     @classmethod
     def of(cls, vague: Vague, geometry: Geometry, at: State, tensor: BoolArray) -> Restrained:
         """Return that of a state; ``tensor`` says which atoms have six displacements."""
-        n, columns = len(tensor), geometry.columns
-        offset = unknowns_of_atoms(tensor)
-        every = np.arange(n)
-        anisotropic = geometry.table.anisotropic
-        plain, shared = every[~anisotropic], every[anisotropic & ~tensor]
-        six = every[tensor]
-        row = [
-            columns.xyz(every).ravel(), columns.b_iso(plain),
-            columns.u_aniso(shared)[:, :3].ravel(), columns.u_aniso(six).ravel(),
-        ]  # fmt: skip
-        column = [
-            (offset[:-1, None] + np.arange(3)).ravel(), offset[plain] + 3,
-            np.repeat(offset[shared] + 3, 3), (offset[six, None] + 3 + np.arange(6)).ravel(),
-        ]  # fmt: skip
-        value = [np.ones(len(part)) for part in row]
-        value[2] /= EIGHT_PI_SQUARED
-        chosen = sparse.csr_matrix(
-            (np.concatenate(value), (np.concatenate(row), np.concatenate(column))),
-            shape=(columns.size, int(offset[-1])),
-        )
+        chosen = state_of_unknowns(geometry.columns, geometry.table.anisotropic, tensor)
         slopes = geometry.linear(at).jacobian @ chosen
-        return cls(vague, (slopes.T @ slopes).tocsr(), offset)
+        return cls(vague, (slopes.T @ slopes).tocsr(), unknowns_of_atoms(tensor))
 
     def of_atoms(self, atoms: IntArray, tensor: BoolArray) -> FloatArray:
         """Return its information, ``[n_unknowns, n_unknowns]``."""
@@ -141,6 +122,34 @@ class Restrained:
         of_row = np.repeat(np.arange(len(rows)), count)
         found[of_row[near], place[near]] += held.data[entries[near]]  # each once: CSR has no twins
         return found
+
+
+def state_of_unknowns(
+    columns: Columns, anisotropic: BoolArray, tensor: BoolArray
+) -> sparse.csr_matrix:
+    """Return d(state)/d(unknowns of atoms), sparse ``[10 n, n_unknowns]``.
+
+    Unknowns are those of `unknowns_of_atoms`; anisotropic atoms without a ``tensor`` have a shift
+    of B that is an isotropic one of U.
+    """
+    offset = unknowns_of_atoms(tensor)
+    every = np.arange(len(tensor))
+    plain, shared = every[~anisotropic], every[anisotropic & ~tensor]
+    six = every[tensor]
+    row = [
+        columns.xyz(every).ravel(), columns.b_iso(plain),
+        columns.u_aniso(shared)[:, :3].ravel(), columns.u_aniso(six).ravel(),
+    ]  # fmt: skip
+    column = [
+        (offset[:-1, None] + np.arange(3)).ravel(), offset[plain] + 3,
+        np.repeat(offset[shared] + 3, 3), (offset[six, None] + 3 + np.arange(6)).ravel(),
+    ]  # fmt: skip
+    value = [np.ones(len(part)) for part in row]
+    value[2] /= EIGHT_PI_SQUARED
+    return sparse.csr_matrix(
+        (np.concatenate(value), (np.concatenate(row), np.concatenate(column))),
+        shape=(columns.size, int(offset[-1])),
+    )
 
 
 def surroundings_of(

@@ -58,7 +58,7 @@ def group_results(
     correlation = None if beside is None else beside.correlation
     flags: list[tuple[Flag, ...]] = [()] * len(groups)
     for i, group in enumerate(refined.tolist()):
-        flags[group] = _flags(
+        flags[group] = flags_of(
             float(occupancy[i]), float(su[i]),
             0.0 if correlation is None else float(correlation[i]), float(fit[i]),
             bounded=bool(bounded[i]), supported=bool(support.supported[i]),
@@ -86,9 +86,10 @@ def group_results(
     )  # fmt: skip
 
 
-def _flags(
+def flags_of(
     occupancy: float, su: float, correlation: float, fit: float, *, bounded: bool, supported: bool
 ) -> tuple[Flag, ...]:
+    """Return what is to be known of an occupancy; ``fit`` is its misfit."""
     flags = []
     if np.isnan(su):
         flags.append(Flag.UNDETERMINED)

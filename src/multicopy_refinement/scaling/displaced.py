@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -137,6 +138,12 @@ class DisplacedSolvent:
             edge.of(alone >= 0), alone[alone >= 0], around, self.grid, by_group, self.groups.family
         )
         self._edge = edge.of(alone < 0)
+
+    def for_other_data(self) -> DisplacedSolvent:
+        """Return the solvent of the same crystal for other reflections; the grid is shared."""
+        other = copy(self)
+        other._last = other._made = other._low = None
+        return other
 
     # ------------------------------------------------------------------ solvent
 
