@@ -40,7 +40,7 @@ def facts_of(
     final = solution.final
     b_iso, occupancy = values.b_iso, values.occupancy
     return RefinementFacts(
-        version=__version__,
+        version=__version__, radiation=solution.experiment.model.radiation,
         target=_TARGETS[solution.experiment.target_kind], refined=_refined(solution),
         d_min=data.d_min, d_max=data.d_max,
         n_work=int(data.work.sum()), n_free=int(data.free.sum()),
@@ -117,7 +117,12 @@ def _refined(solution: Solution) -> tuple[str, ...]:
     others = [_WORDS.get(name, str(name)) for name in names if name != Parameter.OCCUPANCY]
     if others:
         what += f", with {' and '.join(others)}"
-    return (f"{what}.", "All else of the model is as in the input.")
+    beam = solution.experiment.model.beam
+    return (
+        f"Radiation: {beam.in_words()}.",
+        f"{what}.",
+        "All else of the model is as in the input.",
+    )
 
 
 _WORDS = {Parameter.B_GROUP: "one B shift of each group"}

@@ -71,8 +71,11 @@ def plan_splat(atoms: ScatteringAtoms, d_min: float, *, accuracy: float = ACCURA
 def levels_of_gaussians(a: FloatArray, level: float) -> FloatArray:
     """Return the exponent at which each Gaussian of atoms ends, ``[n, m]``.
 
-    Gaussians end at like densities of electrons for the atom they belong to: one that holds few of
-    them, as the widest often does, ends earlier. The level is that of 0.4 of an atom's electrons.
+    Gaussians end at like densities for the atom they belong to: one that holds little of it, as
+    the widest often does, ends earlier. The level is that of 0.4 of what the atom scatters, of
+    either sign; where its Gaussians all but cancel, of 0.04 of the largest.
     """
-    share = np.abs(a) / np.maximum(0.4 * a.sum(axis=1, keepdims=True), 1e-6)
+    whole = np.abs(a.sum(axis=1, keepdims=True))
+    whole = np.maximum(whole, 0.1 * np.abs(a).max(axis=1, keepdims=True, initial=0.0))
+    share = np.abs(a) / np.maximum(0.4 * whole, 1e-6)
     return np.asarray(np.maximum(level + np.log(np.maximum(share, 1e-12)), 1.0))

@@ -29,7 +29,7 @@ def torch_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPl
 
 
 def density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
-    """Return the blurred density of the asymmetric unit's atoms in e/A^3, of the plan's size."""
+    """Return the blurred density of the asymmetric unit's atoms, of the plan's size."""
     volume = math.prod(plan.size)
     grid = torch.zeros(volume, dtype=atoms.xyz.dtype, device=atoms.xyz.device)
     for kind in (False, True):
