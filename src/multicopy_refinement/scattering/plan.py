@@ -19,6 +19,9 @@ _SINGLE = 1e-5
 #: Grid spacing is d_min / (2 rate). What aliases at a rate of 1.5 is about 1e-5 of F: down to
 #: _FINE that is fine, below it the rate and the blur grow.
 _RATE, _FINE = 1.5, 5e-5
+#: Points scatter as much at the limit of the grid as at s = 0, and alias more: what is asked of
+#: them is so many powers of ten finer.
+_OF_POINTS = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,11 @@ def plan_splat(atoms: ScatteringAtoms, d_min: float, *, accuracy: float = ACCURA
     """Return the plan for a resolution in A and a relative error of F.
 
     The blur max(0, 8 pi^2 spacing^2 / 1.1 - B_min) is that of REFMAC, as gemmi documents it;
-    errors below 5e-5 take up to twice the first term.
+    errors below 5e-5 take up to twice the first term. Neutrons take a grid finer by a fifth.
     """
     if not 1e-9 <= accuracy <= 0.1:
         raise ValueError(f"accuracy {accuracy} is not between 1e-9 and 0.1")
-    finer = max(0.0, math.log10(_FINE / accuracy))
+    finer = max(0.0, math.log10(_FINE / accuracy) + _OF_POINTS * atoms.factors.of_points)
     spacing = d_min / (2 * (_RATE + 0.3 * finer))
     sharpest = (1 + 0.2 * finer) * EIGHT_PI_SQUARED * spacing**2 / 1.1
     blur = float(max(0.0, sharpest - atoms.smallest_b()))

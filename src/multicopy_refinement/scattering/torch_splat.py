@@ -50,12 +50,12 @@ def density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
 
 
 def _gaussians(atoms: ScatteringAtoms, blur: float) -> tuple[Tensor, Tensor]:
-    """Return heights ``[n, 5]`` and inverse widths ``[n, 5, 9]`` of anisotropic atoms."""
+    """Return heights ``[n, m]`` and inverse widths ``[n, m, 9]`` of anisotropic atoms."""
     identity = torch.eye(3, dtype=atoms.u.dtype, device=atoms.u.device)
     spread = ((atoms.b + blur) / EIGHT_PI_SQUARED)[:, :, None, None] * identity
     widened = symmetric_matrices(atoms.u)[:, None] + spread
     heights = atoms.a / torch.sqrt((2 * math.pi) ** 3 * torch.linalg.det(widened))
-    return heights, torch.linalg.inv(widened).reshape(len(atoms), 5, 9)
+    return heights, torch.linalg.inv(widened).flatten(start_dim=2)
 
 
 def reach(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:

@@ -41,6 +41,11 @@ class FormFactors:
     f_prime: FloatArray
     fitted: bool = False
 
+    @property
+    def of_points(self) -> bool:
+        """Whether f does not fall with s at all: that of neutrons."""
+        return not self.b.any()
+
     def at(self, s_squared: FloatArray) -> FloatArray:
         """Return f of each element at 1/d^2 (1/A^2), ``[n_elements, n]``."""
         exponent = -self.b[:, :, None] * s_squared / 4
