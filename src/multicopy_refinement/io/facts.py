@@ -44,7 +44,8 @@ class RefinementFacts:
     radiation
         What the data were measured with.
     dpi_free
-        Precision index of the coordinates in A; None without a free set.
+        Precision index of the coordinates in A; None without a free set, and where atoms do not
+        scatter as their number of electrons.
     """
 
     version: str

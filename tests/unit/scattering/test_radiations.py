@@ -1,5 +1,7 @@
 """X-rays with f', electrons and neutrons in every engine, against gemmi and a slow sum."""
 
+from dataclasses import replace
+
 import gemmi
 import numpy as np
 import pytest
@@ -13,9 +15,12 @@ from multicopy_refinement.errors import InputError, StaleBasisError
 from multicopy_refinement.modes import Radiation
 from multicopy_refinement.scattering.atoms import atoms_of
 from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.scattering.compiled import SplatJacobian
+from multicopy_refinement.scattering.direct import direct_sum
 from multicopy_refinement.scattering.factors import form_factors
 from multicopy_refinement.scattering.plan import levels_of_gaussians, plan_splat
 from multicopy_refinement.scattering.torch_splat import torch_structure_factors
+from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 F_PRIME = (("S", 0.33), ("ZN", -6.9))
 BEAMS = {
@@ -172,6 +177,30 @@ def test_gradients_are_finite_differences(beam, parameter, tmp_path):
             flat[place] += 1e-5
             found = (values[0] - values[1]) / 2e-5
             assert found == pytest.approx(float(slopes[place]), rel=1e-5, abs=1e-5)
+
+
+def test_j_v_is_a_finite_difference(beam, tmp_path):
+    model = load_crystal(tmp_path / "c.pdb", "P 31 2 1", ATOMS)
+    model.beam = beam
+    hkl = unique_reflections(model.cell, model.spacegroup, 2.0)
+    with torch.no_grad():
+        atoms = atoms_of(model)
+        random = np.random.default_rng(2)
+        change = [0.01 * random.standard_normal((len(atoms), k)) for k in (1, 3, 6)]
+        found = SplatJacobian(atoms, hkl, plan_splat(atoms, 2.0, accuracy=1e-6)).times(
+            change[0][:, 0], change[1], change[2]
+        )
+        u = atoms.u.clone()
+        u[~atoms.anisotropic, :3] = atoms.b_iso[~atoms.anisotropic, None] / EIGHT_PI_SQUARED
+        ends = []
+        for step in (1e-3, -1e-3):
+            q, xyz, du = (step * torch.as_tensor(part) for part in change)
+            moved = replace(
+                atoms, occupancy=atoms.occupancy + q[:, 0], xyz=atoms.xyz + xyz, u=u + du,
+                anisotropic=torch.ones_like(atoms.anisotropic),
+            )  # fmt: skip
+            ends.append(direct_sum(moved, hkl).numpy())
+    assert relative_error(found, (ends[0] - ends[1]) / 2e-3) < 1e-4
 
 
 ELEMENTS = np.array([f"{gemmi.Element(z).name.upper()}".encode() for z in range(1, 93)])
