@@ -150,6 +150,15 @@ def test_exchange_is_known_by_neutrons(k_sol, demo, tmp_path):
     assert solution.final.r_work < 0.04
 
 
+def test_all_of_it_is_refined_by_neutrons(demo, tmp_path):
+    """Coordinates and B, too, from where they are right: nothing is drawn away."""
+    model, data = write(tmp_path, truth(demo, exchanged=True), Radiation.NEUTRON)
+    options = {"parameters": "occupancy,xyz,b_iso", "max_cycles": 2, "uncertainty": "none"}
+    solution = refine(model, data, RefineOptions(radiation="neutron", decoys=0, **options))
+    assert solution.final.r_work < 0.03
+    assert solution.relaxation.rms_shift < 0.1
+
+
 def test_waters_and_sulfates_are_known_by_electrons(demo, tmp_path):
     model, data = write(tmp_path, truth(demo), Radiation.ELECTRON)
     solution = refine(model, data, RefineOptions(radiation="electron", **OPTIONS))

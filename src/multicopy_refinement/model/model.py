@@ -105,7 +105,8 @@ class Model(nn.Module):
         radiation: Radiation | str | None = None,
     ) -> None:
         super().__init__()
-        self.beam = PLAIN
+        self._asked = None if radiation is None else Radiation(radiation)
+        self.beam = PLAIN if self._asked is None else Beam(self._asked)
         self._of_beam: tuple[Notice, ...] = ()
         self._dtype_float, self._device = dtype_float, torch.device(device)
         self.verbose = verbose
@@ -113,9 +114,7 @@ class Model(nn.Module):
         self._grouping = GroupingOptions()
         self._rules: Rules | None = None
         if source is not None:
-            self.load(source, radiation=radiation)
-        elif radiation is not None:
-            self.beam = Beam(Radiation(radiation))
+            self.load(source)
 
     @property
     def radiation(self) -> Radiation:
@@ -165,7 +164,8 @@ class Model(nn.Module):
             What is refined beside what is anyway, and what is held: names as they are printed, or
             selections as in rules (``--refine``, ``--hold``, ``--ligands``, ``--waters``).
         radiation
-            What the crystal was measured with; what the file says, or X-rays, when left out.
+            What the crystal was measured with; that of the model, what the file says, or X-rays,
+            when left out.
 
         Raises
         ------
@@ -176,7 +176,8 @@ class Model(nn.Module):
         """
         source = read_structure(path)
         asked = GroupingOptions.of(grouping).asking(refine, hold, ligands=ligands, waters=waters)
-        kind, notices = radiation_of(source, None if radiation is None else Radiation(radiation))
+        said = self._asked if radiation is None else Radiation(radiation)
+        kind, notices = radiation_of(source, said)
         beam = Beam(kind)
         if kind is not Radiation.XRAY:
             beam, others = beam_of(source, kind)

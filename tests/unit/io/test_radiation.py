@@ -57,6 +57,8 @@ def test_the_method_says_the_radiation(methods, expected, with_methods):
     for asked in Radiation:
         assert radiation_of(source, asked) == (asked, [])
         assert Model(source.path, radiation=asked).radiation is asked
+        assert Model(radiation=asked).load(source.path).radiation is asked
+        assert Model().load(source.path, radiation=asked).regroup().radiation is asked
 
 
 @pytest.mark.parametrize("order", [1, -1])
