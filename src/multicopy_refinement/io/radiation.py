@@ -30,6 +30,7 @@ _WAVELENGTHS = (
 )  # fmt: skip
 _NOTHING = frozenset({"", "?", ".", "NULL"})
 _OTHERS = {"NEUTRON": Radiation.NEUTRON, "ELECTRON": Radiation.ELECTRON}
+_OTHER_METHODS = (b"neutron", b"electron cryst", b"electron micro", b"electron diff")
 #: Wavelengths of X-rays in A that f' is known for; 0 and the like stand for none.
 SHORTEST, LONGEST = 0.1, 7.0
 #: An element whose f' is not larger than this, in electrons, goes without: it is less than 0.5% of
@@ -46,7 +47,9 @@ def experimental_methods(source: StructureFile) -> tuple[str, ...]:
 
     if source.format is StructureFormat.PDB:
         # columns 9 and 10 number the continuation lines
-        lines = [m["text"][4:].decode("latin-1") for m in _EXPDTA.finditer(source.content)]
+        atoms = source.content.find(b"\nATOM  ")
+        header = source.content if atoms < 0 else source.content[:atoms]
+        lines = [m["text"][4:].decode("latin-1") for m in _EXPDTA.finditer(header)]
         return _clean(" ".join(lines).split(";"))
     block = model_block(source.path, source.content)
     for item in _ITEMS:
@@ -91,7 +94,7 @@ def radiation_of(
     """
     if asked is not None:
         return asked, []
-    methods = experimental_methods(source)
+    methods = experimental_methods(source) if _speaks_of_others(source) else ()
     kinds = list(dict.fromkeys(_kind(method) for method in methods))
     if len(kinds) < 2:
         return (kinds[0] if kinds else Radiation.XRAY), []
@@ -100,6 +103,18 @@ def radiation_of(
         raise ModelFileError(f"{named}; say with --radiation which the data are")
     text = f"{named}; X-rays are taken, so the data must be theirs (--radiation to choose)"
     return Radiation.XRAY, [Notice("joint_radiation", text)]
+
+
+def _speaks_of_others(source: StructureFile) -> bool:
+    """Return whether a file can name another method than X-rays: most need not be parsed for it."""
+    from multicopy_refinement.io.structure import StructureFormat
+
+    if source.format is StructureFormat.PDB:
+        return True
+    content = source.content.lower()
+    if b"scattering_type" in content and b"electron" in content:
+        return True
+    return any(word in content for word in _OTHER_METHODS)
 
 
 def _kind(method: str) -> Radiation:
@@ -145,10 +160,10 @@ def beam_of(
         raise InputError(f"--f-prime: {fault}") from None
     symbols = present_elements(source.table)
     length, where = wavelength, "as given"
-    files = {"of the reflections' file": of_data, "of the model's file": wavelength_of(source)}
-    for place, known in files.items():
-        if length is None and known is not None and SHORTEST <= known <= LONGEST:
-            length, where = known, place
+    if length is None:
+        length, where = _sound(of_data), "of the reflections' file"
+    if length is None:
+        length, where = _sound(wavelength_of(source)), "of the model's file"
     if given is None:
         return Beam(radiation, length), []
     found = {} if length is None else cromer_liberman(symbols, length)
@@ -166,6 +181,11 @@ def beam_of(
         text = f"--f-prime: the model has no {', '.join(absent)}"
         notices.append(Notice("f_prime_unused", text))
     return beam, notices
+
+
+def _sound(wavelength: float | None) -> float | None:
+    known = wavelength is not None and SHORTEST <= wavelength <= LONGEST
+    return wavelength if known else None
 
 
 def present_elements(table: AtomTable) -> tuple[str, ...]:
