@@ -2,7 +2,7 @@
 
     python scripts/fit_form_factors.py
 
-writes src/multicopy_refinement/scattering/fits.npz: for every element of International Tables C
+writes fits.npz of the package's scattering/factors: for every element of International Tables C
 6.1.1.4, every resolution of `RESOLUTIONS` and two to four Gaussians, coefficients and the largest
 relative error of f between s = 0 and the resolution. Widths are found by least squares, heights are
 linear in between (variable projection: Golub & Pereyra, 1973, SIAM J. Numer. Anal. 10, 413).
@@ -14,9 +14,16 @@ import gemmi
 import numpy as np
 from scipy.optimize import least_squares
 
-from multicopy_refinement.scattering.form_factors import form_factors
+from multicopy_refinement.scattering.factors import form_factors
 
-OUT = Path(__file__).parents[1] / "src" / "multicopy_refinement" / "scattering" / "fits.npz"
+OUT = (
+    Path(__file__).parents[1]
+    / "src"
+    / "multicopy_refinement"
+    / "scattering"
+    / "factors"
+    / "fits.npz"
+)
 RESOLUTIONS = [4.0, 3.5, 3.0, 2.75, 2.5, 2.25, 2.0, 1.85, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1.0,
                0.9, 0.8, 0.7, 0.6]  # fmt: skip
 TERMS = (2, 3, 4)

@@ -31,6 +31,14 @@ class Active(StrEnum):
     ALL = "all"
 
 
+class Radiation(StrEnum):
+    """What a crystal was measured with."""
+
+    XRAY = "xray"
+    ELECTRON = "electron"
+    NEUTRON = "neutron"
+
+
 class Step(StrEnum):
     """Where a run stands, in the order of its steps."""
 

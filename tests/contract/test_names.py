@@ -42,7 +42,7 @@ def test_signatures():
         "initial_values", "refinable_mask", "sharing_groups", "altloc_groups", *common,
         "use_sigmoid",
     ]  # fmt: skip
-    assert parameters(Model) == ["source", "dtype_float", "device", "verbose"]
+    assert parameters(Model) == ["source", "dtype_float", "device", "verbose", "radiation"]
     assert parameters(structure_factors) == ["model", "hkl", "d_min", "method", "accuracy"]
     assert parameters(refine)[:3] == ["model", "data", "options"]
 

@@ -95,19 +95,6 @@ def test_another_centring_is_refused(refused, edited_mtz):
     assert "centring" in line
 
 
-@pytest.mark.parametrize("method", ["NEUTRON DIFFRACTION", "ELECTRON CRYSTALLOGRAPHY"])
-def test_other_radiation_is_refused(method, refused, command, demo, tmp_path):
-    model = tmp_path / "other.pdb"
-    model.write_text(f"EXPDTA    {method}\n{(demo / 'start.pdb').read_text()}")
-    line = refused(demo / "2.5.mtz", model=model)
-    assert f"other.pdb: the method is {method}" in line
-    called = command("simulate", model, "--d-min", 4, "--out", tmp_path / "x.mtz")
-    assert called.status == 2
-    assert method in called.err
-    assert not (tmp_path / "x.mtz").exists()
-    assert command("groups", model).status == 0  # groups have no form factors
-
-
 def test_joint_refinement_is_said(refined, command, demo, tmp_path):
     model = tmp_path / "joint.pdb"
     text = (demo / "start.pdb").read_text()

@@ -9,17 +9,18 @@ from rich.markup import escape
 
 from multicopy_refinement.cli.progress import named_steps
 from multicopy_refinement.errors import OutputError
+from multicopy_refinement.modes import Radiation
 from multicopy_refinement.notices import listed
 from multicopy_refinement.run.check import Checked, check
 
 
-def run_check(model: Path, data: Path | None, fix: Path | None) -> int:
+def run_check(model: Path, data: Path | None, fix: Path | None, radiation: Radiation | None) -> int:
     """Print what is wrong; return 1 where anything is, 0 otherwise."""
     if fix is not None and fix.exists():
         raise OutputError(f"{fix}: the file is there already; name another with --fix")
     with named_steps() as show:
         show("checking", 0, 0, None)
-        found = check(model, data)
+        found = check(model, data, radiation)
     console = Console(emoji=False)
     for one in found.findings:
         text = f"[yellow]{one.code}[/]  {escape(one.message)}"

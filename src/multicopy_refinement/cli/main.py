@@ -142,6 +142,7 @@ def groups(
 
 
 @app.command(epilog=ending("check"))
+@job_options(["radiation"])
 def check(
     model: ModelFile,
     data: Annotated[
@@ -153,6 +154,7 @@ def check(
             metavar="FILE", help="Write the model to this file, mended where no decision is needed."
         ),
     ] = None,
+    **values: Any,
 ) -> int:
     """Find what blocks a deposition of MODEL or misleads its refinement; exit 1 if anything does.
 
@@ -166,7 +168,7 @@ def check(
     with named_steps():
         from multicopy_refinement.cli.check import run_check
 
-    return run_check(model, data, fix)
+    return run_check(model, data, fix, values["radiation"])
 
 
 @app.command(epilog=ending("compare"))
@@ -288,6 +290,7 @@ def report(
 
 
 @app.command(epilog=ending("simulate"))
+@job_options(["radiation", "wavelength", "f_prime"])
 def simulate(
     model: ModelFile,
     d_min: Annotated[float, typer.Option(metavar="A", help="Simulate to this resolution.")],
@@ -305,12 +308,14 @@ def simulate(
             help="Let solvent fill what partial groups leave (occupancy), or keep it out (flat).",
         ),
     ] = SolventTruth.OCCUPANCY,
+    **values: Any,
 ) -> None:
     """Simulate amplitudes of MODEL, with bulk solvent and errors."""
+    job = RefineJob.of({"model": model, "data": out, **values})
     with named_steps():
         from multicopy_refinement.cli.simulate import run_simulate
 
-    run_simulate(model, d_min, out, seed, noise, solvent)
+    run_simulate(job, d_min, out, seed, noise, solvent)
 
 
 @app.command(epilog=ending("campaign"))

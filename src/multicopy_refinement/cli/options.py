@@ -21,7 +21,7 @@ _METAVARS = {
     "contact_distance": "A", "free_value": "N", "threads": "N", "max_cycles": "N", "decoys": "N",
     "max_iterations": "N", "tolerance": "X", "b_prior": "X", "grouping": "KIND", "target": "KIND",
     "solver": "NAME", "uncertainty": "KIND", "active": "KIND", "restraints": "FILE.cif",
-    "monomers": "DIR",
+    "monomers": "DIR", "radiation": "KIND", "wavelength": "A", "f_prime": "EL=X",
 }  # fmt: skip
 #: Options that have a letter.
 SHORT = {"out": "-o"}
@@ -30,7 +30,7 @@ _PANELS = {
     "What is refined": ("refine", "hold", "ligands", "waters", "parameters", "active", "grouping",
                         "rules", "contact_distance", "link_close_waters"),
     "Geometry": ("restraints", "monomers", "no_restraints"),
-    "Data": ("labels", "free_label", "free_value", "d_min"),
+    "Data": ("labels", "free_label", "free_value", "d_min", "radiation", "wavelength", "f_prime"),
     "Refinement": ("target", "solver", "b_prior", "max_cycles", "tolerance", "max_iterations",
                    "decoys", "uncertainty", "threads", "omit"),
 }  # fmt: skip

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from multicopy_refinement.cli.warn import print_warning
+from multicopy_refinement.crystal.beam import PLAIN
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import HARMFUL
 from multicopy_refinement.results.folder import RESULTS
@@ -84,6 +85,11 @@ def _print_data(console: Console, record: RunRecord) -> None:
         markup=False,
         soft_wrap=True,
     )
+    beam = record.data.beam
+    if beam != PLAIN:
+        console.print(
+            f"Radiation: {beam.in_words()}", highlight=False, markup=False, soft_wrap=True
+        )
     choice = "" if record.provenance is None else f" ({record.provenance.free_set})"
     console.print(f"Free set: {free}{choice}", highlight=False, markup=False, soft_wrap=True)
 

@@ -29,6 +29,7 @@ from multicopy_refinement.io.structure import StructureFile
 from multicopy_refinement.io.text import one_line
 from multicopy_refinement.notices import Notice, listed
 
+_HYDROGEN, _DEUTERIUM = gemmi.Element("H"), gemmi.Element("D")
 #: A link that is longer than its ideal value and this, in A, is none.
 TOO_LONG = 1.5
 #: Atoms that join the residues of polymers, and how far apart they are at most, in A.
@@ -140,7 +141,8 @@ def topology_of(source: StructureFile, table: AtomTable, library: Library) -> To
 def _gathered(source: StructureFile, table: AtomTable) -> gemmi.Structure:
     """Return the file's structure with the table's letters and rows, the latter as serial numbers.
 
-    Parts of a residue that stand apart in the file are together.
+    Parts of a residue that stand apart in the file are together. D are H: of both at one site
+    gemmi would make one atom, and hydrogens have no restraints here.
     """
     structure = source.structure()
     rows = iter(source.order.tolist())
@@ -149,6 +151,8 @@ def _gathered(source: StructureFile, table: AtomTable) -> gemmi.Structure:
         for atom in _atoms(model):
             atom.serial = next(rows)
             atom.altloc = letters[atom.serial]
+            if atom.element == _DEUTERIUM:
+                atom.element = _HYDROGEN
     structure.merge_chain_parts()
     number = number_residues(table)
     for chain in (chain for model in structure for chain in model):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from multicopy_refinement.modes import Radiation
+
 #: Name of the program in the files that it writes.
 PROGRAM = "multicopy_refinement"
 
@@ -31,7 +33,7 @@ class RefinementFacts:
     r_all, r_work, r_free
         R factors at the end; the last is None without a free set.
     k_sol, b_sol
-        Of the bulk solvent, in e/A^3 and A^2.
+        Of the bulk solvent, in the unit of F over A^3, and A^2.
     b_scale
         Anisotropic B of the scale exp(-s'Bs/4) in the Cartesian frame, elements 11 22 33 12 13 23,
         A^2.
@@ -39,8 +41,11 @@ class RefinementFacts:
         Mean, and least and largest B of the atoms, A^2.
     occupancy_range
         Least and largest occupancy of the atoms.
+    radiation
+        What the data were measured with.
     dpi_free
-        Precision index of the coordinates in A; None without a free set.
+        Precision index of the coordinates in A; None without a free set, and where atoms do not
+        scatter as their number of electrons.
     """
 
     version: str
@@ -63,6 +68,7 @@ class RefinementFacts:
     b_range: tuple[float, float]
     occupancy_range: tuple[float, float]
     dpi_free: float | None
+    radiation: Radiation = Radiation.XRAY
 
     @property
     def n_used(self) -> int:

@@ -25,11 +25,11 @@ class MtzColumn:
 
 def write_mtz(
     path: str | Path, cell: Cell, group: SpaceGroup, hkl: IntArray, columns: Sequence[MtzColumn],
-    *, title: str, history: Sequence[str] = (),
+    *, title: str, history: Sequence[str] = (), wavelength: float | None = None,
 ) -> None:  # fmt: skip
     """Write one data set with the indices H, K, L and the given columns.
 
-    ``history`` are at most 30 lines of at most 80 characters.
+    ``history`` are at most 30 lines of at most 80 characters, ``wavelength`` is in A.
     """
     mtz = gemmi.Mtz(with_base=True)
     mtz.title = title[:70]
@@ -37,7 +37,7 @@ def write_mtz(
     mtz.spacegroup = group.gemmi
     mtz.set_cell_for_all(cell.gemmi)
     data_set = mtz.add_dataset("multicopy_refinement")
-    data_set.wavelength = 0.0
+    data_set.wavelength = wavelength or 0.0
     for column in columns:
         mtz.add_column(column.label, column.type)
     rows = np.column_stack([hkl.astype(np.float64), *(c.values for c in columns)])

@@ -1,17 +1,22 @@
-"""With which radiation a crystal was measured, as its coordinate file says."""
+"""With what a crystal was measured, as its coordinate file or the user says."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import gemmi
+import numpy as np
 
-from multicopy_refinement.errors import ModelFileError
+from multicopy_refinement.crystal.beam import Beam
+from multicopy_refinement.errors import InputError, ModelFileError
 from multicopy_refinement.io.text import parse_number
-from multicopy_refinement.notices import Notice
+from multicopy_refinement.modes import Radiation
+from multicopy_refinement.notices import Notice, listed
 
 if TYPE_CHECKING:
+    from multicopy_refinement.atoms.table import AtomTable
     from multicopy_refinement.io.structure import StructureFile
 
 _EXPDTA = re.compile(rb"^EXPDTA(?P<text>[^\r\n]*)", re.MULTILINE | re.IGNORECASE)
@@ -19,9 +24,21 @@ _EXPDTA = re.compile(rb"^EXPDTA(?P<text>[^\r\n]*)", re.MULTILINE | re.IGNORECASE
 _ITEMS = ("_exptl.method", "_diffrn_radiation.pdbx_scattering_type", "_refine.pdbx_refine_id")
 _REMARK_200 = re.compile(rb"^REMARK 200  WAVELENGTH OR RANGE +\(A\) :([^\r\n]*)", re.MULTILINE)
 _HEADER = 1_000_000
-_WAVELENGTHS = ("_diffrn_radiation_wavelength.wavelength", "_diffrn_source.pdbx_wavelength_list")
+_WAVELENGTHS = (
+    "_diffrn_radiation_wavelength.wavelength", "_diffrn_source.pdbx_wavelength_list",
+    "_diffrn_radiation_wavelength",
+)  # fmt: skip
 _NOTHING = frozenset({"", "?", ".", "NULL"})
-_OTHERS = ("NEUTRON", "ELECTRON")
+_OTHERS = {"NEUTRON": Radiation.NEUTRON, "ELECTRON": Radiation.ELECTRON}
+_OTHER_METHODS = (b"neutron", b"electron cryst", b"electron micro", b"electron diff")
+#: Wavelengths of X-rays in A that f' is known for; 0 and the like stand for none.
+SHORTEST, LONGEST = 0.1, 7.0
+#: An element whose f' is not larger than this, in electrons, goes without: it is less than 0.5% of
+#: C, N and O at the wavelengths in use, and every constant costs time.
+SMALLEST_F_PRIME = 0.1
+#: What switches f' off.
+NO_F_PRIME = "none"
+_F_PRIME = re.compile(r"([A-Za-z]{1,2})=([^,=]+)(?:,([^,=]+))?")
 
 
 def experimental_methods(source: StructureFile) -> tuple[str, ...]:
@@ -30,7 +47,9 @@ def experimental_methods(source: StructureFile) -> tuple[str, ...]:
 
     if source.format is StructureFormat.PDB:
         # columns 9 and 10 number the continuation lines
-        lines = [m["text"][4:].decode("latin-1") for m in _EXPDTA.finditer(source.content)]
+        atoms = source.content.find(b"\nATOM  ")
+        header = source.content if atoms < 0 else source.content[:atoms]
+        lines = [m["text"][4:].decode("latin-1") for m in _EXPDTA.finditer(header)]
         return _clean(" ".join(lines).split(";"))
     block = model_block(source.path, source.content)
     for item in _ITEMS:
@@ -46,36 +65,196 @@ def wavelength_of(source: StructureFile) -> float | None:
 
     if source.format is StructureFormat.PDB:
         texts = [m[1].decode("latin-1") for m in _REMARK_200.finditer(source.content, 0, _HEADER)]
-    else:
-        block = model_block(source.path, source.content)
-        texts = [gemmi.cif.as_string(v) for item in _WAVELENGTHS for v in block.find_values(item)]
+        return one_wavelength(texts)
+    return wavelength_of_block(model_block(source.path, source.content))
+
+
+def wavelength_of_block(block: gemmi.cif.Block) -> float | None:
+    """Return the wavelength in A that a block of mmCIF names; None for none, and for several."""
+    values = [v for item in _WAVELENGTHS for v in block.find_values(item)]
+    return one_wavelength([gemmi.cif.as_string(value) for value in values])
+
+
+def one_wavelength(texts: Sequence[str]) -> float | None:
+    """Return the one wavelength of some texts, or None."""
     numbers = {parse_number(text.strip()) for text in texts if text.strip() not in _NOTHING}
     found = numbers.pop() if len(numbers) == 1 else None
     return found if found is not None and found > 0 else None
 
 
-def check_radiation(source: StructureFile) -> list[Notice]:
-    """Refuse models of neutron or electron data: the form factors are those of X-rays.
+def radiation_of(
+    source: StructureFile, asked: Radiation | None = None
+) -> tuple[Radiation, list[Notice]]:
+    """Return the radiation that is asked for, or that of the file's method; X-rays otherwise.
 
     Raises
     ------
     ModelFileError
-        The method, and what to do.
+        Several kinds, no X-rays among them: what to do.
     """
-    methods = experimental_methods(source)
-    others = [method for method in methods if any(other in method for other in _OTHERS)]
-    if not others:
-        return []
-    if len(others) < len(methods):
+    if asked is not None:
+        return asked, []
+    methods = experimental_methods(source) if _speaks_of_others(source) else ()
+    kinds = list(dict.fromkeys(_kind(method) for method in methods))
+    if len(kinds) < 2:
+        return (kinds[0] if kinds else Radiation.XRAY), []
+    named = f"{source.path} was refined against data of several kinds ({'; '.join(methods)})"
+    if Radiation.XRAY not in kinds:
+        raise ModelFileError(f"{named}; say with --radiation which the data are")
+    text = f"{named}; X-rays are taken, so the data must be theirs (--radiation to choose)"
+    return Radiation.XRAY, [Notice("joint_radiation", text)]
+
+
+def _speaks_of_others(source: StructureFile) -> bool:
+    """Return whether a file can name another method than X-rays: most need not be parsed for it."""
+    from multicopy_refinement.io.structure import StructureFormat
+
+    if source.format is StructureFormat.PDB:
+        return True
+    content = source.content.lower()
+    if b"scattering_type" in content and b"electron" in content:
+        return True
+    return any(word in content for word in _OTHER_METHODS)
+
+
+def _kind(method: str) -> Radiation:
+    return next((kind for word, kind in _OTHERS.items() if word in method), Radiation.XRAY)
+
+
+def beam_of(
+    source: StructureFile, radiation: Radiation, *, wavelength: float | None = None,
+    f_prime: Sequence[str] = (), of_data: float | None = None,
+) -> tuple[Beam, list[Notice]]:  # fmt: skip
+    """Return radiation and wavelength, with f' of the elements that have some.
+
+    f' of Cromer & Liberman (1970, J. Chem. Phys. 53, 1891), as gemmi computes it, is taken where
+    the wavelength is known and |f'| is above 0.1 e.
+
+    Parameters
+    ----------
+    source
+        The model.
+    radiation
+        What it is measured with.
+    wavelength
+        In A; that of the data, or else of the model's file, when left out.
+    f_prime
+        Values of the user's as ``Zn=-6.9`` or ``Zn=-6.9,0.5``, which come before those of the
+        wavelength, or ``none``.
+    of_data
+        The wavelength that the reflections' file names.
+
+    Raises
+    ------
+    InputError
+        f' or a wavelength for neutrons or electrons; f' that cannot be read.
+    """
+    if radiation is not Radiation.XRAY:
+        if wavelength is not None or f_prime:
+            option = "--f-prime" if f_prime else "--wavelength"
+            raise InputError(f"{option}: f' is of X-rays; leave it out for {radiation}s")
+        return Beam(radiation), _charged(source.table) if radiation is Radiation.ELECTRON else []
+    try:
+        given = f_prime_values(f_prime)
+    except ValueError as fault:
+        raise InputError(f"--f-prime: {fault}") from None
+    symbols = present_elements(source.table)
+    length, where = wavelength, "as given"
+    if length is None:
+        length, where = _sound(of_data), "of the reflections' file"
+    if length is None:
+        length, where = _sound(wavelength_of(source)), "of the model's file"
+    if given is None:
+        return Beam(radiation, length), []
+    found = {} if length is None else cromer_liberman(symbols, length)
+    values = {s: v for s, v in (found | given).items() if s in symbols and v != 0}
+    beam = Beam(radiation, length, tuple(sorted(values.items())))
+    notices = []
+    if wavelength is None and set(found) - set(given):
         text = (
-            f"{source.path} was refined against data of several kinds ({'; '.join(methods)}); "
-            "the form factors are those of X-rays, so the data must be, too"
+            f"f' at {length:g} A ({where}) is added to the form factors: {beam.f_prime_in_words()} "
+            "(--wavelength for another, --f-prime none for none)"
         )
-        return [Notice("joint_radiation", text)]
-    raise ModelFileError(
-        f"{source.path}: the method is {others[0]}, and the form factors are those of X-rays; "
-        "if the data are X-ray data, correct EXPDTA (_exptl.method)"
+        notices.append(Notice("f_prime", text))
+    absent = sorted(set(given) - set(symbols))
+    if absent:
+        text = f"--f-prime: the model has no {', '.join(absent)}"
+        notices.append(Notice("f_prime_unused", text))
+    return beam, notices
+
+
+def _sound(wavelength: float | None) -> float | None:
+    known = wavelength is not None and SHORTEST <= wavelength <= LONGEST
+    return wavelength if known else None
+
+
+def present_elements(table: AtomTable) -> tuple[str, ...]:
+    """Return the known elements of some atoms, in capitals."""
+    return tuple(s.decode() for s in np.unique(table.element).tolist() if s != b"X")
+
+
+def cromer_liberman(symbols: Sequence[str], wavelength: float) -> dict[str, float]:
+    """Return f' in electrons of elements at a wavelength in A, where it is above 0.1.
+
+    >>> cromer_liberman(["C", "SE"], 1.0)
+    {'SE': -3.378}
+    """
+    found = {}
+    for symbol in symbols:
+        number = gemmi.Element(symbol).atomic_number
+        value = gemmi.cromer_liberman(z=number, energy=gemmi.hc / wavelength)[0]
+        if abs(value) > SMALLEST_F_PRIME:
+            found[symbol] = round(value, 3)
+    return found
+
+
+def f_prime_values(texts: Sequence[str]) -> dict[str, float] | None:
+    """Return f' by element as the user gives them; None where there is to be none.
+
+    f'' may follow f', as programs print them. In the mean of |F(+)| and |F(-)| it counts by its
+    square over 2 |F| alone, which is nothing.
+
+    Raises
+    ------
+    ValueError
+        A text that is not read, and how it should be.
+
+    Examples
+    --------
+    >>> f_prime_values(["Zn=-6.9,0.5", "SE=-8"])
+    {'ZN': -6.9, 'SE': -8.0}
+    """
+    if [text.strip().lower() for text in texts] == [NO_F_PRIME]:
+        return None
+    values: dict[str, float] = {}
+    for text in texts:
+        match = _F_PRIME.fullmatch(text.strip())
+        numbers = [] if match is None else [parse_number(t) for t in match.groups()[1:] if t]
+        symbol = "" if match is None else match[1].upper()
+        if not numbers or None in numbers or gemmi.Element(symbol).atomic_number == 0:
+            raise ValueError(
+                f"{text!r} is not an element with its f' (and f'') in electrons, as Zn=-6.9 or "
+                f"Zn=-6.9,0.5, nor {NO_F_PRIME}"
+            )
+        values[symbol] = float(numbers[0] or 0.0)
+    return values
+
+
+def _charged(table: AtomTable) -> list[Notice]:
+    """Return a notice of atoms that scatter electrons as ions, of which there are no factors."""
+    charged = np.asarray(table.charge) != 0
+    if not charged.any():
+        return []
+    labels = table.labels(charged)
+    named = [
+        f"{label} ({charge:+d})"
+        for label, charge in zip(labels, table.charge[charged].tolist(), strict=True)
+    ]
+    text = (
+        f"{len(labels)} atoms have a charge and are taken as neutral: form factors of electrons "
+        f"are those of neutral atoms, and ions differ at low resolution: {listed(named)}"
     )
+    return [Notice("neutral_factors", text, labels)]
 
 
 def _clean(texts: list[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import gemmi
 
 from multicopy_refinement.io.facts import PROGRAM, RefinementFacts, is_ours
 from multicopy_refinement.io.remark_3 import said
+from multicopy_refinement.modes import Radiation
 
 #: What the input said of an earlier refinement stands in its categories with this before the name.
 OF_INPUT = "multicopy_input_"
@@ -17,6 +18,11 @@ _CARRIED = (
     "pdbx_R_Free_selection_details",
 )  # fmt: skip
 _EMPTY = frozenset({"?", "."})
+#: Methods as the PDBx/mmCIF dictionary names them.
+_METHODS = {
+    Radiation.XRAY: "X-RAY DIFFRACTION", Radiation.ELECTRON: "ELECTRON CRYSTALLOGRAPHY",
+    Radiation.NEUTRON: "NEUTRON DIFFRACTION",
+}  # fmt: skip
 #: Marks a row of ``_software`` that the input has.
 _EARLIER = "of the input model"
 
@@ -29,7 +35,12 @@ def describe_refinement(block: gemmi.cif.Block, facts: RefinementFacts) -> None:
     """
     entry = _entry(block)
     carried = _set_aside(block)
-    items = {"entry_id": entry, "pdbx_refine_id": _method(block), **carried, **_items(facts)}
+    items = {
+        "entry_id": entry,
+        "pdbx_refine_id": _method(block, facts.radiation),
+        **carried,
+        **_items(facts),
+    }
     for item, value in items.items():
         block.set_pair(f"_refine.{item}", value if item in carried else gemmi.cif.quote(value))
     _name_software(block, facts.version)
@@ -42,10 +53,15 @@ def _entry(block: gemmi.cif.Block) -> str:
     return gemmi.cif.as_string(block.find_value("_entry.id"))
 
 
-def _method(block: gemmi.cif.Block) -> str:
-    """Return the method that the refinement is of: that of diffraction, where there are several."""
+def _method(block: gemmi.cif.Block, radiation: Radiation) -> str:
+    """Return the method that the refinement is of: that of its radiation, or of diffraction."""
     found = [gemmi.cif.as_string(value) for value in block.find_values("_exptl.method")]
-    return next((name for name in found if "DIFFRACTION" in name.upper()), "X-RAY DIFFRACTION")
+    usual = _METHODS[radiation]
+    for word in (usual.split(maxsplit=1)[0], "DIFFRACTION"):
+        for name in found:
+            if word in name.upper():
+                return name
+    return usual
 
 
 def _set_aside(block: gemmi.cif.Block) -> dict[str, str]:

@@ -11,9 +11,12 @@ import numpy as np
 
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.crystal.beam import Beam
 from multicopy_refinement.errors import ReflectionFileError
+from multicopy_refinement.io.radiation import wavelength_of_block
 from multicopy_refinement.io.reflection_table import ReflectionTable, cell_of, miller_indices
 from multicopy_refinement.io.text import one_line, parse_number
+from multicopy_refinement.modes import Radiation
 from multicopy_refinement.notices import Notice
 
 #: Items of a reflection in small letters, with the label and the type that they have in MTZ.
@@ -94,13 +97,18 @@ class _Block:
         return any(kinds[n] in _OBSERVED_TYPES and n not in _CALCULATED for n in self.labels)
 
     @property
-    def other_probe(self) -> str:
-        """Return "neutron" or "electron" where the block says so, or nothing."""
+    def probes(self) -> set[Radiation]:
+        """Return with what the block says that its data were measured; nothing where it does not.
+
+        A block that names X-rays beside others is one of X-rays.
+        """
         texts = [gemmi.cif.as_string(v) for tag in _PROBES for v in self.block.find_values(tag)]
-        joined = " ".join(texts).lower()
-        return next(
-            (p for p in ("neutron", "electron") if p in joined and "x-ray" not in joined), ""
-        )
+        joined = " ".join(texts).lower().replace("x-ray", "xray")
+        return {kind for kind in Radiation if kind in joined}
+
+    def is_of(self, radiation: Radiation) -> bool:
+        """Return whether the data may have been measured so."""
+        return not self.probes or radiation in self.probes
 
     @property
     def what(self) -> str:
@@ -109,19 +117,25 @@ class _Block:
             return "no observations"
         kind = "merged data" if self.merged else "unmerged data"
         free = " with free flags" if "FreeR_flag" in self.labels else ""
-        return f"{kind}{free}" + (f" of {self.other_probe}s" if self.other_probe else "")
+        others = sorted(self.probes) if Radiation.XRAY not in self.probes else []
+        return f"{kind}{free}" + (f" of {' and '.join(f'{p}s' for p in others)}" if others else "")
 
-    @property
-    def rank(self) -> tuple[bool, ...]:
+    def rank(self, radiation: Radiation) -> tuple[bool, ...]:
         """Return by what one list comes before another."""
+        named = radiation is Radiation.XRAY or radiation in self.probes
         return (
-            not self.observed, bool(self.other_probe), not self.merged,
+            not self.observed, not self.is_of(radiation), not named, not self.merged,
             "FreeR_flag" not in self.labels,
         )  # fmt: skip
 
 
-def read_cif(path: str | Path, content: bytes) -> ReflectionTable:
-    """Return the reflections of the block that has merged data, or else unmerged ones."""
+def read_cif(
+    path: str | Path, content: bytes, radiation: Radiation = Radiation.XRAY
+) -> ReflectionTable:
+    """Return the reflections of the block that has merged data, or else unmerged ones.
+
+    Blocks that were measured with other radiation come last, and are refused.
+    """
     try:
         document = gemmi.cif.read_string(content)
     except (RuntimeError, ValueError) as fault:
@@ -129,17 +143,19 @@ def read_cif(path: str | Path, content: bytes) -> ReflectionTable:
     blocks = [found for block in document for found in _lists(block)]
     if not blocks:
         raise ReflectionFileError(f"{path}: {_nothing(document)}")
-    ranked = sorted(blocks, key=lambda block: block.rank)
+    ranked = sorted(blocks, key=lambda block: block.rank(radiation))
     chosen = ranked[0]
     if not chosen.observed:
         raise ReflectionFileError(
             f"{path}: no column of amplitudes or intensities in {_named(blocks)}; "
             "take a file with the observations"
         )
-    if chosen.other_probe:
+    if not chosen.is_of(radiation):
+        measured = sorted(chosen.probes)
         raise ReflectionFileError(
-            f"{path}: the data were measured with {chosen.other_probe}s, and the form factors "
-            "are those of X-rays; take X-ray data"
+            f"{path}: the data were measured with {' and '.join(f'{p}s' for p in measured)}, and "
+            f"the model is one of {Beam(radiation).name}; take data of {Beam(radiation).name}, or "
+            f"say --radiation {measured[0]}"
         )
     table = _table(path, chosen, blocks)
     notices = list(table.notices)
@@ -204,11 +220,16 @@ def _table(path: str | Path, chosen: _Block, blocks: Sequence[_Block]) -> Reflec
         columns.append((label, kind))
         values[label] = read[keep]
     cell, group = _crystal(chosen, blocks)
+    length = wavelength_of_block(chosen.block)
+    wavelengths = {} if length is None else dict.fromkeys(values, length)
     try:
         indices = miller_indices(hkl[keep])
     except ReflectionFileError as fault:
         raise ReflectionFileError(f"{path}: {fault}") from None
-    return ReflectionTable(tuple(columns), values, indices, cell, group, notices=tuple(notices))
+    return ReflectionTable(
+        tuple(columns), values, indices, cell, group, notices=tuple(notices),
+        wavelengths=wavelengths,
+    )  # fmt: skip
 
 
 def _texts(block: _Block, item: str) -> np.ndarray:

@@ -43,6 +43,8 @@ class ReflectionTable:
         Of the data sets of labels that have one of their own.
     notices
         What was chosen of the file.
+    wavelengths
+        In A, of the labels whose data set has one.
     """
 
     columns: tuple[tuple[str, str], ...]
@@ -52,6 +54,7 @@ class ReflectionTable:
     spacegroup: SpaceGroup | None
     cells: Mapping[str, Cell] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+    wavelengths: Mapping[str, float] = field(default_factory=dict)
 
     def cell_of(self, label: str) -> tuple[Cell | None, list[Notice]]:
         """Return the cell of a column: that of its data set, or else the file's."""
@@ -116,6 +119,9 @@ def read_mtz(path: str | Path, content: bytes) -> ReflectionTable:
     cells = {d.id: cell for d in mtz.datasets if (cell := cell_of(d.cell)) is not None}
     sets = zip(labels, (column.dataset_id for column in mtz.columns), strict=True)
     own = {label: cells[number] for label, number in sets if number in cells}
+    waves = {d.id: float(d.wavelength) for d in mtz.datasets if d.wavelength > 0}  # 0 is none
+    sets = zip(labels, (column.dataset_id for column in mtz.columns), strict=True)
+    wavelengths = {label: round(waves[n], 5) for label, n in sets if n in waves}
     cell = cell_of(mtz.cell)
     group = SpaceGroup(mtz.spacegroup.xhm()) if mtz.spacegroup is not None else None
     notices: tuple[Notice, ...] = ()
@@ -125,7 +131,8 @@ def read_mtz(path: str | Path, content: bytes) -> ReflectionTable:
             "been scaled"
         )
         notices = (Notice("unmerged", text),)
-    return ReflectionTable(columns, values, miller_indices(rows[:, :3]), cell, group, own, notices)
+    hkl = miller_indices(rows[:, :3])
+    return ReflectionTable(columns, values, hkl, cell, group, own, notices, wavelengths)
 
 
 def _labels(mtz: gemmi.Mtz) -> list[str]:

@@ -23,6 +23,7 @@ from multicopy_refinement.io.reflection_cif import read_cif
 from multicopy_refinement.io.reflection_objects import as_file
 from multicopy_refinement.io.reflection_table import ReflectionTable, read_mtz
 from multicopy_refinement.io.text import read_bytes
+from multicopy_refinement.modes import Radiation
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.reflections.data import DataLabels, ReflectionData
 from multicopy_refinement.reflections.effective import Intensities
@@ -62,6 +63,7 @@ class _Asked:
     cell: Cell | None
     spacegroup: SpaceGroup | None
     prefer: Quantity
+    radiation: Radiation
 
 
 def read_reflections(
@@ -74,6 +76,7 @@ def read_reflections(
     cell: Cell | None = None,
     spacegroup: SpaceGroup | None = None,
     prefer: Quantity = Quantity.INTENSITY,
+    radiation: Radiation | str = Radiation.XRAY,
 ) -> ReflectionData:
     """Read intensities, with amplitudes by French and Wilson, or amplitudes; and the free set.
 
@@ -94,13 +97,17 @@ def read_reflections(
         this space group are merged by it, if their equivalents agree.
     prefer
         What is taken where there are both, unless ``labels`` say.
+    radiation
+        Of the model: blocks of an SF-mmCIF that name another are left aside.
 
     Raises
     ------
     ReflectionFileError
         What makes the file unusable: one line that says what, where and what to do.
     """
-    asked = _Asked(labels, free_label, free_value, d_min, cell, spacegroup, prefer)
+    asked = _Asked(
+        labels, free_label, free_value, d_min, cell, spacegroup, prefer, Radiation(radiation)
+    )
     if not isinstance(path, (str, Path)):
         with as_file(path, cell, spacegroup) as file:
             try:
@@ -117,7 +124,7 @@ def read_reflections(
 
 
 def _read(path: str | Path, asked: _Asked) -> ReflectionData:
-    table = _read_table(path)
+    table = _read_table(path, asked.radiation)
     chosen, notices = _choose(table, asked)
     cell, group, more = _crystal(table, chosen, asked)
     notices += more
@@ -133,11 +140,13 @@ def _read(path: str | Path, asked: _Asked) -> ReflectionData:
             + f" ({','.join(chosen.labels)})"
             + "".join(f"; {notice.message.split(':')[0]}" for notice in unused[-1:])
         )
-    if chosen.quantity is Quantity.AMPLITUDE:
-        return _assemble(observed, missing, cell, group, chosen, choice, notices)
-    observed, intensities, more = _amplitudes(observed, cell, group)
-    data = _assemble(observed, missing, cell, group, chosen, choice, notices + more)
-    return replace(data, intensities=intensities)
+    intensities = None
+    if chosen.quantity is not Quantity.AMPLITUDE:
+        observed, intensities, more = _amplitudes(observed, cell, group)
+        notices += more
+    data = _assemble(observed, missing, cell, group, chosen, choice, notices)
+    length = table.wavelengths.get(chosen.labels[0])
+    return replace(data, intensities=intensities, wavelength=length)
 
 
 def _choose(table: ReflectionTable, asked: _Asked) -> tuple[ObservedColumns, list[Notice]]:
@@ -330,7 +339,7 @@ def _crystal(
     return cell, group, notices
 
 
-def _read_table(path: str | Path) -> ReflectionTable:
+def _read_table(path: str | Path, radiation: Radiation) -> ReflectionTable:
     content = read_bytes(path, ReflectionFileError)
     if not content.strip():
         raise ReflectionFileError(f"{path}: the file is empty")
@@ -338,5 +347,5 @@ def _read_table(path: str | Path) -> ReflectionTable:
         return read_mtz(path, content)
     small = content.lower()
     if b"refln" in small and b"data_" in small:
-        return read_cif(path, content)
+        return read_cif(path, content, radiation)
     raise ReflectionFileError(f"{path}: neither an MTZ nor an SF-mmCIF file")

@@ -13,15 +13,19 @@ from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.io.entry import is_code
 from multicopy_refinement.io.facts import PROGRAM
 from multicopy_refinement.io.files import written_aside
+from multicopy_refinement.modes import Radiation
 
 #: One crystal, wavelength and scale for all reflections.
 _ONE = ("crystal_id", "wavelength_id", "scale_group_code")
+_SCATTERING = {
+    Radiation.XRAY: "x-ray", Radiation.ELECTRON: "electron", Radiation.NEUTRON: "neutron",
+}  # fmt: skip
 
 
 def write_sf_mmcif(
     path: str | Path, entry: str, cell: Cell, group: SpaceGroup, hkl: IntArray,
     status: Sequence[str], items: Mapping[str, FloatArray], *,
-    wavelength: float | None, version: str, details: str,
+    radiation: Radiation, wavelength: float | None, version: str, details: str,
 ) -> None:  # fmt: skip
     """Write one block with a ``_refln`` loop.
 
@@ -37,8 +41,8 @@ def write_sf_mmcif(
         ``_refln.status`` of each reflection: ``o``, ``f``, ``x``, ``<`` and so on.
     items
         Names of other items of ``_refln`` with their values ``[n]``, nan where there is none.
-    wavelength
-        In A, or None where it is not known.
+    radiation, wavelength
+        What they were measured with; the wavelength in A, or None where it is not known.
     version
         Of this program.
     details
@@ -55,6 +59,9 @@ def write_sf_mmcif(
         "_diffrn.id": "1",
         "_diffrn.crystal_id": "1",
         "_diffrn.details": details,
+        "_diffrn_radiation.diffrn_id": "1",
+        "_diffrn_radiation.wavelength_id": "1",
+        "_diffrn_radiation.pdbx_scattering_type": _SCATTERING[radiation],
         "_cell.entry_id": entry,
         **_cell(cell),
         "_symmetry.entry_id": entry,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -15,10 +16,12 @@ from torch import Tensor, nn
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.crystal.beam import PLAIN, Beam
 from multicopy_refinement.errors import ModelFileError, MulticopyError, OutputError
+from multicopy_refinement.io.radiation import beam_of, radiation_of
 from multicopy_refinement.io.structure import StructureFile, read_structure
 from multicopy_refinement.io.write_structure import AtomValues, write_mmcif, write_pdb
-from multicopy_refinement.modes import Grouping
+from multicopy_refinement.modes import Grouping, Radiation
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.grouping import (
     GroupingOptions,
@@ -65,9 +68,14 @@ class Model(nn.Module):
         Where they live.
     verbose
         1 logs what was loaded, 2 also every notice.
+    radiation
+        What the crystal was measured with; what the file says, or X-rays, when left out.
 
     Attributes
     ----------
+    beam
+        `Beam`: the radiation, and f' of elements, which `measured_with` and `refine` settle. A
+        new one may be assigned.
     table
         `AtomTable`, the atoms as read.
     cell, spacegroup
@@ -94,8 +102,12 @@ class Model(nn.Module):
         dtype_float: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
         verbose: int = 0,
+        radiation: Radiation | str | None = None,
     ) -> None:
         super().__init__()
+        self._asked = None if radiation is None else Radiation(radiation)
+        self.beam = PLAIN if self._asked is None else Beam(self._asked)
+        self._of_beam: tuple[Notice, ...] = ()
         self._dtype_float, self._device = dtype_float, torch.device(device)
         self.verbose = verbose
         self._source: StructureFile | None = None
@@ -103,6 +115,11 @@ class Model(nn.Module):
         self._rules: Rules | None = None
         if source is not None:
             self.load(source)
+
+    @property
+    def radiation(self) -> Radiation:
+        """What the crystal was measured with."""
+        return self.beam.radiation
 
     @property
     def device(self) -> torch.device:
@@ -130,6 +147,7 @@ class Model(nn.Module):
         hold: Selections = (),
         ligands: bool = False,
         waters: bool = False,
+        radiation: Radiation | str | None = None,
     ) -> Model:
         """Load PDB or mmCIF, told apart by content, gzipped or not, and return the model.
 
@@ -145,6 +163,9 @@ class Model(nn.Module):
         refine, hold, ligands, waters
             What is refined beside what is anyway, and what is held: names as they are printed, or
             selections as in rules (``--refine``, ``--hold``, ``--ligands``, ``--waters``).
+        radiation
+            What the crystal was measured with; that of the model, what the file says, or X-rays,
+            when left out.
 
         Raises
         ------
@@ -155,7 +176,51 @@ class Model(nn.Module):
         """
         source = read_structure(path)
         asked = GroupingOptions.of(grouping).asking(refine, hold, ligands=ligands, waters=waters)
+        said = self._asked if radiation is None else Radiation(radiation)
+        kind, notices = radiation_of(source, said)
+        beam = Beam(kind)
+        if kind is not Radiation.XRAY:
+            beam, others = beam_of(source, kind)
+            notices += others
+        self.beam, self._of_beam = beam, tuple(notices)
         self._take(source, asked, sharing_rules)
+        return self
+
+    def measured_with(
+        self,
+        radiation: Radiation | str | None = None,
+        *,
+        wavelength: float | None = None,
+        f_prime: Sequence[str] = (),
+        of_data: float | None = None,
+    ) -> Model:
+        """Settle radiation, wavelength and f', and return the model.
+
+        Parameters
+        ----------
+        radiation
+            That of the model when left out.
+        wavelength
+            In A; that of the data, or else of the model's file, when left out.
+        f_prime
+            f' in electrons as ``Zn=-6.9``, or ``none``; of elements that are not named it is that
+            of the wavelength, where it is above 0.1 e.
+        of_data
+            The wavelength that the data's file names.
+
+        Raises
+        ------
+        InputError
+            f' or a wavelength for neutrons or electrons; f' that cannot be read.
+        """
+        kind = self.radiation if radiation is None else Radiation(radiation)
+        beam, found = beam_of(
+            self.source, kind, wavelength=wavelength, f_prime=f_prime, of_data=of_data
+        )
+        kept = () if radiation is not None else self._of_beam
+        of_beam = tuple({n.code: n for n in (*kept, *found)}.values())
+        others = [n for n in self.notices if n not in self._of_beam]
+        self.beam, self._of_beam, self.notices = beam, of_beam, (*of_beam, *others)
         return self
 
     def regroup(
@@ -202,7 +267,7 @@ class Model(nn.Module):
         self.__dict__.pop("pdb", None)
         self.occupancy_groups = groups
         b_iso, b_notices = _positive_b(self.table)
-        self.notices = source.notices + notices + b_notices
+        self.notices = self._of_beam + source.notices + notices + b_notices
         self._make_parameters(b_iso)
         self._source = source
         self._log()

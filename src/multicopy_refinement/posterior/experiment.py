@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.errors import InputError
-from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
@@ -88,7 +87,7 @@ class Experiment(nn.Module):
     Raises
     ------
     InputError
-        A model of neutron or electron data; cells that differ by more than 2%, space groups of
+        Cells that differ by more than 2%, space groups of
         another symmetry or centring; a likelihood of intensities for amplitudes.
     """
 
@@ -110,7 +109,7 @@ class Experiment(nn.Module):
     ) -> None:
         super().__init__()
         self._like = [] if like is None else [like]  # in a list: it is no module of this one
-        self.notices = check_radiation(model.source) + check_same_crystal(model, data)
+        self.notices = check_same_crystal(model, data)
         self.model = model
         self.target_kind = target_kind(target, data)
         on_crystal = data.on_crystal(model.cell, model.spacegroup)
@@ -358,7 +357,7 @@ class Experiment(nn.Module):
         Both around the occupancies of the last call of `renew`: with M of each group,
         F_mask(q) = F_mask(0) - sum_g q_g M_g.
         """
-        if self.scale.k_sol <= 0 or len(groups) == 0:
+        if not self.scale.has_solvent or len(groups) == 0:
             return None, self.f_mask
         if self._displaced is not None and np.array_equal(self._displaced[0], groups):
             return self._displaced[1:]
@@ -376,7 +375,7 @@ class Experiment(nn.Module):
         data = self.data
         self.scale = fit_scale(
             f_calc, self.f_mask, data.f_obs, data.hkl, data.s_squared, data.spacegroup, data.work,
-            self.solvent.fraction, variance, self._scale,
+            self.solvent.fraction, variance, self._scale, self.model.beam.radiation,
         )  # fmt: skip
         self._scale, self._displaced = self.scale, None
 

@@ -13,7 +13,7 @@ from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.posterior.blocks import Block, Kind, Point, Space
 from multicopy_refinement.scaling import Scale
 from multicopy_refinement.scaling.displaced import Displaced
-from multicopy_refinement.scaling.scaler import B_BOUNDS, K_BOUNDS, quadratic_terms
+from multicopy_refinement.scaling.scaler import B_BOUNDS, quadratic_terms
 from multicopy_refinement.scattering.rows import weighted_complex_rows
 
 
@@ -83,11 +83,11 @@ class ScaledMask:
     def point(self) -> Point:
         """The fitted values; without solvent in the model there is no SOLVENT."""
         values = {Kind.SCALE: np.array([np.log(self.scale.k), *(self.basis @ self.scale.b_cryst)])}
-        if self.scale.k_sol > 0:
+        if self.scale.has_solvent:
             values[Kind.SOLVENT] = np.array([self.scale.k_sol, self.scale.b_sol])
         blocks = [Block.unbounded(Kind.SCALE, len(values[Kind.SCALE]), nuisance=True)]
         if Kind.SOLVENT in values:
-            low, high = np.array([K_BOUNDS, B_BOUNDS]).T
+            low, high = np.array([self.scale.k_bounds, B_BOUNDS]).T
             blocks.append(Block(Kind.SOLVENT, low, high, nuisance=True))
         return Space(tuple(blocks)).point(values)
 

@@ -25,7 +25,7 @@ from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.scaling.mask import within_reach
 from multicopy_refinement.scaling.points import GridPoints, exclusion_radius
-from multicopy_refinement.scattering.form_factors import form_factors
+from multicopy_refinement.scattering.factors import form_factors
 
 #: No heavy atom of a decoy is nearer to the model than the first, and one is as near as the second.
 CLEAR, NEAR = 2.4, 4.2
@@ -106,7 +106,7 @@ class Decoys:
             return
         # before several threads ask for them
         _ = self._open, self._coefficients, self._maps, self._of_kind
-        if self.experiment.scale.k_sol > 0:
+        if self.experiment.scale.has_solvent:
             _ = self._solvent_density, self._solvent_maps
 
         def work(start: int, end: int) -> None:
@@ -140,7 +140,7 @@ class Decoys:
         for i, atom in enumerate(group.tolist()):
             total += _read(self._atom_map(table.element[atom], b_number), places[:, i])
         heavy = [i for i, a in enumerate(group.tolist()) if not table.hydrogen[a]]
-        if self.experiment.scale.k_sol > 0 and heavy:
+        if self.experiment.scale.has_solvent and heavy:
             radius = [exclusion_radius(table.element[group[i]].decode()) for i in heavy]
             solvent = np.zeros(len(places))
             for i, r in zip(heavy, radius, strict=True):
@@ -233,7 +233,7 @@ class Decoys:
         """Return the gradient in the occupancy of an atom at every point."""
         if (element, b_number) not in self._maps:
             data = self.experiment.data
-            f = form_factors(np.array([element])).at(data.s_squared)[0]
+            f = form_factors(np.array([element]), self.experiment.model.beam).at(data.s_squared)[0]
             fall = np.exp(-(_SAME_B**b_number) * data.s_squared / 4)
             shape = grid_size(data.cell, data.spacegroup, data.d_min / _FINE)
             self._maps[element, b_number] = self._density(self._coefficients * f * fall, shape)

@@ -14,7 +14,6 @@ import torch
 from multicopy_refinement._typing import ComplexArray, FloatArray
 from multicopy_refinement.clock import Clock
 from multicopy_refinement.geometry import Geometry
-from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import (
@@ -35,6 +34,7 @@ from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.refinement.audit import audited
 from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
+from multicopy_refinement.refinement.beam import radiation_of_run, settle_beam
 from multicopy_refinement.refinement.before import Before, rise_of_r_free, worse_than_file
 from multicopy_refinement.refinement.joint import (
     SHIFT_OVER_SU,
@@ -130,21 +130,22 @@ def refine(
     Solution
         Not converging is a status of it, not an error.
     """
+    options = options or RefineOptions()
     if not isinstance(model, Model):
-        model = Model(model)
-    check_radiation(model.source)
+        model = Model(model, radiation=options.radiation)
     if not isinstance(data, ReflectionData):
-        prefer = preferred(None if options is None else options.target)
         data = read_reflections(
-            data, cell=model.cell, spacegroup=model.spacegroup, prefer=prefer
+            data, cell=model.cell, spacegroup=model.spacegroup, prefer=preferred(options.target),
+            radiation=radiation_of_run(model, options),
         )  # fmt: skip
+    settle_beam(model, options, data.wavelength)
     check_same_crystal(model, data)
     if grouping or rules is not None or len(refine) or len(hold) or ligands or waters:
         model.regroup(
             grouping=grouping, rules=rules, refine=refine, hold=hold, ligands=ligands,
             waters=waters,
         )  # fmt: skip
-    return _refined(model, data, options or RefineOptions(), progress)[1]
+    return _refined(model, data, options, progress)[1]
 
 
 def refine_to_maximum(

@@ -5,9 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
-from multicopy_refinement.modes import Active, Parameter, Solver, TargetKind, UncertaintyKind
+from multicopy_refinement.modes import (
+    Active,
+    Parameter,
+    Radiation,
+    Solver,
+    TargetKind,
+    UncertaintyKind,
+)
 
 
 def split_names(value: Any) -> Any:
@@ -24,6 +38,19 @@ def _known_parameters(value: Any) -> Any:
     return list(dict.fromkeys(names)) if isinstance(names, list | tuple) else names
 
 
+def one_or_more(value: Any) -> Any:
+    """Return one text as a list of one: it may have commas in it."""
+    return [value] if isinstance(value, str) else value
+
+
+def _readable_f_prime(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if texts:
+        from multicopy_refinement.io.radiation import f_prime_values  # it imports gemmi
+
+        f_prime_values(texts)
+    return texts
+
+
 class RefineOptions(BaseModel):
     """How to refine; all have defaults that suit most data.
 
@@ -32,6 +59,9 @@ class RefineOptions(BaseModel):
     target
         The likelihood of intensities (``mli``) or of amplitudes (``ml``), or least squares
         (``ls``); when left out, the likelihood of what was measured.
+    radiation, wavelength, f_prime
+        What the crystal was measured with, in A what of, and f' in electrons as ``Zn=-6.9``: see
+        `Model.measured_with`.
     parameters
         ``occupancy``, alone or with ``b_group``: one B shift for each group along with it; or with
         ``xyz``, ``b_iso`` and ``u_aniso``: coordinates and displacements of atoms, all at once.
@@ -88,6 +118,22 @@ class RefineOptions(BaseModel):
         default=False,
         description="Refine without geometry: for small molecules at atomic resolution.",
     )
+    radiation: Radiation | None = Field(
+        default=None,
+        description="Take form factors of X-rays (xray), electrons (electron) or neutrons "
+        "(neutron); of what the model's file names as its method, or X-rays, if left out.",
+    )
+    wavelength: float | None = Field(
+        default=None, ge=0.1, le=7.0,
+        description="Add f' at this wavelength of X-rays, in A; that of the files if left out.",
+    )  # fmt: skip
+    f_prime: Annotated[
+        tuple[str, ...], BeforeValidator(one_or_more), AfterValidator(_readable_f_prime)
+    ] = Field(
+        default=(),
+        description="Add this f' in electrons to an element, as Zn=-6.9; or none to all. May be "
+        "repeated.",
+    )
     target: TargetKind | None = Field(
         default=None,
         description="Maximise the likelihood of intensities (mli) or amplitudes (ml), or use least "
@@ -136,6 +182,9 @@ class RefineOptions(BaseModel):
             )
         if Parameter.B_GROUP in self.parameters and self.joint:
             raise ValueError("parameters: b_group is for coordinates and B that are held")
+        if self.radiation not in {None, Radiation.XRAY} and (self.wavelength or self.f_prime):
+            option = "f-prime" if self.f_prime else "wavelength"
+            raise ValueError(f"{option}: f' is of X-rays; leave it out for {self.radiation}s")
         return self
 
     @property

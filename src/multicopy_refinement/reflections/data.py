@@ -58,6 +58,8 @@ class ReflectionData:
     effective
         What stands for the intensities in a likelihood of them; None where the likelihood is that
         of ``f_obs``.
+    wavelength
+        In A, where the file names one.
     """
 
     hkl: IntArray
@@ -74,6 +76,7 @@ class ReflectionData:
     outliers: BoolArray | None = None
     intensities: Intensities | None = None
     effective: Effective | None = None
+    wavelength: float | None = None
 
     def __len__(self) -> int:
         return len(self.f_obs)

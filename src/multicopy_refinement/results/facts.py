@@ -13,7 +13,7 @@ from multicopy_refinement.crystal.symmetry import VOIGT
 from multicopy_refinement.io.ensembles import AltEnsemble
 from multicopy_refinement.io.facts import RefinementFacts
 from multicopy_refinement.io.write_structure import AtomValues
-from multicopy_refinement.modes import Parameter, TargetKind
+from multicopy_refinement.modes import Parameter, Radiation, TargetKind
 from multicopy_refinement.notices import listed
 from multicopy_refinement.posterior.experiment import r_factor
 from multicopy_refinement.refinement import Solution
@@ -37,10 +37,10 @@ def facts_of(
     size = np.abs(maps.model[: len(data)])
     used = ~data.left_out
     complete = completeness(data)
-    final = solution.final
+    final, xray = solution.final, solution.experiment.model.radiation is Radiation.XRAY
     b_iso, occupancy = values.b_iso, values.occupancy
     return RefinementFacts(
-        version=__version__,
+        version=__version__, radiation=solution.experiment.model.radiation,
         target=_TARGETS[solution.experiment.target_kind], refined=_refined(solution),
         d_min=data.d_min, d_max=data.d_max,
         n_work=int(data.work.sum()), n_free=int(data.free.sum()),
@@ -50,7 +50,7 @@ def facts_of(
         b_scale=cartesian_b(scale.b_cryst, data.cell.orthogonalization),
         b_mean=float(b_iso.mean()), b_range=(float(b_iso.min()), float(b_iso.max())),
         occupancy_range=(float(occupancy.min()), float(occupancy.max())),
-        dpi_free=None if final.r_free is None else precision_index(
+        dpi_free=None if final.r_free is None or not xray else precision_index(
             atoms_in_carbons(table, occupancy), int(used.sum()), complete, final.r_free,
             data.d_min,
         ),
@@ -117,7 +117,12 @@ def _refined(solution: Solution) -> tuple[str, ...]:
     others = [_WORDS.get(name, str(name)) for name in names if name != Parameter.OCCUPANCY]
     if others:
         what += f", with {' and '.join(others)}"
-    return (f"{what}.", "All else of the model is as in the input.")
+    beam = solution.experiment.model.beam
+    return (
+        f"Radiation: {beam.in_words()}.",
+        f"{what}.",
+        "All else of the model is as in the input.",
+    )
 
 
 _WORDS = {Parameter.B_GROUP: "one B shift of each group"}

@@ -61,8 +61,9 @@ def write_model_and_maps(
     write_mmcif(model.source, values, directory / "refined.cif", facts, ensembles)
     data = solution.experiment.data
     coefficients = None if omitted is None else omitted.coefficients
-    write_map_file(maps, data, directory / "refined.mtz", coefficients)
-    write_sf_file(maps, data, model.source, directory / "refined-sf.cif")
+    length = model.beam.wavelength or data.wavelength
+    write_map_file(maps, data, directory / "refined.mtz", coefficients, length)
+    write_sf_file(maps, data, model.source, model.beam, directory / "refined-sf.cif")
     return notices
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from multicopy_refinement import __version__
+from multicopy_refinement.crystal.beam import Beam
 from multicopy_refinement.errors import InputError
-from multicopy_refinement.modes import TargetKind
+from multicopy_refinement.modes import Radiation, TargetKind
 from multicopy_refinement.notices import Notice, worst_first
 from multicopy_refinement.posterior.experiment import Statistics
 from multicopy_refinement.refinement import Solution
@@ -55,7 +56,10 @@ class Inputs(_Record):
 
 
 class Data(_Record):
-    """The reflections that were used, and against which target; outliers are in neither set."""
+    """The reflections that were used, against which target, and measured with what.
+
+    Outliers are in neither set. ``f_prime`` is in electrons, of the elements that have it.
+    """
 
     n_work: int
     n_free: int
@@ -65,6 +69,14 @@ class Data(_Record):
     d_max: float
     spacegroup: str
     cell: list[float]
+    radiation: Radiation = Radiation.XRAY
+    wavelength: float | None = None
+    f_prime: dict[str, float] = {}
+
+    @property
+    def beam(self) -> Beam:
+        """What they were measured with."""
+        return Beam(self.radiation, self.wavelength, tuple(sorted(self.f_prime.items())))
 
 
 class Agreement(_Record):
@@ -322,6 +334,7 @@ def make_record(
 ) -> RunRecord:  # fmt: skip
     """Return the record of a solution; ``density`` is that of its ligands."""
     groups, used = solution.groups, solution.experiment.data
+    beam = solution.experiment.model.beam
     change = solution.r_free_change
     return RunRecord(
         schema_=SCHEMA,
@@ -332,6 +345,7 @@ def make_record(
             n_outliers=int(used.left_out.sum()),
             target=solution.experiment.target_kind, d_min=data.d_min,
             d_max=data.d_max, spacegroup=data.spacegroup.name, cell=list(data.cell.parameters),
+            radiation=beam.radiation, wavelength=beam.wavelength, f_prime=dict(beam.f_prime),
         ),
         statistics=AgreementPair(
             initial=agreement(solution.initial), final=agreement(solution.final),

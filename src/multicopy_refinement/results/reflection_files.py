@@ -8,6 +8,7 @@ import numpy as np
 
 from multicopy_refinement import __version__
 from multicopy_refinement._typing import ComplexArray, FloatArray
+from multicopy_refinement.crystal.beam import Beam
 from multicopy_refinement.io.entry import entry_name
 from multicopy_refinement.io.mtz import MtzColumn, write_mtz
 from multicopy_refinement.io.radiation import wavelength_of
@@ -28,11 +29,12 @@ _MAPS = (
 
 
 def write_map_file(
-    maps: MapCoefficients, data: ReflectionData, path: Path, omit: ComplexArray | None = None
-) -> None:
+    maps: MapCoefficients, data: ReflectionData, path: Path, omit: ComplexArray | None = None,
+    wavelength: float | None = None,
+) -> None:  # fmt: skip
     """Write map coefficients, F_model, and the input's amplitudes and free flags as MTZ.
 
-    ``omit`` are the coefficients of the omit map, where there is one.
+    ``omit`` are the coefficients of the omit map, where there is one, ``wavelength`` is in A.
     """
     f_obs, sigma, flags = _observed(data)
     label, sigma_label = _label(data, 0, "F"), _label(data, 1, "SIGF")
@@ -59,11 +61,12 @@ def write_map_file(
     write_mtz(
         path, data.cell, data.spacegroup, maps.hkl, columns, title=f"refined by {program.name}",
         history=[line[:80] for line in (f"{program.name} {program.version}: refine", *meaning)],
+        wavelength=wavelength,
     )  # fmt: skip
 
 
 def write_sf_file(
-    maps: MapCoefficients, data: ReflectionData, source: StructureFile, path: Path
+    maps: MapCoefficients, data: ReflectionData, source: StructureFile, beam: Beam, path: Path
 ) -> None:
     """Write the reflections as SF-mmCIF for a deposition, with what was calculated for them.
 
@@ -91,7 +94,8 @@ def write_sf_file(
     }  # fmt: skip
     write_sf_mmcif(
         path, entry_name(source), data.cell, data.spacegroup, maps.hkl, status, items,
-        wavelength=wavelength_of(source), version=__version__,
+        radiation=beam.radiation,
+        wavelength=beam.wavelength or data.wavelength or wavelength_of(source), version=__version__,
         details=f"the reflections that were refined against; F_meas_au: {_meaning(data)}",
     )  # fmt: skip
 

@@ -43,7 +43,7 @@ def reflections_of(
     return read_reflections(
         source, labels=tuple(inputs.labels), free_label=inputs.free_label,
         free_value=inputs.free_value, d_min=inputs.options.get("d_min"), cell=model.cell,
-        spacegroup=model.spacegroup,
+        spacegroup=model.spacegroup, radiation=model.radiation,
     )  # fmt: skip
 
 

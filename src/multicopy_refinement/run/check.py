@@ -15,6 +15,7 @@ from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
+from multicopy_refinement.modes import Radiation
 from multicopy_refinement.notices import Notice, listed, worst_first
 from multicopy_refinement.occupancy.automatic.special import ON_ELEMENT
 from multicopy_refinement.posterior.experiment import check_same_crystal
@@ -58,7 +59,7 @@ class Checked:
         return tuple(one for one in self.findings if one.code in MENDED)
 
 
-def check(model: Path, data: Path | None = None) -> Checked:
+def check(model: Path, data: Path | None = None, radiation: Radiation | None = None) -> Checked:
     """Return what is wrong with a model, and with it and its data.
 
     Parameters
@@ -67,19 +68,23 @@ def check(model: Path, data: Path | None = None) -> Checked:
         PDB or mmCIF.
     data
         Reflections.
+    radiation
+        What they were measured with; what the model's file says when left out.
 
     Raises
     ------
     InputError
         A file that cannot be read at all; data of another crystal.
     """
-    read = Model().load(model)
+    read = Model().load(model, radiation=radiation)
     table = read.table
     found = [n for n in read.notices if n.code not in HARMLESS]
     found += [*lone_letters(table), *blanks_among_letters(table), *uneven_links(table)]
     found += clashes_with_images(read.source.structure())
     if data is not None:
-        reflections = read_reflections(data, cell=read.cell, spacegroup=read.spacegroup)
+        reflections = read_reflections(
+            data, cell=read.cell, spacegroup=read.spacegroup, radiation=read.radiation
+        )
         try:
             found += check_same_crystal(read, reflections)
         except InputError as fault:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from multicopy_refinement._typing import BoolArray, FloatArray
+from multicopy_refinement.crystal.beam import Beam
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
@@ -104,7 +105,8 @@ def compare(paths: Sequence[Path], data: Path | None = None) -> Comparison:
     if len(paths) < 2:
         raise InputError("compare: name two folders of runs at least, or a folder and a model")
     records = [read_record(path / "result.json") if path.is_dir() else None for path in paths]
-    models = [_model(path, record) for path, record in zip(paths, records, strict=True)]
+    beam = next((record.data.beam for record in records if record is not None), None)
+    models = [_model(path, record, beam) for path, record in zip(paths, records, strict=True)]
     reflections = _reflections(paths, records, data, models[0])
     experiments = []
     for path, model in zip(paths, models, strict=True):
@@ -130,12 +132,19 @@ def compare(paths: Sequence[Path], data: Path | None = None) -> Comparison:
     return Comparison(tuple(entries), str(paths[judge]), int(work.sum()), int(free.sum()))
 
 
-def _model(path: Path, record: RunRecord | None) -> Model:
-    """Return the refined model of a run, with four decimals, or that of a file."""
-    if record is None:
-        return Model().load(path)
+def _model(path: Path, record: RunRecord | None, beam: Beam | None) -> Model:
+    """Return the refined model of a run, with four decimals, or that of a file.
+
+    Without a run of its own it is measured with what the first run was.
+    """
     whole = path / "refined.cif"
-    return Model().load(whole if whole.is_file() else refined_model(path, record))
+    if record is not None:
+        beam = record.data.beam
+        path = whole if whole.is_file() else refined_model(path, record)
+    model = Model().load(path, radiation=None if beam is None else beam.radiation)
+    if beam is not None:
+        model.beam = beam
+    return model
 
 
 def _reflections(
@@ -159,7 +168,9 @@ def _reflections(
     if inputs is not None:
         return reflections_of(known[0][0], known[0][1], model, data)
     assert data is not None  # refused above
-    return read_reflections(data, cell=model.cell, spacegroup=model.spacegroup)
+    return read_reflections(
+        data, cell=model.cell, spacegroup=model.spacegroup, radiation=model.radiation
+    )
 
 
 def _digest(record: RunRecord) -> str | None:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.modes import Grouping
-from multicopy_refinement.refinement.options import RefineOptions, split_names
+from multicopy_refinement.refinement.options import RefineOptions, one_or_more, split_names
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -26,15 +26,10 @@ PLACES = frozenset({"model", "data", "out", "overwrite", "report"})
 _CHOSEN = frozenset({"labels", "free_label", "free_value"})
 
 #: Options that may be given several times.
-REPEATED = frozenset({"refine", "hold", "omit", "restraints"})
+REPEATED = frozenset({"refine", "hold", "omit", "restraints", "f_prime"})
 
 
-def _one_or_more(value: Any) -> Any:
-    """Return one text as a list of one: selections have commas in them."""
-    return [value] if isinstance(value, str) else value
-
-
-Selections = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
+Selections = Annotated[tuple[str, ...], BeforeValidator(one_or_more)]
 
 
 class RefineJob(RefineOptions):

@@ -16,7 +16,6 @@ from multicopy_refinement import __version__
 from multicopy_refinement.clock import Clock
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.files import sha256
-from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Step
@@ -110,14 +109,14 @@ def _load(
 ) -> tuple[Model, ReflectionData]:  # fmt: skip
     progress(Progress(Step.MODEL))
     model = Model(dtype_float=torch.float64).load(
-        job.model, grouping=job.grouping_options(), sharing_rules=job.rules
-    )
-    check_radiation(model.source)
+        job.model, grouping=job.grouping_options(), sharing_rules=job.rules,
+        radiation=job.radiation,
+    )  # fmt: skip
     progress(Progress(Step.DATA))
     data = read_reflections(
         job.data, labels=job.labels, free_label=job.free_label, free_value=job.free_value,
         d_min=job.d_min, cell=model.cell, spacegroup=model.spacegroup,
-        prefer=preferred(job.target),
+        prefer=preferred(job.target), radiation=model.radiation,
     )  # fmt: skip
     try:
         target_kind(job.target, data)
@@ -212,7 +211,12 @@ def _log_outcome(log: RunLog, solution: Solution, record: RunRecord) -> None:
     )
     for warning in record.warnings:
         log.warning(f"{warning.code}: {warning.message}")
-    log.info(f"scale: k {scale.k:.4f}, k_sol {scale.k_sol:.3f} e/A^3, B_sol {scale.b_sol:.1f} A^2")
+    beam = used.beam
+    log.info(f"radiation: {beam.in_words()}")
+    log.info(
+        f"scale: k {scale.k:.4f}, k_sol {scale.k_sol:.3f} {beam.density_unit}, "
+        f"B_sol {scale.b_sol:.1f} A^2"
+    )
     for name, found in (("start", solution.initial), ("end", solution.final)):
         free = "none" if found.r_free is None else f"{found.r_free:.4f}"
         log.info(

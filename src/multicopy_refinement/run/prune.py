@@ -114,7 +114,7 @@ def prune_run(
     source = _source(job.directory, record)
     groups = groups_of(record, source.table)
     protected = _protected(job, record, groups)
-    subject = Subject.of(source, groups)
+    subject = Subject.of(source, groups, record.data.beam)
     with using_threads(job.threads):
         model = subject.model()
         data = reflections_of(job.directory, record, model, job.data)

@@ -57,7 +57,7 @@ class Displaced:
     low
         Reflections to which it matters, in ascending order, ``[n_low]``.
     columns
-        M, complex64 ``[n_groups, n_low]``, for a density of 1 e/A^3.
+        M, complex64 ``[n_groups, n_low]``, for a density of 1.
     """
 
     low: IntArray
@@ -162,7 +162,7 @@ class DisplacedSolvent:
         return solvent
 
     def f_mask(self, occupancy: FloatArray, hkl: IntArray) -> ComplexArray:
-        """Return F of the solvent for a density of 1 e/A^3, complex ``[n]``."""
+        """Return F of the solvent for a density of 1, complex ``[n]``."""
         return density_structure_factors(self.density(occupancy), self.cell, self.group, hkl)
 
     def displaced(

@@ -61,7 +61,7 @@ def within_reach(
 def density_structure_factors(
     density: FloatArray, cell: Cell, group: SpaceGroup, hkl: IntArray
 ) -> ComplexArray:
-    """Return F of a density in e/A^3 on a grid of the whole cell, complex ``[n]``."""
+    """Return F of a density on a grid of the whole cell, complex ``[n]``."""
     grid = gemmi.FloatGrid(density.astype(np.float32), cell.gemmi, group.gemmi)
     transform = gemmi.transform_map_to_f_phi(grid, half_l=True)
     values = transform.get_value_by_hkl(np.ascontiguousarray(hkl, dtype=np.int32))

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.modes import Radiation
 
-#: Starts of the search: k_sol (e/A^3) and B_sol (A^2).
-_STARTS = ((0.35, 46.0), (0.25, 80.0), (0.5, 30.0), (0.0, 46.0))
+#: Starts of the search: k_sol in the unit of F over A^3, the first of which is what is usual, and
+#: B_sol in A^2. Water has 0.334 e/A^3, for electrons 0.10 A/A^3; for neutrons D2O has 0.64 and H2O
+#: -0.056 fm/A^3, and a crystal any mixture of them.
+_STARTS = {
+    Radiation.XRAY: ((0.35, 46.0), (0.25, 80.0), (0.5, 30.0), (0.0, 46.0)),
+    Radiation.ELECTRON: ((0.1, 46.0), (0.07, 80.0), (0.15, 30.0), (0.0, 46.0)),
+    Radiation.NEUTRON: ((0.6, 46.0), (0.3, 46.0), (0.6, 80.0), (-0.05, 46.0), (0.0, 46.0)),
+}
+#: Bounds of k_sol.
+_K_BOUNDS = {
+    Radiation.XRAY: (0.0, 1.2), Radiation.ELECTRON: (0.0, 0.4), Radiation.NEUTRON: (-0.3, 1.2),
+}  # fmt: skip
 #: Reflections that the search for a start is made on.
 _SEARCH = 4000
-#: Bounds of k_sol and B_sol; below this part of solvent the term is left out.
-K_BOUNDS, B_BOUNDS = (0.0, 1.2), (5.0, 400.0)
+#: Bounds of B_sol, and its value without solvent; below this part of solvent the term is left out.
+B_BOUNDS, _NO_SOLVENT = (5.0, 400.0), 46.0
 SMALLEST_SOLVENT = 0.02
+
+
+def usual_k_sol(radiation: Radiation) -> float:
+    """Return a usual k_sol: of water for X-rays and electrons, of D2O for neutrons."""
+    return _STARTS[radiation][0][0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,18 +41,32 @@ class Scale:
     Attributes
     ----------
     k
-        Overall scale from electrons to the data.
+        Overall scale from F to the data.
     b_cryst
         B in the basis of the Miller indices (dimensionless exponent h'Bh), elements
         11 22 33 12 13 23; obeys the crystal's point group.
     k_sol, b_sol
-        e/A^3 and A^2.
+        In the unit of F over A^3, and A^2; 0 without solvent. The first is of either sign for
+        neutrons.
+    radiation
+        What F is of.
     """
 
     k: float
     b_cryst: FloatArray
     k_sol: float
     b_sol: float
+    radiation: Radiation = Radiation.XRAY
+
+    @property
+    def has_solvent(self) -> bool:
+        """Whether there is a solvent term."""
+        return self.k_sol != 0
+
+    @property
+    def k_bounds(self) -> tuple[float, float]:
+        """Least and largest k_sol."""
+        return _K_BOUNDS[self.radiation]
 
     def isotropic_b(self, cell: Cell) -> float:
         """Return a third of the trace of B in Cartesian axes, in A^2."""
@@ -50,7 +80,7 @@ class Scale:
         f = cell.fractionalization
         metric = f @ f.T  # h' f f' h is s^2
         six = metric[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
-        return Scale(self.k, self.b_cryst - b * six, self.k_sol, self.b_sol + b)
+        return replace(self, b_cryst=self.b_cryst - b * six, b_sol=self.b_sol + b)
 
     def overall(self, hkl: IntArray) -> FloatArray:
         """Return k exp(-h'Bh/4), ``[n]``."""
@@ -86,13 +116,15 @@ class _Problem:
     s_squared: FloatArray
     quadratic: FloatArray
     with_solvent: bool
+    radiation: Radiation = Radiation.XRAY
 
     def thinned(self, most: int) -> _Problem:
         """Return the problem of every n-th reflection, at most about ``most`` of them."""
         every = slice(None, None, max(1, len(self.f_obs) // most))
-        return _Problem(
-            self.f_calc[every], self.f_mask[every], self.f_obs[every], self.root_weight[every],
-            self.s_squared[every], self.quadratic[every], self.with_solvent,
+        return replace(
+            self, f_calc=self.f_calc[every], f_mask=self.f_mask[every], f_obs=self.f_obs[every],
+            root_weight=self.root_weight[every], s_squared=self.s_squared[every],
+            quadratic=self.quadratic[every],
         )  # fmt: skip
 
     def model(self, p: FloatArray) -> tuple[FloatArray, ComplexArray, FloatArray]:
@@ -123,6 +155,7 @@ def fit_scale(
     f_calc: ComplexArray, f_mask: ComplexArray, f_obs: FloatArray, hkl: IntArray,
     s_squared: FloatArray, group: SpaceGroup, use: BoolArray, solvent_fraction: float,
     variance: FloatArray | None = None, start: Scale | None = None,
+    radiation: Radiation = Radiation.XRAY,
 ) -> Scale:  # fmt: skip
     """Return the scale that minimises sum (|F_model| - F_obs)^2/v over the reflections of ``use``.
 
@@ -145,12 +178,15 @@ def fit_scale(
         what a reflection is worth; 1 when left out.
     start
         A scale to start from in place of the search.
+    radiation
+        What F is of: it says where k_sol is looked for.
     """
     basis = group.adp_basis
     weight = np.ones(int(use.sum())) if variance is None else np.min(variance[use]) / variance[use]
     problem = _Problem(
         f_calc[use], f_mask[use], f_obs[use], np.sqrt(weight), s_squared[use],
         quadratic_terms(hkl[use]) @ basis.T, solvent_fraction >= SMALLEST_SOLVENT,
+        radiation,
     )  # fmt: skip
     starts = _starts(problem, basis, start)
     if len(starts) > 1:  # which start leads furthest shows on a part of the data
@@ -158,8 +194,9 @@ def fit_scale(
         starts = [min((_fit(part, p) for p in starts), key=lambda r: r[0])[1]]
     best = _fit(problem, starts[0])[1]
     n_b = len(basis)
-    k_sol, b_sol = (best[-2], best[-1]) if problem.with_solvent else (0.0, _STARTS[0][1])
-    return Scale(float(np.exp(best[0])), best[1 : 1 + n_b] @ basis, float(k_sol), float(b_sol))
+    k_sol, b_sol = (best[-2], best[-1]) if problem.with_solvent else (0.0, _NO_SOLVENT)
+    k, tensor = float(np.exp(best[0])), best[1 : 1 + n_b] @ basis
+    return Scale(k, tensor, float(k_sol), float(b_sol), radiation)
 
 
 def _starts(problem: _Problem, basis: FloatArray, start: Scale | None) -> list[FloatArray]:
@@ -168,7 +205,8 @@ def _starts(problem: _Problem, basis: FloatArray, start: Scale | None) -> list[F
         solvent = [start.k_sol, start.b_sol] if problem.with_solvent else []
         return [np.array([np.log(start.k), *(basis @ start.b_cryst), *solvent])]
     starts = []
-    for k_sol, b_sol in _STARTS if problem.with_solvent else ((0.0, 46.0),):
+    tried = _STARTS[problem.radiation] if problem.with_solvent else ((0.0, _NO_SOLVENT),)
+    for k_sol, b_sol in tried:
         solvent = [k_sol, b_sol] if problem.with_solvent else []
         size = np.abs(problem.model(np.array([0.0, *zero, *solvent]))[1])
         weighted = size * problem.root_weight**2
@@ -182,7 +220,8 @@ def _fit(problem: _Problem, p: FloatArray) -> tuple[float, FloatArray]:
 
     low, high = np.full(len(p), -np.inf), np.full(len(p), np.inf)
     if problem.with_solvent:
-        low[-2:], high[-2:] = (K_BOUNDS[0], B_BOUNDS[0]), (K_BOUNDS[1], B_BOUNDS[1])
+        k_bounds = _K_BOUNDS[problem.radiation]
+        low[-2:], high[-2:] = (k_bounds[0], B_BOUNDS[0]), (k_bounds[1], B_BOUNDS[1])
         p = np.clip(p, low + 1e-6, high - 1e-6)
     found = least_squares(
         problem.residual,

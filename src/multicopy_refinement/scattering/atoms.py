@@ -13,8 +13,9 @@ from torch import Tensor
 from multicopy_refinement._typing import IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.crystal.beam import Beam
 from multicopy_refinement.parameters.atomic import PlacedAtoms
-from multicopy_refinement.scattering.form_factors import FormFactors, form_factors
+from multicopy_refinement.scattering.factors import FormFactors, form_factors
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 
@@ -31,6 +32,11 @@ class AtomicModel(PlacedAtoms, Protocol):
     @property
     def spacegroup(self) -> SpaceGroup:
         """Space group."""
+        ...
+
+    @property
+    def beam(self) -> Beam:
+        """What it is measured with."""
         ...
 
     @property
@@ -76,12 +82,12 @@ class ScatteringAtoms:
 
     @property
     def a(self) -> Tensor:
-        """Form-factor coefficients in electrons, ``[n, 5]``."""
+        """Form-factor coefficients in the unit of F, ``[n, m]``."""
         return torch.as_tensor(self.factors.a).to(self.xyz)[self.element]
 
     @property
     def b(self) -> Tensor:
-        """Form-factor coefficients in A^2, ``[n, 5]``."""
+        """Form-factor coefficients in A^2, ``[n, m]``."""
         return torch.as_tensor(self.factors.b).to(self.xyz)[self.element]
 
     @property
@@ -135,15 +141,16 @@ class ScatteringAtoms:
 
 
 #: Form factors of the models in use, by their tables, which do not change.
-_FACTORS: WeakKeyDictionary[AtomTable, tuple[FormFactors, Tensor]] = WeakKeyDictionary()
+_FACTORS: WeakKeyDictionary[AtomTable, dict[Beam, tuple[FormFactors, Tensor]]] = WeakKeyDictionary()
 
 
 def atoms_of(model: AtomicModel) -> ScatteringAtoms:
     """Return the present state of a model."""
-    if model.table not in _FACTORS:
-        found = form_factors(model.table.element)
-        _FACTORS[model.table] = found, torch.as_tensor(found.element)
-    factors, element = _FACTORS[model.table]
+    known, beam = _FACTORS.setdefault(model.table, {}), model.beam
+    if beam not in known:
+        found = form_factors(model.table.element, beam)
+        known[beam] = found, torch.as_tensor(found.element)
+    factors, element = known[beam]
     xyz = model.xyz()
     return ScatteringAtoms(
         xyz,

@@ -129,7 +129,7 @@ def fingerprint(model: AtomicModel, groups: IntArray, hkl: IntArray) -> str:
     for part in [*parts, held, groups, hkl, model.occupancy_groups.index]:
         digest.update(np.ascontiguousarray(part).tobytes())
     digest.update(model.table.element.tobytes())
-    digest.update(repr((model.cell.parameters, model.spacegroup.name)).encode())
+    digest.update(repr((model.cell.parameters, model.spacegroup.name, model.beam)).encode())
     return digest.hexdigest()
 
 

@@ -52,7 +52,7 @@ def compiled_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: Spla
 
 
 def compiled_density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
-    """Return the blurred density of the asymmetric unit's atoms in e/A^3, of the plan's size."""
+    """Return the blurred density of the asymmetric unit's atoms, of the plan's size."""
     gaussians = _gaussians(atoms, plan)
     with _splatted(gaussians, plan) as grid:
         return torch.from_numpy(grid.copy())

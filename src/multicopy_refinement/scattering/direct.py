@@ -32,7 +32,7 @@ def direct_sum(atoms: ScatteringAtoms, hkl: IntArray) -> Tensor:
     Returns
     -------
     Tensor
-        Complex ``[n]``, electrons.
+        Complex ``[n]``, in electrons (X-rays), A (electrons) or fm (neutrons).
     """
     rows = max(1, _BLOCK // max(1, len(atoms)))
     parts = []

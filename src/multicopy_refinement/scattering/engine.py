@@ -54,7 +54,7 @@ def structure_factors(
     Returns
     -------
     Tensor
-        Complex ``[n]``, electrons.
+        Complex ``[n]``, in electrons (X-rays), A (electrons) or fm (neutrons).
     """
     indices: IntArray = np.asarray(hkl, dtype=np.int64).reshape(-1, 3)
     atoms = atoms_of(model)

@@ -29,7 +29,7 @@ def torch_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPl
 
 
 def density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
-    """Return the blurred density of the asymmetric unit's atoms in e/A^3, of the plan's size."""
+    """Return the blurred density of the asymmetric unit's atoms, of the plan's size."""
     volume = math.prod(plan.size)
     grid = torch.zeros(volume, dtype=atoms.xyz.dtype, device=atoms.xyz.device)
     for kind in (False, True):
@@ -50,12 +50,12 @@ def density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
 
 
 def _gaussians(atoms: ScatteringAtoms, blur: float) -> tuple[Tensor, Tensor]:
-    """Return heights ``[n, 5]`` and inverse widths ``[n, 5, 9]`` of anisotropic atoms."""
+    """Return heights ``[n, m]`` and inverse widths ``[n, m, 9]`` of anisotropic atoms."""
     identity = torch.eye(3, dtype=atoms.u.dtype, device=atoms.u.device)
     spread = ((atoms.b + blur) / EIGHT_PI_SQUARED)[:, :, None, None] * identity
     widened = symmetric_matrices(atoms.u)[:, None] + spread
     heights = atoms.a / torch.sqrt((2 * math.pi) ** 3 * torch.linalg.det(widened))
-    return heights, torch.linalg.inv(widened).reshape(len(atoms), 5, 9)
+    return heights, torch.linalg.inv(widened).flatten(start_dim=2)
 
 
 def reach(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:

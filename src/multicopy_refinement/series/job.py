@@ -11,7 +11,6 @@ import torch
 
 from multicopy_refinement.campaign.table import absolute
 from multicopy_refinement.errors import InputError
-from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Parameter
@@ -88,7 +87,6 @@ def run_series(job: SeriesJob, tell: Tell | None = None) -> SeriesRecord:
         model = Model(dtype_float=torch.float64).load(
             job.model, grouping=asked.grouping_options(), sharing_rules=asked.rules
         )
-        check_radiation(model.source)
         sets = []
         for i, entry in enumerate(table.entries):
             tell("reflections", i, len(table.entries))
@@ -125,7 +123,7 @@ def _read(entry: Entry, model: Model) -> SeriesData:
     data = read_reflections(
         job.data, labels=job.labels, free_label=job.free_label, free_value=job.free_value,
         d_min=job.d_min, cell=model.cell, spacegroup=model.spacegroup,
-        prefer=preferred(job.target),
+        prefer=preferred(job.target), radiation=model.radiation,
     )  # fmt: skip
     try:
         target_kind(job.target, data)

@@ -13,12 +13,13 @@ from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.clock import Clock
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.geometry import Geometry
-from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.parallel import one_thread_for_products
 from multicopy_refinement.posterior.experiment import check_same_crystal
+from multicopy_refinement.refinement.beam import settle_beam
 from multicopy_refinement.refinement.discoveries import discoveries
+from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.solution import Flag
 from multicopy_refinement.refinement.verdicts import flags_of
 from multicopy_refinement.series.crystal import (
@@ -82,9 +83,15 @@ def refine_series(
     """
     options = options or SeriesOptions()
     model = model if isinstance(model, Model) else Model(model)
-    check_radiation(model.source)
+    settle_beam(model, RefineOptions(), _wavelength(sets))
     with one_thread_for_products():
         return _Series(model, tuple(sets), state, options, tell or (lambda *_: None)).solution()
+
+
+def _wavelength(sets: Sequence[SeriesData]) -> float | None:
+    """Return the wavelength that all data name, None where they differ: f' are the model's."""
+    found = {one.data.wavelength for one in sets}
+    return found.pop() if len(found) == 1 else None
 
 
 @dataclass(eq=False)

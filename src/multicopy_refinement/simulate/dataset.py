@@ -12,9 +12,9 @@ from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.mtz import MtzColumn, write_mtz
-from multicopy_refinement.io.radiation import check_radiation
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import SolventTruth
+from multicopy_refinement.scaling.scaler import usual_k_sol
 from multicopy_refinement.scattering.atoms import atoms_of
 from multicopy_refinement.scattering.direct import direct_sum
 from multicopy_refinement.scattering.splat import splat_structure_factors
@@ -36,7 +36,7 @@ class SimulatedData:
     hkl
         ``[n, 3]``.
     f_true, f_obs, sigma
-        Electrons, ``[n]``.
+        In the unit of the model's form factors, ``[n]``.
     flags
         Free flags 0..19 at random, 0 is free, ``[n]``.
     """
@@ -49,15 +49,16 @@ class SimulatedData:
 
 
 def simulate(
-    model: Model, d_min: float, *, seed: int = 0, noise: float = 0.03, k_sol: float = 0.35,
-    b_sol: float = 46.0, solvent: SolventTruth | str = SolventTruth.OCCUPANCY,
+    model: Model, d_min: float, *, seed: int = 0, noise: float = 0.03,
+    k_sol: float | None = None, b_sol: float = 46.0,
+    solvent: SolventTruth | str = SolventTruth.OCCUPANCY,
 ) -> SimulatedData:  # fmt: skip
     """Return amplitudes |F_calc + k_sol exp(-B_sol s^2/4) F_mask| with Gaussian errors.
 
     Parameters
     ----------
     model
-        The truth.
+        The truth, and with what it is measured (`Model.beam`).
     d_min
         Resolution in A; all unique reflections to it are given.
     seed
@@ -65,7 +66,8 @@ def simulate(
     noise
         Relative error of strong amplitudes (0.03 is 3%); weak ones err more.
     k_sol, b_sol
-        Bulk solvent, e/A^3 and A^2; none where there is less than 2% of it.
+        Bulk solvent, in that unit over A^3 (0.35 for X-rays, 0.1 for electrons, 0.6 for neutrons
+        when left out) and A^2; none where there is less than 2% of it.
     solvent
         ``occupancy``: it fills what partial groups leave in each of the crystal's molecules, the
         mean of many; ``flat``: every atom that is there at all keeps it out.
@@ -74,11 +76,11 @@ def simulate(
         raise InputError(f"the resolution must be above 0 A, not {d_min}")
     if not noise >= 0:
         raise InputError(f"the noise must not be below 0, not {noise}")
-    check_radiation(model.source)
     hkl = unique_reflections(model.cell, model.spacegroup, d_min)
     if len(hkl) == 0:
         raise InputError(f"no reflections within {d_min} A")
     s_squared = model.cell.inverse_d_squared(hkl)
+    k_sol = usual_k_sol(model.radiation) if k_sol is None else k_sol
     faded = k_sol * np.exp(-b_sol * s_squared / 4)
     f_true = np.abs(_exact(model, hkl) + faded * true_solvent(model, hkl, SolventTruth(solvent)))
     random = np.random.default_rng(seed)
@@ -102,6 +104,7 @@ def write_simulated(data: SimulatedData, model: Model, path: str | Path) -> None
         data.hkl,
         columns,
         title="simulated by multicopy_refinement",
+        wavelength=model.beam.wavelength,
     )
 
 

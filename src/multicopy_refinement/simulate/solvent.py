@@ -19,7 +19,7 @@ MOLECULES = 64
 
 
 def true_solvent(model: Model, hkl: IntArray, truth: SolventTruth) -> ComplexArray:
-    """Return F of the solvent for a density of 1 e/A^3, complex ``[n]``; 0 below 2% of solvent."""
+    """Return F of the solvent for a density of 1, complex ``[n]``; 0 below 2% of solvent."""
     groups, occupancy = model.occupancy_groups, model.group_occupancies()
     xyz = model.xyz().detach().double().cpu().numpy()
     d_min = float(1 / np.sqrt(model.cell.inverse_d_squared(hkl).max()))

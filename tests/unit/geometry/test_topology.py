@@ -50,6 +50,29 @@ def test_z_scores_are_those_of_gemmi(demo_model, demo_geometry):
     )  # fmt: skip
 
 
+def test_exchanged_hydrogens_leave_the_restraints_of_others_alone(
+    demo_path, demo_geometry, tmp_path
+):
+    """One atom is made by gemmi of H and D at one site: rows behind it must stay what they are."""
+    structure = gemmi.read_structure(str(demo_path))
+    for number in ("3", "8", "14"):
+        residue = structure[0]["A"][number][0]
+        n, ca = (np.array(residue[name][0].pos.tolist()) for name in ("N", "CA"))
+        place = n + (n - ca) / np.linalg.norm(n - ca)
+        for letter, element in (("A", "H"), ("B", "D")):
+            atom = gemmi.Atom()
+            atom.name, atom.element, atom.altloc = element, gemmi.Element(element), letter
+            atom.pos, atom.occ, atom.b_iso = gemmi.Position(*place), 0.5, 20.0
+            residue.add_atom(atom)
+    structure.write_pdb(str(tmp_path / "exchanged.pdb"))
+    geometry = Geometry.of(Model(tmp_path / "exchanged.pdb"))
+    assert codes(geometry) == codes(demo_geometry)
+    for name in ("bonds", "angles", "torsions", "chirality"):
+        found, expected = (getattr(g.topology, name) for g in (geometry, demo_geometry))
+        assert names_of(geometry, found.atoms) == names_of(demo_geometry, expected.atoms)
+        np.testing.assert_allclose(found.ideal, expected.ideal)
+
+
 def test_rows_are_those_of_the_file_whatever_its_order(demo_path, demo_geometry, tmp_path):
     lines = demo_path.read_text().splitlines()
     atoms = [line for line in lines if line.startswith(("ATOM", "HETATM"))]

@@ -1,12 +1,14 @@
-"""What a coordinate file says of the radiation, and what is refused for it."""
+"""What a coordinate file says of the radiation, and what follows from it."""
 
 import gemmi
 import pytest
 
 from helpers import atom_line, pdb_text, residue_lines, write_text
+from multicopy_refinement import Model
 from multicopy_refinement.errors import ModelFileError
-from multicopy_refinement.io.radiation import check_radiation, experimental_methods, wavelength_of
+from multicopy_refinement.io.radiation import experimental_methods, radiation_of, wavelength_of
 from multicopy_refinement.io.structure import read_structure
+from multicopy_refinement.modes import Radiation
 
 ATOMS = residue_lines("SER", 1, ["N", "CA", "C", "O"], (("A", 0.6), ("B", 0.4)))
 
@@ -35,39 +37,48 @@ def with_methods(request, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "methods",
-    [(), ("X-RAY DIFFRACTION",), ("SOLUTION NMR",), ("FIBER DIFFRACTION", "X-RAY DIFFRACTION")],
-)
-def test_methods_that_are_accepted(methods, with_methods):
-    source = with_methods(*methods)
-    assert experimental_methods(source) == methods
-    assert check_radiation(source) == []
-
-
-@pytest.mark.parametrize(
-    "method",
+    ("methods", "expected"),
     [
-        "NEUTRON DIFFRACTION",
-        "ELECTRON CRYSTALLOGRAPHY",
-        "ELECTRON MICROSCOPY",
-        "Neutron Diffraction",
+        ((), "xray"),
+        (("X-RAY DIFFRACTION",), "xray"),
+        (("SOLUTION NMR",), "xray"),
+        (("FIBER DIFFRACTION", "X-RAY DIFFRACTION"), "xray"),
+        (("NEUTRON DIFFRACTION",), "neutron"),
+        (("Neutron Diffraction",), "neutron"),
+        (("ELECTRON CRYSTALLOGRAPHY",), "electron"),
+        (("ELECTRON MICROSCOPY",), "electron"),
     ],
 )
-def test_other_radiation_is_refused_by_name(method, with_methods):
-    source = with_methods(method)
-    with pytest.raises(
-        ModelFileError, match=rf"model\.\w+: the method is {method.upper()}, "
-    ) as no:
-        check_radiation(source)
-    assert "\n" not in str(no.value)
+def test_the_method_says_the_radiation(methods, expected, with_methods):
+    source = with_methods(*methods)
+    assert experimental_methods(source) == tuple(m.upper() for m in methods)
+    assert radiation_of(source) == (expected, [])
+    assert Model(source.path).radiation == expected
+    for asked in Radiation:
+        assert radiation_of(source, asked) == (asked, [])
+        assert Model(source.path, radiation=asked).radiation is asked
+        assert Model(radiation=asked).load(source.path).radiation is asked
+        assert Model().load(source.path, radiation=asked).regroup().radiation is asked
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_joint_refinement_is_said(order, with_methods):
     methods = ("X-RAY DIFFRACTION", "NEUTRON DIFFRACTION")[::order]
-    (notice,) = check_radiation(with_methods(*methods))
+    source = with_methods(*methods)
+    radiation, (notice,) = radiation_of(source)
+    assert radiation is Radiation.XRAY
     assert notice.code == "joint_radiation"
     assert "; ".join(methods) in notice.message
+    assert notice in Model(source.path).notices
+    assert notice not in Model(source.path, radiation="neutron").notices
+
+
+def test_several_kinds_without_x_rays_are_asked_about(with_methods):
+    source = with_methods("NEUTRON DIFFRACTION", "ELECTRON CRYSTALLOGRAPHY")
+    with pytest.raises(ModelFileError, match=r"several kinds .*; say with --radiation") as no:
+        radiation_of(source)
+    assert "\n" not in str(no.value)
+    assert radiation_of(source, Radiation.ELECTRON)[0] is Radiation.ELECTRON
 
 
 def test_a_long_list_of_methods_goes_on_in_the_next_line(with_methods):

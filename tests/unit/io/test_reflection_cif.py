@@ -90,8 +90,24 @@ def test_unmerged_data_alone_are_merged(read):
 @pytest.mark.parametrize("probe", ["neutron", "electron"])
 def test_data_of_another_radiation_are_refused(probe, read):
     text = cif_text(MERGED, extra=f"_diffrn_radiation.pdbx_scattering_type {probe}")
-    with pytest.raises(ReflectionFileError, match=rf"data\.cif: .* measured with {probe}s"):
+    with pytest.raises(ReflectionFileError, match=rf"data\.cif: .* measured with {probe}s") as no:
         read(text)
+    assert f"--radiation {probe}" in str(no.value)
+    assert_is_the_data(read(text, radiation=probe))
+
+
+def test_the_block_of_the_radiation_is_read(read):
+    of_neutrons = cif_text(MERGED, name="n", extra="_diffrn_radiation.probe neutron")
+    of_x_rays = cif_text(MAP, name="x", extra="_exptl.method 'X-RAY DIFFRACTION'")
+    data = read(of_x_rays + of_neutrons, radiation="neutron")
+    assert_is_the_data(data)
+    assert "block n is read" in messages(data)["block_chosen"]
+
+
+def test_the_wavelength_is_read(read):
+    data = read(cif_text(MERGED, extra="_diffrn_radiation_wavelength.wavelength 0.9795"))
+    assert data.wavelength == 0.9795
+    assert read(cif_text(MERGED)).wavelength is None
 
 
 def test_blocks_without_observations_are_refused_by_name(read):

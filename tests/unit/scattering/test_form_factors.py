@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from multicopy_refinement.errors import InputError
-from multicopy_refinement.scattering.form_factors import form_factors
+from multicopy_refinement.scattering.factors import form_factors
 
 ELEMENTS = [
     b"H",

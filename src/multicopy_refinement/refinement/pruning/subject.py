@@ -11,6 +11,7 @@ from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.connections import part_of_polymer
 from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.crystal.beam import PLAIN, Beam
 from multicopy_refinement.io.edit import without_atoms
 from multicopy_refinement.io.structure import StructureFile
 from multicopy_refinement.io.write_structure import AtomValues
@@ -35,22 +36,27 @@ class Subject:
         Of the atoms of the file; their table has the occupancies with all decimals.
     origin
         Place of each atom in the file that pruning began with, ``[n_atoms]``.
+    beam
+        What it is measured with.
     """
 
     source: StructureFile
     groups: OccupancyGroups
     origin: IntArray
+    beam: Beam = PLAIN
 
     @classmethod
-    def of(cls, source: StructureFile, groups: OccupancyGroups) -> Subject:
+    def of(cls, source: StructureFile, groups: OccupancyGroups, beam: Beam = PLAIN) -> Subject:
         """Return it for a file whose atoms are in groups."""
         table = source.table.with_occupancy(groups.occupancy[groups.index])
         groups = replace(groups, table=table)
-        return cls(replace(source, table=table), groups, np.arange(len(table)))
+        return cls(replace(source, table=table), groups, np.arange(len(table)), beam)
 
     def model(self) -> Model:
         """Return it as a model to be refined."""
-        return Model(dtype_float=torch.float64).adopt(self.source, self.groups)
+        model = Model(dtype_float=torch.float64).adopt(self.source, self.groups)
+        model.beam = self.beam
+        return model
 
     def without(
         self, occupancy: FloatArray, gone: list[int], merges: list[Merge] | None = None
@@ -89,7 +95,7 @@ class Subject:
         values = AtomValues(now[index], xyz, b_iso, u_aniso)
         source = without_atoms(self.source, values, kept, altloc)
         made = reduced(groups, source.table, kept, index, now)
-        return replace(Subject.of(source, made), origin=self.origin[kept])
+        return replace(Subject.of(source, made, self.beam), origin=self.origin[kept])
 
     def _altlocs(
         self, kept: BoolArray, touched: BoolArray, index: IntArray, n_groups: int

@@ -57,7 +57,7 @@ class Gaussians(NamedTuple):
     u
         Displacement tensors, blur included, in A^2, 11 22 33 12 13 23, ``[n, 6]``.
     a, b
-        Heights in electrons, and widths b/(8 pi^2) in A^2, ``[n, m]``.
+        Heights, and widths b/(8 pi^2) in A^2, ``[n, m]``.
     level
         Exponents at which Gaussians end, ``[n, m]``.
     reach

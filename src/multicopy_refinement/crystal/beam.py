@@ -1,0 +1,58 @@
+"""With what a crystal was measured: the radiation, and what it is to single elements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from multicopy_refinement.modes import Radiation
+
+#: Units of form factors and of F.
+_UNITS = {Radiation.XRAY: "e", Radiation.ELECTRON: "A", Radiation.NEUTRON: "fm"}
+_NAMES = {
+    Radiation.XRAY: "X-rays", Radiation.ELECTRON: "electrons", Radiation.NEUTRON: "neutrons",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Radiation, wavelength in A where it is known, and f' in electrons of elements that have it.
+
+    >>> Beam(Radiation.XRAY, 0.9795, (("SE", -7.5),)).in_words()
+    "X-rays of 0.9795 A; f' SE -7.50 e"
+    """
+
+    radiation: Radiation = Radiation.XRAY
+    wavelength: float | None = None
+    f_prime: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def unit(self) -> str:
+        """Unit of form factors and of F: e, A or fm."""
+        return _UNITS[self.radiation]
+
+    @property
+    def density_unit(self) -> str:
+        """Unit of densities, that of the solvent among them."""
+        return f"{self.unit}/A^3"
+
+    @property
+    def name(self) -> str:
+        """The radiation in the plural, as X-rays."""
+        return _NAMES[self.radiation]
+
+    def in_words(self) -> str:
+        """Return what it is, in one line."""
+        text = self.name
+        if self.wavelength is not None:
+            text += f" of {self.wavelength:g} A"
+        if self.f_prime:
+            text += f"; f' {self.f_prime_in_words()}"
+        return text
+
+    def f_prime_in_words(self) -> str:
+        """Return the elements with their f'."""
+        return ", ".join(f"{symbol} {value:+.2f}" for symbol, value in self.f_prime) + " e"
+
+
+#: X-rays of no known wavelength.
+PLAIN = Beam()
