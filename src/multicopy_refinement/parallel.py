@@ -50,23 +50,35 @@ def one_thread_for_products() -> Iterator[None]:
 
 
 class _FewThreads:
-    """One thread for matrix products as long as somebody wants it."""
+    """One thread for matrix products as long as somebody wants it.
+
+    OpenBLAS hears of a number from the thread alone that told it one first: a thread of our own
+    sets it and gives it back.
+    """
 
     def __init__(self) -> None:
         self._lock, self._within = threading.Lock(), 0
         self._limits: Any = None
+        self._teller: ThreadPoolExecutor | None = None
 
     def enter(self) -> None:
         with self._lock:
             self._within += 1
             if self._within == 1:
-                self._limits = _threadpool_limits()(limits=1, user_api="blas")
+                if self._teller is None:
+                    self._teller = ThreadPoolExecutor(1, thread_name_prefix="multicopy-limits")
+                limits = _threadpool_limits()
+                self._limits = self._teller.submit(limits, limits=1, user_api="blas").result()
 
     def leave(self) -> None:
         with self._lock:
             self._within -= 1
-            if self._within == 0:
-                self._limits.restore_original_limits()
+            if self._within == 0 and self._teller is not None:
+                self._teller.submit(self._limits.restore_original_limits).result()
+
+    def forget(self) -> None:
+        """Begin anew in a forked process, which has no threads."""
+        self.__init__()  # type: ignore[misc]
 
 
 _few = _FewThreads()
@@ -138,3 +150,4 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
 # a forked process has the pool, but not its threads
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_few.forget)

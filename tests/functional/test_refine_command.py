@@ -110,7 +110,7 @@ SCHEMA = {
                "options": dict},
     "data": {"n_work": int, "n_free": int, "n_outliers": int, "target": str,
              "d_min": NUMBER, "d_max": NUMBER, "spacegroup": str,
-             "cell": [NUMBER]},
+             "cell": [NUMBER], "radiation": str, "wavelength": OPTIONAL, "f_prime": dict},
     "statistics": {
         when: {"r_work": NUMBER, "r_free": OPTIONAL, "log_likelihood": NUMBER,
                "log_likelihood_free": OPTIONAL}

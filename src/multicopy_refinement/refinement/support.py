@@ -63,6 +63,10 @@ class Support:
         return parts[0], parts[1]
 
 
+#: A gain that is less, of a group at its bound, is rounding: none.
+_NOTHING = 1e-3
+
+
 def boundary_p(gain: FloatArray, extra: IntArray | int = 0) -> FloatArray:
     """Return the probability of a gain in log-likelihood or a larger one, for an absent group.
 
@@ -75,7 +79,7 @@ def boundary_p(gain: FloatArray, extra: IntArray | int = 0) -> FloatArray:
     p = 0.5 * np.where(k > 0, gammaincc(np.maximum(k, 1) / 2, x), 0.0) + 0.5 * gammaincc(
         (k + 1) / 2, x
     )
-    return np.where(x > 0, np.maximum(p, _SMALLEST_P), 1.0)
+    return np.where(x > _NOTHING, np.maximum(p, _SMALLEST_P), 1.0)
 
 
 def support_of(
