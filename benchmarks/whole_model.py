@@ -97,14 +97,16 @@ def write_data(path: Path, data: ReflectionData) -> None:
     mtz.write_to_file(str(path))
 
 
-def judged(name: str, program: str, path: Path, mtz: Path, seconds: float) -> Run:
+def judged(name: str, program: str, path: Path, mtz: Path, seconds: float, start: Path) -> Run:
     """Return R factors and geometry of a model that a program wrote."""
     model = Model(path)
     data = read_reflections(mtz, cell=model.cell, spacegroup=model.spacegroup)
     groups = model.occupancy_groups
+    # a set of at most 1 that ends near 1 would be taken for a complete one
+    complete = {s.name for s in Model(start).occupancy_groups.sets if s.complete}
     sums = [
         abs(sum(float(groups.file_occupancy[g]) for g in s.groups) - s.total)
-        for s in groups.sets if s.complete
+        for s in groups.sets if s.complete and s.name in complete
     ]  # fmt: skip
     statistics = Experiment(model, data).statistics()
     geometry = Geometry.of(model)
@@ -132,11 +134,11 @@ def refined(name: str, source: Path, peer: str, folder: Path) -> list[Run]:
          "--keyword_file", "groups.txt", "--monlib", str(source.parent / "monomers"),
          "--hydrogen", "no", "--ncycle", str(CYCLES), "--output_prefix", "theirs"], folder,
     )  # fmt: skip
-    mtz = folder / "data.mtz"
+    mtz, start = folder / "data.mtz", folder / "start.pdb"
     return [
-        judged(name, "start", folder / "start.pdb", mtz, float("nan")),
-        judged(name, OURS, folder / "ours" / "refined.cif", mtz, mine),
-        judged(name, THEIRS, folder / "theirs.mmcif", mtz, theirs),
+        judged(name, "start", start, mtz, float("nan"), start),
+        judged(name, OURS, folder / "ours" / "refined.cif", mtz, mine, start),
+        judged(name, THEIRS, folder / "theirs.mmcif", mtz, theirs, start),
     ]
 
 
