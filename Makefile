@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz kernels format lint types layers docs pictures wheel study many-groups nulls consistency bench servalcat nulls-servalcat whole-model screen series form-factors clean
+.PHONY: help demo test check fuzz kernels format lint types layers docs pictures wheel study audit many-groups nulls consistency bench servalcat nulls-servalcat whole-model screen series form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -105,6 +105,9 @@ clean: ## remove what make made
 
 whole-model: $(VENV)/.dev build/servalcat-venv/.installed ## whole-model refinement beside Servalcat, into docs/
 	$(BIN)/python -W ignore benchmarks/whole_model.py --peer build/servalcat-venv/bin/python --out docs/whole-model.md
+
+audit: $(VENV)/.dev ## su of surroundings beside those of the whole crystal, into docs/
+	$(BIN)/python -W ignore benchmarks/audit.py --out docs/audit.md
 
 everything-wrong: $(VENV)/.dev ## occupancies where coordinates and B are wrong as in life, into docs/
 	$(BIN)/python -W ignore benchmarks/everything_wrong.py --out docs/everything-wrong.md
