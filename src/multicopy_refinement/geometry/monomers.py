@@ -116,7 +116,7 @@ class Dictionaries:
             source.update(dict.fromkeys(new, "the package"))
         return Library(
             content,
-            {name: source[name] for name in wanted if name in source},
+            {n: source[n] for n in wanted if n in source and n in content.monomers},
             frozenset(str(name) for name in content.links),
             tuple(notices),
         )

@@ -137,6 +137,8 @@ def read_structure(source: str | Path | gemmi.Structure) -> StructureFile:
 def parse_structure(path: str | Path, content: bytes) -> StructureFile:
     """Return what `read_structure` does of a file that holds ``content``, at a path or not yet."""
     form = _recognise(path, content)
+    if form is StructureFormat.MMCIF:
+        content = _usual_case(content)
     read = _read_pdb if form is StructureFormat.PDB else _read_mmcif
     parsed = read(path, content)
     cell, group, fault = _crystal(path, parsed.structure, content)
@@ -174,6 +176,25 @@ def _content_of(source: object) -> tuple[str | Path, bytes]:
         kind = type(source).__name__
         raise ModelFileError(f"a model is the path of a file or a gemmi.Structure, not {kind}")
     return source, read_bytes(source, ModelFileError)
+
+
+#: Tags of atoms as the dictionary spells them; CIF does not mind capitals, most programs do.
+_ATOM_TAGS = {
+    f"_atom_site.{name}".lower().encode(): f"_atom_site.{name}".encode()
+    for name in (
+        "group_PDB", "id", "type_symbol", "label_atom_id", "label_alt_id", "label_comp_id",
+        "label_asym_id", "label_entity_id", "label_seq_id", "pdbx_PDB_ins_code", "Cartn_x",
+        "Cartn_y", "Cartn_z", "occupancy", "occupancy_esd", "B_iso_or_equiv",
+        "pdbx_formal_charge", "auth_seq_id", "auth_comp_id", "auth_asym_id", "auth_atom_id",
+        "pdbx_PDB_model_num",
+    )
+}  # fmt: skip
+_ATOM_TAG = re.compile(rb"^([ \t]*)(_atom_site\.\w+)", re.MULTILINE | re.IGNORECASE)
+
+
+def _usual_case(content: bytes) -> bytes:
+    """Return an mmCIF text with the tags of atoms in their usual capitals."""
+    return _ATOM_TAG.sub(lambda m: m[1] + _ATOM_TAGS.get(m[2].lower(), m[2]), content)
 
 
 def _recognise(path: str | Path, content: bytes) -> StructureFormat:

@@ -112,6 +112,9 @@ def read(text: str, table: AtomTable, source: str) -> RuleSet:
         rules.append(PlacedRule(GroupRule(atoms=((atom,),), value=value), where))
         rules.append(PlacedRule(RefineRule(refine=((atom,),)), where))
     for value, atoms in found.fixed.items():
+        if not 0 <= value <= 1:
+            label = table.label(atoms[0])
+            raise RuleError(f"{source}: {label} would have occupancy {value:g}")
         rules.append(PlacedRule(GroupRule(atoms=(tuple(atoms),), value=value), source))
         rules.append(PlacedRule(FixRule(fix=(tuple(atoms),), value=value), source))
     remarks: tuple[str, ...] = ()
