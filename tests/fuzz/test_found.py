@@ -68,3 +68,14 @@ def test_long_words_are_cut_in_messages(tmp_path):
     with pytest.raises(RuleError) as fault:
         read_rules(path, Model(DEMO / "start.pdb").table)
     assert len(str(fault.value)) < 600
+
+
+def test_a_cell_that_cannot_be_is_none(whole, tmp_path):
+    path = tmp_path / "model.pdb"
+    lines = whole["model.pdb"].decode().splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("CRYST1"))
+    lines[place] = lines[place][:33] + " 30.00 30.00170.00" + lines[place][51:]
+    path.write_text("\n".join(lines))
+    model = Model(path)  # groups need no crystal
+    with pytest.raises(ModelFileError, match="no unit cell"):
+        model.cell  # noqa: B018

@@ -315,6 +315,10 @@ def _parse_mmcif(path: str | Path, block: gemmi.cif.Block) -> gemmi.Structure:
 # ---------------------------------------------------------------------- both
 
 
+#: No crystal has a larger one, in A^3.
+_LARGEST_CELL = 1e10
+
+
 def _crystal(
     path: str | Path, structure: gemmi.Structure, content: bytes
 ) -> tuple[Cell | None, SpaceGroup | None, str]:
@@ -334,7 +338,12 @@ def _crystal(
             else "put one into CRYST1 or _symmetry"
         )
         return None, None, f"{path}: {known}; {what}"
-    return Cell(*structure.cell.parameters), SpaceGroup(group.xhm()), ""
+    cell = Cell(*structure.cell.parameters)
+    both = np.stack([cell.orthogonalization, cell.fractionalization])
+    if not np.isfinite(both).all() or not 1.0 < cell.volume < _LARGEST_CELL:
+        given = " ".join(f"{value:g}" for value in structure.cell.parameters)
+        return None, None, f"{path}: there is no unit cell {given}; correct it"
+    return cell, SpaceGroup(group.xhm()), ""
 
 
 def _flat(path: str | Path, structure: gemmi.Structure) -> _Flat:
