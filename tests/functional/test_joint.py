@@ -193,3 +193,13 @@ def test_a_lower_weight_is_taken_back_where_the_free_set_is_worse(crystal, monke
         ends.append(refine(Model(folder / "start.pdb"), data, options).relaxation.weight)
     assert ends[0] == 1.0
     assert ends[1] < 0.2
+
+
+def test_without_restraints_the_data_alone_move_atoms(crystal):
+    folder, _, data = crystal
+    model = Model(folder / "start.pdb")
+    options = RefineOptions(max_cycles=1, no_restraints=True, uncertainty="none", **JOINT)
+    found = refine(model, data, options)
+    assert found.relaxation.shift.max() > 0.01
+    assert found.relaxation.weight == 1.0
+    assert found.final.r_work < found.initial.r_work

@@ -140,7 +140,8 @@ class Geometry:
     def residuals(self, at: State) -> FloatArray:
         """Return the residuals of all terms in units of sigma, ``[m]``."""
         placed = self.riding.placed(at)
-        return np.concatenate([self._root(t) * t.residuals(placed) for t in self.terms])
+        found = [self._root(term) * term.residuals(placed) for term in self.terms]
+        return np.concatenate([np.zeros(0), *found])  # there may be no terms
 
     def value(self, at: State) -> float:
         """Return -log p; infinite where a U is not positive definite."""
