@@ -148,7 +148,7 @@ def parse_structure(path: str | Path, content: bytes) -> StructureFile:
     table = replace(table, links=links, program=refined_with(parsed.structure, content))
     occupancy, missing = _occupancies(path, parsed.occupancies, table)
     table = table.with_occupancy(occupancy)
-    odd = _check_atoms(path, table, parsed.symbols)
+    odd = settle_elements(path, table, parsed.symbols) + check_repeats(path, table)
     if parsed.before_end is not None:
         refuse_copies_after_end(path, table, parsed.before_end)
     notices = [*parsed.notices, *unlettered, *odd, *missing, *remarks]
@@ -286,11 +286,8 @@ def model_block(path: str | Path, content: bytes) -> gemmi.cif.Block:
     """Return the block of an mmCIF file that holds the atoms."""
     try:
         document = gemmi.cif.read_string(content)
-    except (RuntimeError, ValueError) as fault:
-        raise ModelFileError(f"{path}: not a readable mmCIF file: {one_line(fault)}") from None
-    try:
         blocks = [b for b in document if len(b.find_mmcif_category("_atom_site.")) > 0]
-    except RuntimeError as fault:
+    except (RuntimeError, ValueError) as fault:
         raise ModelFileError(f"{path}: not a readable mmCIF file: {one_line(fault)}") from None
     if len(blocks) > 1:
         names = listed([block.name for block in blocks])
@@ -443,13 +440,6 @@ def _anisotropic(parsed: _Parsed) -> FloatArray:
         rows = np.array([site.atom.aniso.elements_pdb() for site in sites], dtype=np.float64)
         u_aniso[parsed.order] = np.round(rows, 7)
     return u_aniso
-
-
-def _check_atoms(path: str | Path, table: AtomTable, symbols: np.ndarray) -> list[Notice]:
-    if not np.isfinite(table.xyz).all():
-        names = listed(list(table.labels(~np.isfinite(table.xyz).all(axis=1))))
-        raise ModelFileError(f"{path}: coordinates of {names} are not numbers")
-    return settle_elements(path, table, symbols) + check_repeats(path, table)
 
 
 def _occupancies(

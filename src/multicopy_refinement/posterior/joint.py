@@ -56,8 +56,6 @@ class Around:
         L.
     gradient
         g, ``[size]``.
-    driving
-        What of g drives a step, ``[size]``: g - H u, u the step of scale and solvent alone.
     restraints
         Information of all but the data, sparse ``[size, size]``.
     local
@@ -68,7 +66,6 @@ class Around:
     point: Point
     value: float
     gradient: FloatArray
-    driving: FloatArray
     restraints: sparse.csr_matrix
     local: sparse.csr_matrix
     _forward: _Forward
@@ -80,6 +77,12 @@ class Around:
         slope = (self._along.conj() * self._forward.times(v)).real
         c = self._along * (self._weight * slope)
         return np.asarray(self._forward.adjoint(c, rough=True) + self.restraints @ v)
+
+    @cached_property
+    def driving(self) -> FloatArray:
+        """What of g drives a step, ``[size]``: g - H u, u the step of scale and solvent alone."""
+        pull = self._forward.of_scale(self.gradient, self._along, self._weight)
+        return self.gradient - self.times(pull)
 
 
 class _Forward:
@@ -287,7 +290,7 @@ class JointPosterior:
         known = self.restraints.value(state)
         if not np.isfinite(known):
             return -np.inf
-        size = np.abs(self._at(at).f_model)
+        size = self.size(at)
         data = float(self.target.values(size)[self.experiment.data.work].sum())
         return data + self.prior.value(at) - known
 
@@ -321,7 +324,4 @@ class JointPosterior:
             here.atoms, self.rows, self.moving.n_atoms, self.scaled.s_squared, weight * overall**2
         )
         local = (self.moving.matrix.T @ every @ self.moving.matrix).tocsr()
-        found = Around(at, value, gradient, gradient, restraints, local, here, along, weight)
-        return replace(
-            found, driving=gradient - found.times(here.of_scale(gradient, along, weight))
-        )
+        return Around(at, value, gradient, restraints, local, here, along, weight)

@@ -115,7 +115,7 @@ def support_of(
     p = boundary_p(lost.gain, extra)
     counts = np.zeros(len(candidates), dtype=np.int64)
     doubtful = np.flatnonzero(np.isfinite(su) & (lost.gain < CLEAR_GAIN)).tolist()
-    wanted = _affordable([atoms[i] for i in doubtful]) if n_decoys is None else n_decoys
+    wanted = affordable([atoms[i] for i in doubtful]) if n_decoys is None else n_decoys
     if doubtful and wanted >= FEWEST:
         decoys = Decoys(experiment, posterior, at)
         decoys.prepare([atoms[i] for i in doubtful], wanted)
@@ -123,12 +123,18 @@ def support_of(
             first = candidates[i][0]
             scores = decoys.scores(atoms[i], float(found.information[first, first]))
             counts[i] = len(scores) if len(scores) >= FEWEST else 0
-            z = float(np.sqrt(2 * max(lost.gain[i], 0.0)))
-            p[i] = max(p[i], min(decoy_p(z, scores), 1.0))
+            p[i] = p_beside_decoys(p[i], lost.gain[i], scores)
     p = np.where(np.isfinite(su), p, np.nan)
     return Support(lost.gain, lost.gain_free, wald, p, discoveries(p), counts)
 
 
-def _affordable(atoms: Sequence[IntArray]) -> int:
+def p_beside_decoys(p: float, gain: float, scores: FloatArray) -> float:
+    """Return the larger of a probability by theory and that of a gain beside z of decoys."""
+    z = float(np.sqrt(2 * max(float(gain), 0.0)))
+    return max(float(p), min(decoy_p(z, scores), 1.0))
+
+
+def affordable(atoms: Sequence[IntArray], most: int = _DECOY_ATOMS) -> int:
+    """Return how many decoys of each of some groups have ``most`` atoms together."""
     total = sum(len(a) for a in atoms)
-    return min(DECOYS, _DECOY_ATOMS // max(total, 1))
+    return min(DECOYS, most // max(total, 1))

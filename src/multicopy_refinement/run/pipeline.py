@@ -113,6 +113,22 @@ def _load(
         radiation=job.radiation,
     )  # fmt: skip
     progress(Progress(Step.DATA))
+    data = data_of(job, model)
+    try:
+        check_same_crystal(model, data)
+    except InputError as fault:
+        raise InputError(f"{job.data}: {fault}; take the data of this crystal") from None
+    return model, data
+
+
+def data_of(job: RefineJob, model: Model) -> ReflectionData:
+    """Return the reflections that a job asks for, for the crystal of its model.
+
+    Raises
+    ------
+    InputError
+        A file that cannot be used, or that the job's target is not for.
+    """
     data = read_reflections(
         job.data, labels=job.labels, free_label=job.free_label, free_value=job.free_value,
         d_min=job.d_min, cell=model.cell, spacegroup=model.spacegroup,
@@ -122,11 +138,7 @@ def _load(
         target_kind(job.target, data)
     except InputError as fault:
         raise InputError(f"{job.data}: {fault}") from None
-    try:
-        check_same_crystal(model, data)
-    except InputError as fault:
-        raise InputError(f"{job.data}: {fault}; take the data of this crystal") from None
-    return model, data
+    return data
 
 
 def _ligand_density(model: Model, solution: Solution, folder: Path) -> list[GroupDensity]:

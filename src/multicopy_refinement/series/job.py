@@ -11,18 +11,16 @@ import torch
 
 from multicopy_refinement.campaign.table import absolute
 from multicopy_refinement.errors import InputError
-from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Parameter
 from multicopy_refinement.parallel import using_threads
 from multicopy_refinement.report.series import make_series_page
 from multicopy_refinement.results.folder import check_directory, placed_together
-from multicopy_refinement.run.job import RefineJob
+from multicopy_refinement.run.pipeline import data_of
 from multicopy_refinement.series.record import SeriesRecord, make_record
 from multicopy_refinement.series.refine import Tell, refine_series
 from multicopy_refinement.series.solution import SeriesData, SeriesOptions
-from multicopy_refinement.series.table import COMMON, Entry, SeriesTable, read_series
-from multicopy_refinement.targets.choice import preferred, target_kind
+from multicopy_refinement.series.table import COMMON, SeriesTable, read_series
 
 #: Files that a series leaves.
 FILES = ("series.csv", "series.parquet", "series.json", "series.html", "series.cif", "series.pdb")
@@ -90,7 +88,7 @@ def run_series(job: SeriesJob, tell: Tell | None = None) -> SeriesRecord:
         sets = []
         for i, entry in enumerate(table.entries):
             tell("reflections", i, len(table.entries))
-            sets.append(_read(entry, model))
+            sets.append(SeriesData(entry.name, data_of(entry.job, model), entry.x))
         parameters: tuple[Parameter, ...] = (Parameter.OCCUPANCY,)
         if not job.hold_model:
             parameters += (Parameter.XYZ, Parameter.B_ISO)
@@ -115,21 +113,6 @@ def run_series(job: SeriesJob, tell: Tell | None = None) -> SeriesRecord:
         (folder / "series.html").write_text(page, encoding="utf-8")
         _write_model(model, float(found.fraction.mean()), found.state.occupancy, folder)
     return record
-
-
-def _read(entry: Entry, model: Model) -> SeriesData:
-    """Return the data of a row, as a refinement of its own reads them."""
-    job: RefineJob = entry.job
-    data = read_reflections(
-        job.data, labels=job.labels, free_label=job.free_label, free_value=job.free_value,
-        d_min=job.d_min, cell=model.cell, spacegroup=model.spacegroup,
-        prefer=preferred(job.target), radiation=model.radiation,
-    )  # fmt: skip
-    try:
-        target_kind(job.target, data)
-    except InputError as fault:
-        raise InputError(f"{job.data}: {fault}") from None
-    return SeriesData(entry.name, data, entry.x)
 
 
 def _options(job: SeriesJob, table: SeriesTable) -> dict[str, Any]:

@@ -10,8 +10,13 @@ import numpy as np
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.posterior.blocks import Point
 from multicopy_refinement.posterior.posterior import Posterior
-from multicopy_refinement.refinement.decoys import FEWEST, Decoys, decoy_p
-from multicopy_refinement.refinement.support import CLEAR_GAIN, DECOYS, boundary_p
+from multicopy_refinement.refinement.decoys import FEWEST, Decoys
+from multicopy_refinement.refinement.support import (
+    CLEAR_GAIN,
+    affordable,
+    boundary_p,
+    p_beside_decoys,
+)
 from multicopy_refinement.series.fraction import SetOfSeries
 from multicopy_refinement.series.joint import Joint
 from multicopy_refinement.solve.covariance import Covariance
@@ -78,8 +83,7 @@ class Evidence:
         p = boundary_p(gain)
         for i, one in enumerate(each):
             if len(one.decoys):
-                z = float(np.sqrt(2 * max(float(gain[i]), 0.0)))
-                p[i] = max(float(p[i]), min(decoy_p(z, one.decoys), 1.0))
+                p[i] = p_beside_decoys(p[i], gain[i], one.decoys)
         if reference is not None:
             gain[reference], gain_free[reference], p[reference] = 0.0, 0.0, np.nan
         return cls(gain, gain_free, p, np.array([len(one.decoys) for one in each]))
@@ -95,7 +99,7 @@ def evidence_of(
     """
     lost = evidence(posterior, at, found, [np.array([0])])
     atoms, scores = _largest(one), np.zeros(0)
-    wanted = min(DECOYS, _DECOY_ATOMS // max(len(atoms), 1)) if n_decoys is None else n_decoys
+    wanted = affordable([atoms], _DECOY_ATOMS) if n_decoys is None else n_decoys
     if lost.gain[0] < CLEAR_GAIN and wanted >= FEWEST:
         decoys = Decoys(one.experiment, posterior, at)
         decoys.prepare([atoms], wanted)
