@@ -9,6 +9,7 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.neighbours import near_pairs
+from multicopy_refinement.atoms.numbering import number_texts
 from multicopy_refinement.atoms.table import AtomTable
 
 #: Atoms are bonded when they are closer than their covalent radii and this, in A.
@@ -121,10 +122,10 @@ def _covalent_radii(table: AtomTable, chosen: BoolArray) -> FloatArray:
 
 def is_polymer(names: np.ndarray) -> BoolArray:
     """Return which residue names are those of amino acids and nucleotides."""
-    unique, inverse = np.unique(names, return_inverse=True)
-    known = [gemmi.find_tabulated_residue(name.decode()) for name in unique.tolist()]
+    distinct, number = number_texts(names)
+    known = [gemmi.find_tabulated_residue(name.decode()) for name in distinct]
     polymer = np.array([k.is_amino_acid() or k.is_nucleic_acid() for k in known], dtype=bool)
-    return np.asarray(polymer[inverse]) if len(unique) else np.zeros(0, dtype=bool)
+    return np.asarray(polymer[number])
 
 
 def part_of_polymer(table: AtomTable, residue: IntArray, wanted: IntArray) -> BoolArray:

@@ -35,6 +35,19 @@ def number_in_order(key: IntArray) -> IntArray:
     return np.asarray(rank[inverse][run])
 
 
+def number_texts(texts: np.ndarray) -> tuple[list[bytes], IntArray]:
+    """Return the distinct ones of ``S`` strings in order, and the number of each text among them.
+
+    >>> names, number = number_texts(np.array([b"HOH", b"HOH", b"ALA"]))
+    >>> names, number.tolist()
+    ([b'HOH', b'ALA'], [0, 0, 1])
+    """
+    number = number_in_order(_code(texts))
+    first = np.empty(int(number.max(initial=-1)) + 1, dtype=np.int64)
+    first[number[::-1]] = np.arange(len(number))[::-1]
+    return texts[first].tolist(), number
+
+
 def number_addresses(table: AtomTable) -> IntArray:
     """Return the number of what each atom is under: model, chain, number and insertion code."""
     if table not in _ADDRESSES:
@@ -43,7 +56,7 @@ def number_addresses(table: AtomTable) -> IntArray:
 
 
 def _number_addresses(table: AtomTable) -> IntArray:
-    number = _code(table.chain)
+    number = number_in_order(_code(table.chain))
     columns: list[np.ndarray] = [table.resseq, table.icode.view(np.int8), table.model]
     for column in columns:
         lowest, highest = int(column.min(initial=0)), int(column.max(initial=0))
@@ -77,15 +90,15 @@ def _number_residues(table: AtomTable) -> IntArray:
 
 
 def _code(texts: np.ndarray) -> IntArray:
-    """Return texts as integers, equal ones alike."""
+    """Return a number of each text, the same for equal ones."""
     if texts.dtype.itemsize == 8:
-        return number_in_order(texts.view(np.int64))
+        return np.asarray(texts.view(np.int64))
     return np.asarray(np.unique(texts, return_inverse=True)[1], dtype=np.int64)
 
 
 def _crowded(table: AtomTable, address: IntArray) -> IntArray:
     """Return addresses that have several residue names, or an atom twice."""
-    name, resname = (_bits(column) for column in (table.name, table.resname))
+    name, resname = (_code(column).view(np.uint64) for column in (table.name, table.resname))
     key = _mixed(_mixed(_mixed(address.astype(np.uint64)) + name) + resname)
     key = _mixed(key + table.altloc.view(np.uint8))
     again = np.empty(0, dtype=np.int64)
@@ -97,13 +110,6 @@ def _crowded(table: AtomTable, address: IntArray) -> IntArray:
     first[address[::-1]] = resname[::-1]
     other = resname != first[address]
     return np.unique(np.concatenate([address[again], address[other]]))
-
-
-def _bits(texts: np.ndarray) -> NDArray[np.uint64]:
-    """Return a number of each text, the same for equal ones."""
-    if texts.dtype.itemsize == 8:
-        return np.asarray(texts.view(np.uint64))
-    return _code(texts).astype(np.uint64)
 
 
 def _mixed(key: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -81,7 +81,7 @@ def pdb_atom_lines(content: bytes) -> AtomLines:
         keep = end - start >= 3
         start, end = start[keep], end[keep]
     record = _first_letters(buffer, start, end)
-    stop = np.isin(record, [_RECORDS[end] for end in ("END", "END ", "END\r")])
+    stop = np.logical_or.reduce([record == _RECORDS[end] for end in ("END", "END ", "END\r")])
     atoms = (record == _RECORDS["ATOM"]) | (record == _RECORDS["HETA"])
     anisou = record == _RECORDS["ANIS"]
     return AtomLines(

@@ -201,7 +201,7 @@ def _recognise(path: str | Path, content: bytes) -> StructureFormat:
     if not content or content.isspace():
         raise ModelFileError(f"{path}: the file is empty")
     head = content[:200_000]
-    if _CIF_BLOCK.search(head) and b"_" in head:
+    if b"data_" in head.lower() and _CIF_BLOCK.search(head):  # the first is quick to see
         return StructureFormat.MMCIF
     if _PDB_RECORD.search(content):
         return StructureFormat.PDB
@@ -407,6 +407,8 @@ def _check_names(path: str | Path, table: AtomTable) -> None:
     """Refuse names that no other program would read: what is not printable ASCII."""
     for what in ("chain", "icode", "resname", "name", "altloc"):
         column = np.ascontiguousarray(getattr(table, what))
+        if column.dtype.itemsize == 8 and _printable(column.view(np.uint64)):
+            continue
         letters = column.view(np.uint8).reshape(len(column), -1)
         odd = np.flatnonzero(((letters > ord("~")) | ((letters < ord(" ")) & (letters > 0))).any(1))
         if len(odd):
@@ -417,10 +419,25 @@ def _check_names(path: str | Path, table: AtomTable) -> None:
             )
 
 
+def _printable(words: np.ndarray) -> bool:
+    """Return whether eight bytes in each word are all printable ASCII, or zero.
+
+    Eight at a time: bit 7 tells what is not ASCII, carries into it tell 127, and carries into
+    bit 5 tell what is not zero below 32.
+    """
+    every = np.uint64(0x0101010101010101)
+    beyond = (words | (words + every)) & (every << np.uint64(7))
+    low = (words & (every * np.uint64(0x1F))) + every * np.uint64(0x1F)
+    control = low & ~(words | (words >> np.uint64(1))) & (every << np.uint64(5))
+    return not (beyond | control).any()
+
+
 def _check_numbers(path: str | Path, table: AtomTable) -> None:
     """Refuse numbers that are none, or beyond what any crystal has."""
     for what, most in (("xyz", 1e6), ("b_iso", 1e5), ("u_aniso", 1e4)):
         values = getattr(table, what).reshape(len(table), -1)
+        if -most < values.min(initial=0.0) and values.max(initial=0.0) < most:  # not so with nan
+            continue
         odd = np.flatnonzero(~(np.abs(values) < most).all(axis=1))
         if len(odd):
             label = table.labels(odd[:1])[0]

@@ -55,14 +55,29 @@ def fixed_columns(
 ) -> np.ndarray:
     """Return columns first..last (0-based, half-open) of lines as ``S`` strings, blank-padded."""
     width = last - first
-    if len(start) and int((end - start).min()) >= last:
-        # every byte begins a string of this width: picking is one gather, without index tables
-        windows = np.ndarray((len(buffer) - width + 1,), f"S{width}", buffer, strides=(1,))
-        return np.asarray(windows[start + first])
+    word = 1 << (width - 1).bit_length()  # of 1, 2, 4 or 8 bytes: numpy picks them fastest
+    if word > 8 or word > last or word > len(buffer):
+        return _padded_columns(buffer, start, end, first, last)
+    short = np.flatnonzero(end - start < last)
+    inside = start + (last - word)
+    inside[short] = 0
+    # a word begins at every byte: picking is one gather, without index tables
+    windows = np.ndarray((len(buffer) - word + 1,), f"u{word}", buffer, strides=(1,))
+    letters = windows[inside].view(np.uint8).reshape(len(start), word)
+    columns = np.ascontiguousarray(letters[:, word - width :]).view(f"S{width}")[:, 0]
+    if len(short):
+        columns[short] = _padded_columns(buffer, start[short], end[short], first, last)
+    return columns
+
+
+def _padded_columns(
+    buffer: np.ndarray, start: IntArray, end: IntArray, first: int, last: int
+) -> np.ndarray:
+    """Return what `fixed_columns` does, of lines that may be shorter."""
     place = start[:, None] + np.arange(first, last)
     inside = place < end[:, None]
     columns = np.where(inside, buffer[np.minimum(place, len(buffer) - 1)], np.uint8(32))
-    return np.ascontiguousarray(columns).view(f"S{width}")[:, 0]
+    return np.ascontiguousarray(columns).view(f"S{last - first}")[:, 0]
 
 
 def integers(texts: np.ndarray) -> IntArray | None:
