@@ -20,7 +20,15 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from gemmi_truth import Crystal, Site, amplitudes, crystal, observe, write_mtz
+from gemmi_truth import (
+    Crystal,
+    Site,
+    amplitudes,
+    crystal,
+    observe,
+    solvent_of_states,
+    write_mtz,
+)
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.geometry import Geometry
 
@@ -193,7 +201,7 @@ def rows_of(
         levels=(0.3, 0.5, 0.7, 0.9),
     )  # fmt: skip
     made, shares = with_conformers(made, 40, random, *error)
-    hkl, f = amplitudes(made.truth, d_min)
+    hkl, f = amplitudes(made.truth, d_min, filled=solvent_of_states)
     s_squared = np.asarray(made.truth.cell.calculate_1_d2_array(hkl))
     mtz, start = folder / "data.mtz", folder / "start.pdb"
     write_mtz(mtz, made.truth, observe(hkl, f, s_squared, seed=seed))
@@ -259,8 +267,8 @@ INTRODUCTION = """# Occupancies where coordinates and B are wrong, as in life
 
 Made by `make everything-wrong`, in {minutes:.0f} minutes.
 
-Truth by gemmi alone: its density, and solvent that fills each point to 1 - the largest occupancy
-that covers it; 3% noise. {crystals} without their altlocs and hydrogens; 40 waters at
+Truth by gemmi alone: its density, and as solvent the mean of its masks of 40 molecules, in which
+groups are there or not independently and conformers of a residue exclude each other; 3% noise. {crystals} without their altlocs and hydrogens; 40 waters at
 0.3 to 0.9, 16 ligands of 4 to 13 atoms at 0.3 to 0.9 in solvent, and up to 40 side chains in two
 conformers (0.3 to 0.7). The geometry of the truth is a draw from the dictionary;
 B are those of the real models.

@@ -1,11 +1,13 @@
 """Crystals whose truth is made by gemmi alone, with solvent where nothing is.
 
 Density by gemmi's calculator; each point holds solvent to 1 - the largest occupancy that covers it,
-from gemmi's masks of what is there above each level. Nothing of it is the program's own.
+from gemmi's masks of what is there above each level, or to the mean of gemmi's masks of molecules
+whose groups are there or not. Nothing of it is the program's own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,8 @@ import numpy as np
 K_SOL, B_SOL, NOISE = 0.35, 46.0, 0.03
 #: Components of a monomer library that ligands are made of: 4 to 14 atoms.
 LIGANDS = ("EDO", "ACT", "SO4", "GOL", "PO4", "CIT")
+#: Molecules of which `solvent_of_states` takes the mean; occupancies are multiples of 1 over it.
+MOLECULES = 40
 #: Ligand atoms and those of the model are no closer than this, A.
 CLEAR = 2.9
 
@@ -168,18 +172,49 @@ def solvent(structure: gemmi.Structure, spacing: float = 0.45) -> gemmi.FloatGri
     return gemmi.FloatGrid(np.asarray(total, dtype=np.float32), structure.cell, group)
 
 
+def solvent_of_states(structure: gemmi.Structure, spacing: float = 0.45) -> gemmi.FloatGrid:
+    """Return the part of solvent at every point: the mean over molecules in their states.
+
+    Conformers of a residue exclude each other; residues are there or not independently.
+    """
+    random, states = np.random.default_rng(7), {}
+    for chain in structure[0]:
+        for residue in chain:
+            shares = {a.altloc: a.occ for a in residue if a.altloc != "\0" or a.occ < 1}
+            edges = np.rint(np.cumsum([0.0, *shares.values()]) * MOLECULES).astype(int)
+            order = random.permutation(MOLECULES)
+            for letter, first, last in zip(shares, edges, edges[1:], strict=False):
+                mine = chain.name, residue.seqid.num, letter
+                states[mine] = np.isin(np.arange(MOLECULES), order[first:last])
+    total = 0.0
+    for molecule in range(MOLECULES):
+        part = structure.clone()
+        for site in part[0].all():
+            state = states.get((site.chain.name, site.residue.seqid.num, site.atom.altloc))
+            site.atom.occ = 1.0 if state is None else float(state[molecule])
+        masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Refmac)
+        grid = gemmi.FloatGrid()
+        grid.setup_from(part, spacing)
+        masker.put_mask_on_float_grid(grid, part[0])
+        total = total + np.array(grid.array)
+    group = gemmi.SpaceGroup(structure.spacegroup_hm)
+    return gemmi.FloatGrid((total / MOLECULES).astype(np.float32), structure.cell, group)
+
+
 def amplitudes(
     structure: gemmi.Structure, d_min: float, *, k_sol: float = K_SOL, b_sol: float = B_SOL,
     hkl: np.ndarray | None = None,
+    filled: Callable[[gemmi.Structure], gemmi.FloatGrid] = solvent,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return Miller indices (all unique ones if left out) and |F| of a structure with solvent."""
-    hkl, f = factors(structure, d_min, k_sol=k_sol, b_sol=b_sol, hkl=hkl)
+    hkl, f = factors(structure, d_min, k_sol=k_sol, b_sol=b_sol, hkl=hkl, filled=filled)
     return hkl, np.abs(f)
 
 
 def factors(
     structure: gemmi.Structure, d_min: float, *, k_sol: float = K_SOL, b_sol: float = B_SOL,
     hkl: np.ndarray | None = None,
+    filled: Callable[[gemmi.Structure], gemmi.FloatGrid] = solvent,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return Miller indices (all unique ones if left out) and F of a structure with solvent."""
     if hkl is None:
@@ -194,7 +229,7 @@ def factors(
     f = gemmi.transform_map_to_f_phi(density.grid, half_l=True).get_value_by_hkl(hkl)
     f = f * np.exp(density.blur * s_squared / 4)
     if k_sol:
-        mask = gemmi.transform_map_to_f_phi(solvent(structure), half_l=True).get_value_by_hkl(hkl)
+        mask = gemmi.transform_map_to_f_phi(filled(structure), half_l=True).get_value_by_hkl(hkl)
         f = f + k_sol * np.exp(-b_sol * s_squared / 4) * mask
     return hkl, f
 

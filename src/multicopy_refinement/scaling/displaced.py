@@ -38,11 +38,14 @@ class PartialGroups:
         A number for groups that exclude each other (the members of a set), ``[n_groups]``.
     parent
         Group in which a group is nested, or -1, ``[n_groups]``.
+    standing
+        One group of each set whose members are never all away.
     """
 
     members: tuple[IntArray, ...]
     family: IntArray
     parent: IntArray
+    standing: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.members)
@@ -103,7 +106,13 @@ class DisplacedSolvent:
         self._last: tuple[FloatArray, _Coverage] | None = None
         self._made: tuple[IntArray, Displaced, list[tuple[IntArray, FloatArray]]] | None = None
         self._low: IntArray | None = None
-        open_ = _open_to_solvent(table, held & ~partial, xyz, cell, group, d_min)
+        there = held & ~partial
+        fits, solvent = _room(table, there, xyz, cell, group, d_min)
+        open_ = fits & solvent
+        if groups.standing:  # a pocket is no larger for what is never away altogether
+            there[np.concatenate([groups.members[g] for g in groups.standing])] = True
+            fits, solvent = _room(table, there, xyz, cell, group, d_min)
+            open_ &= ~fits | solvent
         self._cover(~table.hydrogen, open_.reshape(-1))
 
     def _cover(self, heavy: BoolArray, open_: BoolArray) -> None:
@@ -269,8 +278,23 @@ def displaced_solvent(
     owner[nested] = groups.sums.parent[set_index[nested]]
     place = np.full(len(groups) + 1, -1)
     place[partial] = np.arange(len(partial))
-    made = PartialGroups(tuple(groups.members[g] for g in partial.tolist()), family, place[owner])
+    members = tuple(groups.members[g] for g in partial.tolist())
+    made = PartialGroups(members, family, place[owner], _standing(groups, members, place))
     return DisplacedSolvent(groups.table, xyz, present, made, cell, group, d_min)
+
+
+def _standing(
+    groups: OccupancyGroups, members: tuple[IntArray, ...], place: IntArray
+) -> tuple[int, ...]:
+    """Return the largest group of each set that sums to 1, by its place among the partial ones."""
+    sums = groups.sums
+    whole = sums.complete & (sums.parent < 0) & (sums.totals >= 1)
+    found = []
+    for number in np.flatnonzero(whole).tolist():
+        own = place[sums.members[number]]
+        if (own >= 0).all():
+            found.append(int(max(own.tolist(), key=lambda g: len(members[g]))))
+    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,16 +340,15 @@ class _Coverage:
         return self.points[order[first + within]], np.repeat(values, count)
 
 
-def _open_to_solvent(
+def _room(
     table: AtomTable, held: BoolArray, xyz: FloatArray, cell: Cell, group: SpaceGroup, d_min: float
-) -> BoolArray:
-    """Return where the probe fits beside what is held, in places that are no islands.
+) -> tuple[BoolArray, BoolArray]:
+    """Return where the probe fits beside what is held, and where solvent is: not on islands.
 
-    That is where solvent could be if all groups were away, before it grows back.
+    Both together are where solvent could be if all groups were away, before it grows back.
     """
     probe = mask_grid(table, held, xyz, cell, group, d_min, shrink=0.0, island=0.0)
-    solvent = mask_grid(table, held, xyz, cell, group, d_min)
-    return (probe > 0) & (solvent > 0)
+    return probe > 0, mask_grid(table, held, xyz, cell, group, d_min) > 0
 
 
 def _alike(
