@@ -148,6 +148,40 @@ def test_exchange_is_known_by_neutrons(k_sol, demo, tmp_path):
     assert sum(name.startswith("A/") for name in found) > 30
     assert solution.experiment.scale.k_sol == pytest.approx(k_sol, abs=0.03)
     assert solution.final.r_work < 0.04
+    known = Model(tmp_path / "known.pdb").table
+    of_d = {
+        known.residue_label(a): known.occupancy[a] for a in np.flatnonzero(known.element == b"D")
+    }
+    # one residue has conformers, of which the letters of H and D are one each
+    assert len(solution.exchange) == len(of_d) - 1 > 20
+    for one in solution.exchange:
+        assert (one.site, one.parent) == ("D", "N")
+        assert one.fraction == pytest.approx(solution.occupancy[one.groups[1]], abs=1e-9)
+        assert abs(one.fraction - of_d[one.residue]) < 3.5 * one.su
+
+
+def test_exchange_is_a_table(demo, tmp_path, command):
+    model, data = write(tmp_path, truth(demo, exchanged=True), Radiation.NEUTRON)
+    text = model.read_text().splitlines()
+    dropped = next(i for i, line in enumerate(text) if line[76:78].strip() == "H")
+    name = f"A/{int(text[dropped][22:26])}/{text[dropped][17:20]}"
+    alone = tmp_path / "alone.pdb"
+    alone.write_text("\n".join(text[:dropped] + text[dropped + 1 :]) + "\n")
+    listed = command("groups", alone)
+    assert "Exchangeable sites with H or D alone: 3 (" in listed.out
+    assert f"({name}/D:B, A/27/ARG/H:A, A/27/ARG/D:B)" in listed.out
+    out = tmp_path / "run"
+    called = command("refine", model, data, "--radiation", "neutron", "--d-min", 2.6, "--decoys", 0,
+                     "--out", out)  # fmt: skip
+    assert called.status == 0, called.err
+    assert "Exchange: part of D" in called.out
+    sites = json.loads((out / "result.json").read_text())["exchange"]
+    assert len(sites) > 20
+    assert {"residue", "site", "parent", "fraction_d", "su", "groups"} <= sites[0].keys()
+    assert f"{sites[-1]['fraction_d']:.1f}"[:2] in (out / "run.log").read_text()
+    page = (out / "report.html").read_text()
+    assert "Exchange of H and D" in page
+    assert page.count('<th scope="row">A/') >= len({one["residue"] for one in sites})
 
 
 def test_all_of_it_is_refined_by_neutrons(demo, tmp_path):

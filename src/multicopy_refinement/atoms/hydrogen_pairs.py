@@ -70,6 +70,26 @@ def find_hydrogen_pairs(table: AtomTable, residue: IntArray) -> HydrogenPairs:
     return HydrogenPairs(pairs[:, 0], pairs[:, 1], pairs[:, 2])
 
 
+def exchangeable_alone(table: AtomTable, residue: IntArray) -> IntArray:
+    """Return H or D on nitrogen, oxygen or sulfur that have no partner at their site.
+
+    Their exchange could be refined, were both there.
+    """
+    pairs = find_hydrogen_pairs(table, residue)
+    lone = np.setdiff1d(
+        np.flatnonzero(table.hydrogen), np.concatenate([pairs.hydrogen, pairs.deuterium])
+    )
+    heavy = np.flatnonzero(~table.hydrogen & (table.element != b"X"))
+    if len(lone) == 0 or len(heavy) == 0:
+        return lone[:0]
+    from scipy.spatial import cKDTree  # it is slow to load
+
+    distance, nearest = cKDTree(table.xyz[heavy]).query(table.xyz[lone])
+    parent = heavy[nearest]
+    own = (distance < BOUND) & (residue[parent] == residue[lone])
+    return np.asarray(lone[own & np.isin(table.element[parent], (b"N", b"O", b"S"))])
+
+
 def _parent(table: AtomTable, mates: IntArray, hydrogen: int, deuterium: int) -> int:
     """Return the heavy atom that a pair is bound to, or -1."""
     heavy = mates[~table.hydrogen[mates]]

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from multicopy_refinement.atoms.hydrogen_pairs import exchangeable_alone
 from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.cli.warn import print_warning
 from multicopy_refinement.errors import InputError, OutputError
@@ -19,6 +20,7 @@ from multicopy_refinement.io.files import written_aside
 from multicopy_refinement.io.radiation import wavelength_of
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.modes import ExchangeFormat, GroupsFormat
+from multicopy_refinement.notices import listed
 from multicopy_refinement.occupancy.exchange import write_groups
 from multicopy_refinement.occupancy.exchange.common import is_plain
 from multicopy_refinement.occupancy.grouping import GroupingOptions, group_atoms
@@ -146,7 +148,24 @@ def _print_table(console: Console, result: GroupingResult, *, everything: bool) 
     console.print(summary_of(groups).in_words(), highlight=False, markup=False, soft_wrap=True)
     for notice in result.notices:
         print_warning(console, notice.message)
-    console.print(_how_to_free(groups), highlight=False, markup=False, soft_wrap=True)
+    for line in (_exchangeable(groups), _how_to_free(groups)):
+        if line:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _exchangeable(groups: OccupancyGroups) -> str:
+    """Return which sites of a model with D could be refined for their exchange, and are not."""
+    table = groups.table
+    if not (table.element == b"D").any():
+        return ""
+    alone = exchangeable_alone(table, number_residues(table))
+    if len(alone) == 0:
+        return ""
+    names = listed(list(table.labels(alone)))
+    return (
+        f"Exchangeable sites with H or D alone: {len(alone)} ({names}); with both at the site, "
+        "their exchange is refined."
+    )
 
 
 def _how_to_free(groups: OccupancyGroups) -> str:

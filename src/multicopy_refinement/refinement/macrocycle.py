@@ -36,6 +36,7 @@ from multicopy_refinement.refinement.audit import audited
 from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
 from multicopy_refinement.refinement.beam import radiation_of_run, settle_beam
 from multicopy_refinement.refinement.before import Before, rise_of_r_free, worse_than_file
+from multicopy_refinement.refinement.exchange import exchange_of
 from multicopy_refinement.refinement.joint import (
     SHIFT_OVER_SU,
     JointRefinement,
@@ -239,6 +240,7 @@ class _Run:
             seconds=self.seconds, experiment=self.experiment,
             listed_f_calc=self._listed_f_calc(self.at), options=self.options,
             history=tuple(self.history), correlations=correlations,
+            exchange=exchange_of(self.groups, occupancy, results),
         )  # fmt: skip
 
     def maximum(self) -> tuple[Posterior, Point, Covariance | None]:

@@ -116,6 +116,34 @@ class Ligand:
 
 
 @dataclass(frozen=True)
+class Exchanged:
+    """A site with H and D.
+
+    Attributes
+    ----------
+    residue
+        For example ``A/10/ARG``.
+    site, parent, altloc
+        Names of D and of the atom that it is bound to, and the altloc of that.
+    groups
+        Indices of the groups of H and D.
+    fraction, su
+        The part of D, nan where the data do not determine it.
+    flags
+        `Flag.UNDETERMINED` or none.
+    """
+
+    residue: str
+    site: str
+    parent: str
+    altloc: str
+    groups: tuple[int, int]
+    fraction: float
+    su: float
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass(frozen=True)
 class Moves:
     """How far a macrocycle went.
 
@@ -337,6 +365,8 @@ class Solution:
         Of coordinates and displacements; None where they are held.
     atom_su
         Of the atoms of refined groups; None where they are taken as known.
+    exchange
+        Of H and D, where the model has both at one site.
     """
 
     groups: OccupancyGroups
@@ -359,6 +389,7 @@ class Solution:
     n_decoys: int = 0
     relaxation: Relaxation | None = None
     atom_su: AtomUncertainties | None = None
+    exchange: tuple[Exchanged, ...] = ()
 
     @property
     def su(self) -> FloatArray:

@@ -22,6 +22,7 @@ from multicopy_refinement.report.scene import as_json, make_scene
 from multicopy_refinement.results.real_space import Shell, read_amplitudes, shells
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.results.standing import about_su
+from multicopy_refinement.results.tables import exchange_by_residue
 
 if TYPE_CHECKING:
     from multicopy_refinement.report.plots import Embedded
@@ -54,6 +55,7 @@ def _render(run: RunFiles, curve: list[Shell], scripts: Path | None) -> str:
         scene=scene, scene_json=as_json(scene), summary=_summary(record, table),
         command=_command(record), about_su=about_su(record),
         moves=[c for c in record.history if c.rms_shift is not None],
+        exchange=exchange_by_residue(record),
     )  # fmt: skip
 
 

@@ -211,6 +211,19 @@ class LigandRecord(_Record):
         return ", ".join(parts)
 
 
+class ExchangedSite(_Record):
+    """A site with H and D: the part of D, and its su, null where the data do not determine it."""
+
+    residue: str
+    site: str
+    parent: str
+    altloc: str = ""
+    groups: list[str]
+    fraction_d: float
+    su: float | None
+    flags: list[str] = []
+
+
 class State(_Record):
     """A sum of groups: a state of the model, or what the data determine of groups that coincide."""
 
@@ -303,6 +316,7 @@ class RunRecord(_Record):
     sets: list[Set]
     states: list[State]
     ligands: list[LigandRecord] = []
+    exchange: list[ExchangedSite] = []
     restraints: list[RestraintValue] = []
     warnings: list[Warned]
     seconds: Seconds
@@ -317,8 +331,9 @@ class RunRecord(_Record):
     def to_json(self) -> str:
         """Return the record as JSON text."""
         content = self.model_dump(mode="json")
-        if not self.restraints:
-            del content["restraints"]
+        for name in ("restraints", "exchange"):
+            if not content[name]:
+                del content[name]
         content["sets"] = [
             {k: v for k, v in one.items() if k != "parent" or v is not None}
             for one in content["sets"]
@@ -358,6 +373,7 @@ def make_record(
               for s in groups.sets],
         states=_states(solution),
         ligands=_ligands(solution, density),
+        exchange=_exchange(solution),
         restraints=_restraints(solution),
         warnings=[
             Warned(code=n.code, message=n.message, atoms=list(n.atoms))
@@ -418,6 +434,18 @@ def _ligands(solution: Solution, density: Sequence[GroupDensity]) -> list[Ligand
             )
         )  # fmt: skip
     return found
+
+
+def _exchange(solution: Solution) -> list[ExchangedSite]:
+    names = solution.groups.names
+    return [
+        ExchangedSite(
+            residue=one.residue, site=one.site, parent=one.parent, altloc=one.altloc,
+            groups=[names[g] for g in one.groups], fraction_d=round(one.fraction, DECIMALS),
+            su=_known(one.su), flags=[str(flag) for flag in one.flags],
+        )
+        for one in solution.exchange
+    ]  # fmt: skip
 
 
 def _restraints(solution: Solution) -> list[RestraintValue]:

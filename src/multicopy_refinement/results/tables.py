@@ -36,7 +36,9 @@ def summary_tables(
     tables = [_agreement(record), *_geometry(record)]
     if any(group.refined for group in record.groups):
         tables.append(_changes(record, most, roomy=roomy))
-    return [*tables, _states(record, most, roomy=roomy)] if record.states else tables
+    if record.states:
+        tables.append(_states(record, most, roomy=roomy))
+    return [*tables, _exchange(record, most)] if record.exchange else tables
 
 
 def as_lines(tables: Sequence[Table]) -> list[str]:
@@ -172,6 +174,37 @@ def _states(record: RunRecord, most: int | None, *, roomy: bool) -> Table:
     if len(record.states) > len(shown):
         table.add_row(f"{len(record.states) - len(shown)} more in result.json")
     return table
+
+
+def _exchange(record: RunRecord, most: int | None) -> Table:
+    """Return the part of D by residue: at its main chain's amide, and elsewhere."""
+    table = Table(title="Exchange: part of D", title_justify="left")
+    table.add_column("residue")
+    table.add_column("amide", justify="right")
+    table.add_column("other sites")
+    rows = exchange_by_residue(record)
+    for residue, amide, others in rows[:most]:
+        words = [f"{site} {value}" for site, value in others]
+        table.add_row(escape(residue), amide or "-", escape(", ".join(words)))
+    if most is not None and len(rows) > most:
+        table.add_row(f"{len(rows) - most} more in result.json")
+    return table
+
+
+def exchange_by_residue(record: RunRecord) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Return residues with the part of D at the amide, blank without, and at other sites by name.
+
+    What the data do not determine has a question mark.
+    """
+    rows: dict[str, tuple[list[str], list[tuple[str, str]]]] = {}
+    for one in record.exchange:
+        value = with_su(one.fraction_d, one.su) + ("" if one.su is not None else "?")
+        amide, others = rows.setdefault(one.residue, ([], []))
+        if one.parent == "N":
+            amide.append(f"{value}{f' ({one.altloc})' if one.altloc else ''}")
+        else:
+            others.append((f"{one.site}{f':{one.altloc}' if one.altloc else ''}", value))
+    return [(name, ", ".join(amide), others) for name, (amide, others) in rows.items()]
 
 
 def _columns(groups: Sequence[Group], *, roomy: bool) -> dict[str, Callable[[Group], str]]:
