@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from demo_data import DEMO
+from helpers import atom_line, write_text
 from multicopy_refinement import Model
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.scaling.displaced import DisplacedSolvent, displaced_solvent
@@ -16,6 +17,7 @@ from multicopy_refinement.scaling.points import exclusion_radius
 from multicopy_refinement.scaling.sparse_transform import SparseTransform
 
 D_MIN = 2.0
+CRYST1_OF_POCKET = "CRYST1   30.000   30.000   30.000  90.00  90.00  90.00 P 1"
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,51 @@ def test_hydrogens_displace_nothing():
     )  # fmt: skip
     hkl = unique_reflections(model.cell, model.spacegroup, 2.5)
     assert not solvent.displaced(np.array([0.4]), np.array([0]), hkl, 46.0).columns.any()
+
+
+def pocket(path) -> Model:
+    """Return a shell of carbons with one window, which both conformers of a residue shut."""
+    turn = np.arange(200) + 0.5  # Fibonacci's spiral
+    height, angle = 1 - turn / 100, np.pi * (1 + 5**0.5) * turn
+    ring = np.sqrt(1 - height**2)
+    shell = 4.4 * np.column_stack([ring * np.cos(angle), ring * np.sin(angle), height])
+    wall, plug = shell[height < 0.4], shell[height >= 0.4]
+    lines = [CRYST1_OF_POCKET]
+    for number, xyz in enumerate(wall):
+        lines.append(
+            atom_line("C", "UNL", number + 1, 1.0, chain="W", xyz=xyz + 15, record="HETATM")
+        )
+    for letter, lift in (("A", 0.0), ("B", 0.3)):
+        for i, xyz in enumerate(plug):
+            lines.append(
+                atom_line(f"C{i}", "PHE", 1, 0.5, altloc=letter, xyz=xyz + 15 + [0, 0, lift])
+            )
+    lines.append(atom_line("O", "HOH", 1, 0.3, chain="S", xyz=np.full(3, 15.0), record="HETATM"))
+    write_text(path, "\n".join([*lines, "END", ""]))
+    return Model(dtype_float=torch.float64).load(path)
+
+
+def test_a_pocket_that_one_conformer_always_shuts_holds_no_solvent(tmp_path):
+    """It is too small by itself, and neither conformer leaves a way out: so says gemmi of each."""
+    model = pocket(tmp_path / "pocket.pdb")
+    groups = model.occupancy_groups
+    partial = np.flatnonzero(groups.refined)
+    assert [groups.names[g] for g in partial] == ["A/1/PHE:A", "A/1/PHE:B", "S/1/HOH"]
+    there = np.ones(len(groups.table), dtype=bool)
+    crystal = (model.cell, model.spacegroup, 2.0)
+    solvent = displaced_solvent(groups, partial, there, groups.table.xyz, *crystal)
+    q = np.array([0.5, 0.5, 0.3])
+    centre = tuple(np.array(solvent.shape) // 2)
+    for absent in (0, 1):  # the water is away, and one of the conformers
+        states = there.copy()
+        for g in (partial[absent], partial[2]):
+            states[groups.members[g]] = False
+        assert mask_grid(groups.table, states, groups.table.xyz, *crystal)[centre] == 0
+    both = there.copy()
+    for g in partial:
+        both[groups.members[g]] = False
+    assert mask_grid(groups.table, both, groups.table.xyz, *crystal)[centre] == 1
+    assert solvent.density(q)[centre] == 0
 
 
 @pytest.mark.parametrize("group", ["P 1", "P 21 21 21", "P 31 2 1"])
