@@ -73,15 +73,8 @@ def write_sf_mmcif(
         "_software.version": version,
     }.items():
         block.set_pair(tag, value if value == "?" else gemmi.cif.quote(value))
-    one = ["1"] * len(hkl)
-    columns = dict.fromkeys(_ONE, one)
-    columns |= {f"index_{axis}": list(map(str, hkl[:, i].tolist())) for i, axis in enumerate("hkl")}
-    columns["status"] = list(status)
-    columns |= {item: _texts(item, values) for item, values in items.items()}
-    loop = block.init_loop("_refln.", list(columns))
-    loop.set_all_values(list(columns.values()))
     with written_aside(path) as aside:
-        document.write_file(str(aside))
+        aside.write_text(document.as_string() + _loop(hkl, status, items), encoding="utf-8")
 
 
 def _cell(cell: Cell) -> dict[str, str]:
@@ -90,9 +83,16 @@ def _cell(cell: Cell) -> dict[str, str]:
     return {f"_cell.{name}": f"{value:.4f}" for name, value in values}
 
 
-def _texts(item: str, values: FloatArray) -> list[str]:
-    """Return values as texts: phases to 0.01 degrees, others with six digits, ``?`` for nan."""
-    form = "{:.2f}" if "phase" in item.lower() or "PHWT" in item else "{:.6g}"
-    missing = np.isnan(values).tolist()
-    rows = zip(values.tolist(), missing, strict=True)
-    return ["?" if none else form.format(value) for value, none in rows]
+def _loop(hkl: IntArray, status: Sequence[str], items: Mapping[str, FloatArray]) -> str:
+    """Return the loop: phases to 0.01 degrees, others with six digits, ``?`` for nan.
+
+    One format for a row takes a third of the time of one for each value.
+    """
+    tags = (*_ONE, "index_h", "index_k", "index_l", "status", *items)
+    forms = ("%.2f" if "phase" in item.lower() or "PHWT" in item else "%.6g" for item in items)
+    form = " ".join((*("1" for _ in _ONE), "%d %d %d %s", *forms))
+    columns = (hkl[:, 0], hkl[:, 1], hkl[:, 2], *items.values())
+    h, k, l, *values = (column.tolist() for column in columns)
+    rows = [form % row for row in zip(h, k, l, status, *values, strict=True)]
+    text = "\n".join(["", "loop_", *(f"_refln.{tag}" for tag in tags), *rows, ""])
+    return text.replace(" nan", " ?")

@@ -16,9 +16,9 @@ from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.io.files import written_aside
 from multicopy_refinement.report.group_table import columns, rows
-from multicopy_refinement.report.pages import template
+from multicopy_refinement.report.pages import as_json, carried, template
 from multicopy_refinement.report.run_files import RunFiles
-from multicopy_refinement.report.scene import as_json, make_scene
+from multicopy_refinement.report.scene import make_scene
 from multicopy_refinement.results.real_space import Shell, read_amplitudes, shells
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.results.standing import about_su
@@ -51,7 +51,7 @@ def _render(run: RunFiles, curve: list[Shell], scripts: Path | None) -> str:
         record=record, run=run, advice=run.advice, columns=columns(record),
         rows=rows(record, run.density),
         figures={name: (one, plots.divisions[name]) for name, one in made.items()},
-        figure_script=plots.script, libraries=_libraries(plots, run.directory, scripts),
+        figure_data=as_json(plots.items), libraries=_libraries(plots, run.directory, scripts),
         scene=scene, scene_json=as_json(scene), summary=_summary(record, table),
         command=_command(record), about_su=about_su(record),
         moves=[c for c in record.history if c.rms_shift is not None],
@@ -68,15 +68,15 @@ def _libraries(plots: Embedded, directory: Path, scripts: Path | None) -> dict[s
         "viewer": ("3Dmol-min.js", viewer),
     }
     return {
-        name: _script(directory, None if scripts is None else scripts / file, code) if code else ""
+        name: _script(name, code, directory, None if scripts is None else scripts / file)
         for name, (file, code) in found.items()
     }
 
 
-def _script(directory: Path, shared: Path | None, code: str) -> str:
-    """Return a script element with code, or of a file that is made where it is not there."""
-    if shared is None:
-        return f"<script>{code}</script>"
+def _script(name: str, code: str, directory: Path, shared: Path | None) -> str:
+    """Return an element that carries code, or of a file that is made where it is not there."""
+    if not code or shared is None:
+        return carried(name, code) if code else ""
     if not shared.is_file():
         shared.parent.mkdir(exist_ok=True)
         with written_aside(shared) as aside:

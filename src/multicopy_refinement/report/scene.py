@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,8 +15,11 @@ from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.report.advice import Advice
 from multicopy_refinement.report.conformers import drawn_once
+from multicopy_refinement.report.pages import deflated
 from multicopy_refinement.report.viewer import (
     LEVELS,
+    REACH,
+    STEP,
     as_pdb,
     patches,
     shown_atoms,
@@ -37,8 +39,8 @@ def make_scene(
     """Return what the viewer shows: atoms, sites in the order of advice, patches of the maps."""
     sites, site_of, why = _in_order(record, advice)
     if not sites:
-        return {"pdb": "", "sites": {}, "site_of": {}, "labels": [], "patches": {},
-                "levels": LEVELS}  # fmt: skip
+        return {"pdb": "", "sites": {}, "site_of": {}, "reach": REACH, "step": STEP, "labels": [],
+                "patches": {}, "levels": LEVELS}  # fmt: skip
     occupancy = table.occupancy.copy()
     for group in record.groups:
         occupancy[group.atom_indices] = group.occupancy
@@ -66,18 +68,14 @@ def make_scene(
         }  # fmt: skip
     made = patches(maps, table, sites, record.data.d_min, sites_left_out(record, sites))
     return {
-        "pdb": as_pdb(table, shown, occupancy), "sites": found, "site_of": site_of,
+        "pdb": deflated(as_pdb(table, shown, occupancy).encode()), "sites": found,
+        "site_of": site_of, "reach": REACH, "step": STEP,
         "labels": [[_words(table, atom), place[atom]] for atom in marks.values()],
         "patches": {
             name: {k: v for k, v in asdict(p).items() if v is not None} for name, p in made.items()
         },
         "levels": LEVELS,
     }  # fmt: skip
-
-
-def as_json(scene: dict[str, Any]) -> str:
-    """Return the scene as JSON that cannot end a script element."""
-    return json.dumps(scene, separators=(",", ":")).replace("</", "<\\/")
 
 
 def _in_order(

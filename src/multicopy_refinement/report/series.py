@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.report.pages import FLAGS, template
+from multicopy_refinement.report.pages import FLAGS, as_json, carried, template
 
 #: A curve by its name.
 Named = tuple[str, Callable[[FloatArray], FloatArray]]
@@ -20,6 +20,7 @@ def make_series_page(record: Mapping[str, Any], curves: Sequence[Named]) -> str:
     figures = series_figures(record, curves)
     plots = embedded({name: one.figure for name, one in figures.items()})
     return template("series.html.j2").render(
-        record=record, flags=FLAGS, figure_script=plots.script, library=plots.library,
+        record=record, flags=FLAGS, figure_data=as_json(plots.items),
+        library=carried("figures", plots.library),
         figures={name: (one, plots.divisions[name]) for name, one in figures.items()},
     )  # fmt: skip

@@ -24,6 +24,8 @@ SAMPLING = 3.0
 NEAR_ATOM, NEAR_PEAK = 1.5, 2.0
 #: Labels of the omit map in ``refined.mtz``.
 OMIT_LABELS = ("FOMIT", "PHOMIT")
+#: Atoms whose surroundings are looked at at a time.
+_AT_ONCE = 64
 #: Groups of more atoms (whole copies) are described by so many of them.
 MOST_ATOMS = 2000
 
@@ -121,13 +123,17 @@ def points_near(maps: Gridded, xyz: FloatArray, reach: float) -> IntArray:
     box = np.stack(np.meshgrid(*(np.arange(-h, h + 1) for h in half), indexing="ij"), axis=-1)
     box = box.reshape(-1, 3)
     steps = cell.orthogonalization / size
+    around = box @ steps.T
+    squares = np.einsum("ij,ij->i", around, around)
     found = []
-    for place in (xyz @ cell.fractionalization.T) * size:
-        nearest = np.rint(place).astype(int)
-        apart = (box + nearest - place) @ steps.T
-        inside = np.einsum("ij,ij->i", apart, apart) < reach**2
-        point = (box[inside] + nearest) % size
-        found.append(np.ravel_multi_index(tuple(point.T), maps.size))
+    at = (xyz @ cell.fractionalization.T) * size
+    for first in range(0, len(at), _AT_ONCE):
+        nearest = np.rint(at[first : first + _AT_ONCE]).astype(int)
+        off = (nearest - at[first : first + _AT_ONCE]) @ steps.T
+        square = squares + 2 * off @ around.T + np.einsum("ij,ij->i", off, off)[:, None]
+        atom, point = np.nonzero(square < reach**2)
+        place = (box[point] + nearest[atom]) % size
+        found.append(np.ravel_multi_index(tuple(place.T), maps.size))
     return np.unique(np.concatenate(found))
 
 

@@ -1,16 +1,18 @@
 """What is drawn in the 3D view: conformers once, patches that give the map back."""
 
 import base64
+import json
 import zlib
 
 import numpy as np
 import pytest
 
 from helpers import atom_line, pdb_text, write_text
+from page_scripts import in_node
 from multicopy_refinement.crystal import Cell
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.report.conformers import drawn_once
-from multicopy_refinement.report.viewer import BYTE_RANGE, MARGIN, patches
+from multicopy_refinement.report.viewer import MARGIN, REACH, STEP, _packed, patches
 from multicopy_refinement.results.real_space import Maps
 
 
@@ -67,9 +69,39 @@ def test_a_patch_is_the_map_at_its_places(tmp_path):
     assert low == pytest.approx(table.xyz[0] - MARGIN)
     assert (low + patch.spacing * (np.array(patch.size) - 1) >= table.xyz[0] + MARGIN).all()
     grid = np.stack(np.meshgrid(*(np.arange(k) for k in patch.size), indexing="ij"), axis=-1)
-    at = (low + patch.spacing * grid) / [20, 24, 28]
+    places = low + patch.spacing * grid
+    at = places / [20, 24, 28]
     expected = np.sqrt(2) * np.cos(2 * np.pi * (2 * at[..., 0] + 3 * at[..., 1] - at[..., 2]))
+    apart = np.linalg.norm(places - table.xyz[0], axis=-1)
+    needed = apart < REACH + np.sqrt(3) * patch.spacing
+    assert 0.3 < needed.mean() < 0.9
     for text, factor in ((patch.weighted, 1), (patch.difference, 2)):
-        changes = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
-        values = (np.cumsum(changes, dtype=np.uint8) - 127.5) * BYTE_RANGE / 127.5
-        assert values == pytest.approx(factor * expected.ravel(), abs=0.05)
+        steps = unpacked(text, patch.size)
+        values = (steps + 0.5) * STEP
+        assert values[needed] == pytest.approx(factor * expected[needed], abs=STEP / 2 + 0.02)
+        assert not steps[~needed].any()
+
+
+def unpacked(text, size):
+    """Return the bytes of a box: along each axis in turn each was written less the one before."""
+    found = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8).reshape(size)
+    for axis in range(3):
+        found = np.cumsum(found, axis=axis, dtype=np.uint8)
+    return found.view(np.int8)
+
+
+def test_the_script_of_the_page_unpacks_what_was_packed():
+    rng = np.random.default_rng(4)
+    seen = np.zeros((6, 5, 7), dtype=bool)
+    seen[1:5, 1:4, 2:6] = True
+    density = rng.normal(0, 6, (8, 8, 8))
+    packed = _packed(density, np.argwhere(seen).astype(float), seen)
+    found = in_node(
+        f"""
+        SCRIPTS
+        unpack({json.dumps(packed)}, [6, 5, 7]).then((b) => console.log(JSON.stringify(Array.from(b))));
+        """,
+        "libraries.js",
+    )  # fmt: skip
+    assert found == unpacked(packed, (6, 5, 7)).ravel().tolist()
+    assert len(set(found)) > 20

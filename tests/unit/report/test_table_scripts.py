@@ -1,40 +1,9 @@
 """Scripts of pages, in node where it is installed, on the few parts of a page that they touch."""
 
 import json
-import shutil
-import subprocess
-from importlib.resources import files
 
-import pytest
+from page_scripts import in_node
 
-TEMPLATES = files("multicopy_refinement.report") / "templates"
-#: Elements with what the scripts read and write, and rows of a table by [text, data-value] cells.
-STUBS = """
-class Element {
-  constructor(fields = {}) { Object.assign(this, { value: "", textContent: "", checked: false,
-    hidden: false, dataset: {}, listeners: {}, attributes: {} }, fields); }
-  addEventListener(kind, act) { (this.listeners[kind] ||= []).push(act); }
-  fire(kind) { for (const act of this.listeners[kind] || []) act(); }
-  getAttribute(name) { return this.attributes[name]; }
-  setAttribute(name, value) { this.attributes[name] = value; }
-}
-function makeTable(cells, columns) {
-  const rows = cells.map(({ cells, ...data }) => new Element({ dataset: data,
-    textContent: cells.map((c) => c[0]).join(" "),
-    cells: cells.map(([text, value]) => new Element({ textContent: text,
-      dataset: value === null ? {} : { value } })) }));
-  const body = new Element({ rows, order: rows, append(...sorted) { this.order = sorted; } });
-  const buttons = Array.from({ length: columns }, (_, i) =>
-    new Element({ dataset: { column: String(i) },
-      parentElement: new Element({ attributes: { "aria-sort": "none" } }) }));
-  const heads = buttons.map((b) => b.parentElement);
-  return new Element({ tBodies: [body], buttons, tHead: {
-    querySelectorAll: (what) => what === "button" ? buttons : heads } });
-}
-const names = (table) => table.tBodies[0].order.map((r) => r.cells[0].textContent.trim());
-const shown = (table) => table.tBodies[0].rows.filter((r) => !r.hidden)
-  .map((r) => r.cells[0].textContent.trim());
-"""
 ROWS = [
     {"cells": [[" x10 ", None], ["A/1", "A/1"], ["0.3", "0.31"], ["-", ""]], "p": "0.2",
      "q": "0.31"},
@@ -43,20 +12,6 @@ ROWS = [
     {"cells": [["x1", None], ["A/2", "A/2"], ["0.1", "0.05"], ["0.5", "0.5"]], "p": "",
      "q": "0.05"},
 ]  # fmt: skip
-
-
-def in_node(script, *templates):
-    """Return what a script prints, as JSON, with the pages' scripts of these names before it."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on this machine")
-    code = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in templates)
-    text = script.replace("SCRIPTS", code).replace("ROWS", json.dumps(ROWS))
-    done = subprocess.run(
-        [node, "-e", STUBS + text], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_tables_sort_by_numbers_then_names_and_what_is_unknown_goes_last():
@@ -73,8 +28,8 @@ def test_tables_sort_by_numbers_then_names_and_what_is_unknown_goes_last():
         out.heads = table.buttons.map((b) => b.parentElement.attributes["aria-sort"]);
         console.log(JSON.stringify(out));
         """,
-        "tables.js",
-    )
+        "tables.js", ROWS=ROWS,
+    )  # fmt: skip
     assert found == {
         "name": ["x1", "x9", "x10"], "again": ["x10", "x9", "x1"], "q": ["x1", "x10", "x9"],
         "p": ["x9", "x1", "x10"], "down": ["x1", "x9", "x10"],
@@ -107,7 +62,7 @@ def test_hits_of_a_campaign_are_filtered_by_words_p_and_occupancy():
         set("hits-supported", "checked", true);
         console.log(JSON.stringify(out));
         """,
-        "tables.js", "campaign.js",
+        "tables.js", "campaign.js", ROWS=ROWS,
     )  # fmt: skip
     assert found == [
         [["x9", "x1"], "2 ligands"], [["x9"], "1 ligand"], [["x9", "x1"], "2 ligands"],
@@ -130,6 +85,6 @@ def test_the_report_shows_its_flagged_groups():
         page.flagged.fire("input");
         console.log(JSON.stringify([shown(page.table), page.shown.textContent]));
         """,
-        "tables.js", "report.js",
+        "tables.js", "report.js", ROWS=ROWS,
     )  # fmt: skip
     assert found == [["x1"], "1 group"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bokeh import __version__ as bokeh_version
-from bokeh.embed import components
+from bokeh.document import Document
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
@@ -88,15 +89,34 @@ def figures(record: RunRecord, shells: Sequence[Shell]) -> dict[str, Shown]:
 
 @dataclass(frozen=True)
 class Embedded:
-    """Figures as parts of a page: the library and its version, what draws them, and where."""
+    """Figures as parts of a page.
+
+    Attributes
+    ----------
+    library, version
+        Of BokehJS.
+    items
+        What its ``embed_item`` takes, for each figure.
+    divisions
+        Where each figure stands, by its name.
+    """
 
     library: str
     version: str
-    script: str
+    items: list[dict[str, Any]]
     divisions: dict[str, str]
 
 
 def embedded(made: Mapping[str, figure]) -> Embedded:
     """Return figures for a page that has no network."""
-    script, divisions = components(dict(made)) if made else ("", {})
-    return Embedded(str(INLINE.js_raw[0]), bokeh_version, script, divisions)
+    items, divisions = [], {}
+    for name, one in made.items():
+        document, place = Document(), f"plot-{name}"
+        document.add_root(one)
+        items.append(
+            {"target_id": place, "root_id": one.id, "doc": document.to_json(deferred=False)}
+        )
+        divisions[name] = (
+            f'<div id="{place}" data-root-id="{one.id}" style="display: contents"></div>'
+        )
+    return Embedded(str(INLINE.js_raw[0]), bokeh_version, items, divisions)

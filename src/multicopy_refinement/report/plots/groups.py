@@ -32,6 +32,7 @@ _MOST_NAMES = 70
 def occupancies(record: RunRecord) -> figure:
     """Return all refined occupancies with su, in the order of the file, beside their start."""
     refined = [g for g in record.groups if g.refined]
+    place = {g.name: i for i, g in enumerate(refined)}
     made = plain_figure(
         "Refined occupancies with standard uncertainties", "", "occupancy", height=380,
         y_range=(-0.05, 1.08),
@@ -44,7 +45,7 @@ def occupancies(record: RunRecord) -> figure:
             continue
         source = ColumnDataSource(
             {
-                "x": [refined.index(g) for g in chosen], "q": [g.occupancy for g in chosen],
+                "x": [place[g.name] for g in chosen], "q": [g.occupancy for g in chosen],
                 "name": [g.name for g in chosen], "initial": [g.initial for g in chosen],
                 "su": [g.su or 0.0 for g in chosen],
                 "high": [g.occupancy + (g.su or 0.0) for g in chosen],

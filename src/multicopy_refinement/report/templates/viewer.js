@@ -12,9 +12,9 @@
   const maps = { weighted: ["#4a7fc1"], difference: ["#2ca02c", "#d62728"], omit: ["#e0a000"] };
   const site = byId("site"), caption = byId("view-caption"), legend = byId("legend");
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const lines = scene.pdb.split("\n");
-  let viewer = null, turn = 0, drawn = [], meshes = [], current = null;
+  let pdb = "", lines = [], viewer = null, turn = 0, drawn = [], meshes = [], current = null;
   const densities = new Map();
+  const ready = library("viewer").then(() => text(scene.pdb)).then((unpacked) => { pdb = unpacked; lines = pdb.split("\n"); }, () => {});
 
   const colour = (letter) => letterColours[letter] || otherColours[(letter || " ").charCodeAt(0) % otherColours.length];
   const carbon = (one) => (one.letters[0] ? colour(one.letters[0]) : "#808890");
@@ -22,21 +22,14 @@
   const byElement = (grey) => (atom) => (atom.elem.toUpperCase() === "C" ? grey : elementColours[atom.elem.toUpperCase()] || "#b06fb0");
   const add = (text) => viewer.addModel(text, "pdb", { keepH: true, altLoc: "*" });
 
-  async function unpack(text) {
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    const found = new Uint8Array(await new Response(stream).arrayBuffer());
-    for (let i = 1; i < found.length; i++) found[i] = (found[i] + found[i - 1]) & 255;  // each was written less the one before
-    return found;
-  }
   async function density(name, map) {
     const key = name + "\n" + map, patch = scene.patches[name];
     if (!densities.has(key)) {
-      const bytes = await unpack(patch[map]);
+      const bytes = await unpack(patch[map], patch.size);
       const bohr = 1 / 0.52917721, [nx, ny, nz] = patch.size, step = (patch.spacing * bohr).toFixed(6);
       const head = ["", "", ["0", ...patch.origin.map((x) => (x * bohr).toFixed(5))].join(" "),
         `${nx} ${step} 0 0`, `${ny} 0 ${step} 0`, `${nz} 0 0 ${step}`];
-      const values = Array.from(bytes, (b) => ((b - 127.5) * 8 / 127.5).toFixed(2));
+      const values = Array.from(bytes, (b) => ((b + 0.5) * scene.step).toFixed(2));
       densities.set(key, new $3Dmol.VolumeData(head.join("\n") + "\n" + values.join(" "), "cube"));
     }
     return densities.get(key);
@@ -44,11 +37,11 @@
   async function contour() {
     const mine = ++turn, name = current, patch = scene.patches[name], made = [];
     const near = drawn.flatMap((model) => model.selectedAtoms({}));  // what is far away only hides the site
-    if (patch && typeof DecompressionStream !== "undefined") {
+    if (patch) {
       for (const map of Object.keys(maps)) {
         if (!patch[map] || !byId(map).checked) continue;
         const volume = await density(name, map), level = Number(byId(map + "-level").value);
-        maps[map].forEach((tint, i) => made.push([volume, { isoval: i ? -level : level, color: tint, wireframe: true, linewidth: 1, opacity: 0.75, coords: near, seldist: 2.5 }]));
+        maps[map].forEach((tint, i) => made.push([volume, { isoval: i ? -level : level, color: tint, wireframe: true, linewidth: 1, opacity: 0.75, coords: near, seldist: scene.reach }]));
       }
     }
     if (mine !== turn) return;
@@ -97,13 +90,15 @@
     const patch = scene.patches[name];
     for (const map of Object.keys(maps)) byId(map).disabled = byId(map + "-level").disabled = !(patch && patch[map]);
     writeLegend(one);
-    if (typeof $3Dmol === "undefined") { caption.textContent = name + ": the viewer is not at hand."; return; }
+    await ready;
+    if (name !== current) return;
+    if (typeof $3Dmol === "undefined" || !pdb) { caption.textContent = name + ": the viewer is not at hand."; return; }
     if (!viewer) {
       try {
         viewer = $3Dmol.createViewer("viewer", { backgroundColor: paper() });
       } catch (fault) { viewer = null; }
       if (!viewer) { caption.textContent = name + ": this browser does not draw in 3D (WebGL is off)."; return; }
-      add(scene.pdb).setStyle({}, { line: { colorfunc: byElement("#9aa3ab"), linewidth: 1 } });
+      add(pdb).setStyle({}, { line: { colorfunc: byElement("#9aa3ab"), linewidth: 1 } });
     }
     for (const model of drawn) viewer.removeModel(model);
     drawn = one.conformers.map((c) => {  // a model each: opacity belongs to a model
