@@ -39,10 +39,17 @@ def with_su(value: float, su: float | None, digits: int = 2) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f}({units})"
 
 
-def counted(n: int, noun: str) -> str:
-    """Return a number of things.
+#: Verbs in the plural, and what they are in the singular where that is not an s more.
+_SINGULAR = {"are": "is", "have": "has", "were": "was"}
+
+
+def counted(n: int, noun: str, verb: str = "") -> str:
+    """Return a number of things, and what they do: a verb that is given in the plural.
 
     >>> counted(1, "atom"), counted(12, "atom")
     ('1 atom', '12 atoms')
+    >>> counted(1, "atom", "take"), counted(1, "row", "are"), counted(0, "row", "have")
+    ('1 atom takes', '1 row is', '0 rows have')
     """
-    return f"{n} {noun}{'' if n == 1 else 's'}"
+    does = verb if n != 1 or not verb else _SINGULAR.get(verb, f"{verb}s")
+    return f"{n} {noun}{'' if n == 1 else 's'}{does and f' {does}'}"

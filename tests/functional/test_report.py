@@ -51,7 +51,7 @@ def test_the_page_needs_nothing_else(page):
     assert not re.search(r"<(?:script|img|iframe)[^>]+src=", page)
     assert not re.search(r"<link[^>]+href=", page)
     assert "@import" not in page
-    assert len(page.encode()) < 5e6
+    assert len(page.encode()) < 1.5e6
 
 
 def test_sections_and_figures_are_there(page):
@@ -505,4 +505,4 @@ def test_1g8a_is_small_and_quick(command, shared_data, tmp_path):
     start = time.perf_counter()
     assert command("report", out).status == 0
     assert time.perf_counter() - start < 5.0
-    assert (out / "report.html").stat().st_size < 5e6
+    assert (out / "report.html").stat().st_size < 2.2e6

@@ -125,7 +125,9 @@ def _print(console: Console, made: Conducted, out: Path) -> None:
         line = f"[yellow]Failed:[/] {escape(name)}: {escape(reason)}"
         console.print(line, highlight=False, soft_wrap=True)
     if len(failed) > MOST:
-        console.print(f"{len(failed) - MOST} more failures are in {PAGE}", highlight=False)
+        console.print(
+            f"{counted(len(failed) - MOST, 'more failure', 'are')} in {PAGE}", highlight=False
+        )
     tested = sum(row["p_absent"] is not None for row in found)
     files = ", ".join(f"{name}.parquet" for name in (DATA_SETS, GROUPS, LIGANDS))
     for line in (

@@ -28,6 +28,7 @@ from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.rules.selection import KINDS_OF_RESIDUES
 from multicopy_refinement.occupancy.summary import summary_of
 from multicopy_refinement.occupancy.values import GroupingResult, not_full
+from multicopy_refinement.words import counted
 
 
 def run_groups(
@@ -124,7 +125,7 @@ def _print_table(console: Console, result: GroupingResult, *, everything: bool) 
     shown = groups.refined | (groups.set_index >= 0) | not_full(groups.occupancy) | everything
     table = Table(
         title=f"{int(groups.refined.sum())} refined of {len(groups)} groups, "
-        f"{len(groups.sets)} sets",
+        f"{counted(len(groups.sets), 'set')}",
         title_justify="left",
     )
     table.add_column("group")
@@ -182,6 +183,6 @@ def _how_to_free(groups: OccupancyGroups) -> str:
     offers = "".join(f", --{kind} all {kind} ({n})" for kind, n in counts.items() if n)
     name = groups.table.residue_label(int(np.flatnonzero(residue == held[0])[0]))
     return (
-        f"{len(held)} residues are held at 1 (--all lists them): --refine SELECTION refines what "
-        f"you name, for example --refine {name}{offers}."
+        f"{counted(len(held), 'residue', 'are')} held at 1 (--all lists them): "
+        f"--refine SELECTION refines what you name, for example --refine {name}{offers}."
     )

@@ -36,7 +36,7 @@ def print_series(record: SeriesRecord, out: Path) -> None:
         said = f"disagree: {', '.join(off)}" if off else "none disagrees"
         _line(
             console,
-            f"One fraction for {len(test.regions)} residues: "
+            f"One fraction for {counted(len(test.regions), 'residue')}: "
             f"chi-square {test.total_chi_square:.1f} for {test.total_degrees_of_freedom} "
             f"degrees of freedom, "
             f"p {probability(test.total_p)}; {said}.",

@@ -16,6 +16,7 @@ from multicopy_refinement.notices import HARMFUL
 from multicopy_refinement.results.folder import RESULTS
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.results.tables import ligand_table, summary_tables
+from multicopy_refinement.words import counted
 
 if TYPE_CHECKING:
     from multicopy_refinement.report.findings import Advice
@@ -42,7 +43,7 @@ def print_summary(console: Console, record: RunRecord, advice: Sequence[Advice],
     ended = record.status
     word = "Converged" if ended.converged else "[bold yellow]Not converged[/]"
     console.print(
-        f"{word} after {ended.cycles} cycles: {escape(ended.reason)}. "
+        f"{word} after {counted(ended.cycles, 'cycle')}: {escape(ended.reason)}. "
         f"{record.seconds.total:.1f} s in all.",
         highlight=False,
     )
@@ -111,4 +112,4 @@ def _print_warnings(console: Console, record: RunRecord) -> None:
         console.print(f"[yellow]Warning:[/] {escape(text)}", highlight=False)
     if len(record.warnings) > MOST_WARNINGS:
         more = len(record.warnings) - MOST_WARNINGS
-        console.print(f"[yellow]{more} more warnings[/] are in result.json", highlight=False)
+        console.print(f"[yellow]{counted(more, 'more warning')}[/] in result.json", highlight=False)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from multicopy_refinement.atoms.numbering import number_addresses
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.notices import Notice
+from multicopy_refinement.words import counted
 
 #: What mmCIF writes for a blank; in a PDB file, or in quotes, it may be meant so or not.
 _BLANKS = (b" ", b".", b"?")
@@ -38,7 +39,8 @@ def without_blank_letters(table: AtomTable) -> tuple[AtomTable, list[Notice]]:
             notices.append(
                 Notice(
                     "altloc_is_blank",
-                    f"the altloc {mark.decode()!r} of {len(labels)} atoms is taken as none",
+                    f"the altloc {mark.decode()!r} of {counted(len(labels), 'atom')} is taken as "
+                    "none",
                     labels,
                 )
             )

@@ -13,6 +13,7 @@ from multicopy_refinement.errors import ModelFileError
 from multicopy_refinement.io.elements import element_of_name
 from multicopy_refinement.io.text import parse_number
 from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.words import counted
 
 _PREFIX = "_atom_site."
 #: Either of two columns serves where the other is absent or blank.
@@ -168,8 +169,9 @@ def _number_residues(path: str | Path, sites: _Sites) -> list[Notice]:
     return [
         Notice(
             "residue_numbers_made",
-            f"{len(made)} residues have no number (_atom_site.auth_seq_id); they are numbered in "
-            f"the order of the file: {listed(made)}",
+            f"{counted(len(made), 'residue', 'have')} no number (_atom_site.auth_seq_id) and "
+            f"{'is' if len(made) == 1 else 'are'} numbered in the order of the file: "
+            f"{listed(made)}",
             tuple(made),
         )
     ]

@@ -12,6 +12,7 @@ from multicopy_refinement.atoms.numbering import number_texts
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.errors import ModelFileError
 from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.words import counted
 
 #: Residues that stand for an atom of which nobody knows what it is: their names are no elements.
 _PLACEHOLDERS = frozenset({"UNX", "DUM"})
@@ -85,8 +86,9 @@ def settle_elements(path: str | Path, table: AtomTable, symbols: np.ndarray) -> 
         notices.append(
             Notice(
                 "unknown_element",
-                f"{len(labels)} atoms are of no known element (X): they are kept as they are and "
-                f"left out of F_calc and of the solvent's mask: {listed(list(labels))}",
+                f"{counted(len(labels), 'atom', 'are')} of no known element (X): kept as "
+                f"in the file and left out of F_calc and of the solvent's mask: "
+                f"{listed(list(labels))}",
                 labels,
             )
         )
@@ -100,8 +102,8 @@ def settle_elements(path: str | Path, table: AtomTable, symbols: np.ndarray) -> 
         notices.append(
             Notice(
                 "element_guessed",
-                f"the file has no element of {len(labels)} atoms; it is taken from the name: "
-                f"{listed(texts)}",
+                f"the file has no element of {counted(len(labels), 'atom')}; it is taken "
+                f"from the name: {listed(texts)}",
                 labels,
             )
         )

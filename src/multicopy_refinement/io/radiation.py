@@ -14,6 +14,7 @@ from multicopy_refinement.errors import InputError, ModelFileError
 from multicopy_refinement.io.text import parse_number
 from multicopy_refinement.modes import Radiation
 from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.words import counted
 
 if TYPE_CHECKING:
     from multicopy_refinement.atoms.table import AtomTable
@@ -251,8 +252,8 @@ def _charged(table: AtomTable) -> list[Notice]:
         for label, charge in zip(labels, table.charge[charged].tolist(), strict=True)
     ]
     text = (
-        f"{len(labels)} atoms have a charge and are taken as neutral: form factors of electrons "
-        f"are those of neutral atoms, and ions differ at low resolution: {listed(named)}"
+        f"{counted(len(labels), 'atom')} with a charge, taken as neutral: form factors of "
+        f"electrons are those of neutral atoms, and ions differ at low resolution: {listed(named)}"
     )
     return [Notice("neutral_factors", text, labels)]
 

@@ -41,6 +41,7 @@ from multicopy_refinement.reflections.preparation import (
     unique_observations,
 )
 from multicopy_refinement.reflections.symmetry import group_to_merge_by
+from multicopy_refinement.words import counted
 
 #: Reflections without an observation are kept to this times the highest 1/d of those with one.
 FILLED_BEYOND = 1.05
@@ -275,9 +276,8 @@ def _assemble(
         notices.append(
             Notice(
                 "reflections_beyond",
-                f"{int((~within).sum())} reflections without an "
-                "observation lie far beyond the resolution of those with one and are "
-                "left out of refined.mtz",
+                f"{counted(int((~within).sum()), 'reflection')} without an observation, far beyond "
+                "the resolution of those with one: left out of refined.mtz",
             )
         )
         missing = missing.select(within)

@@ -11,6 +11,7 @@ from multicopy_refinement.atoms.numbering import number_addresses, number_residu
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.errors import ModelFileError
 from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.words import counted
 
 #: Atoms nearer than this are at one place, in A.
 _ONE_PLACE = 0.1
@@ -55,9 +56,9 @@ def check_repeats(path: str | Path, table: AtomTable) -> list[Notice]:
         notices.append(
             Notice(
                 "duplicate_atoms",
-                f"{len(names)} residues have atoms twice under one name and altloc; each copy is "
-                f"taken as a residue of its own: {listed(names)}; conformers need altlocs to be "
-                "tied by a sum",
+                f"{counted(len(names), 'residue', 'have')} atoms twice under one name and "
+                f"altloc; each copy is taken as a residue of its own: {listed(names)}; "
+                "conformers need altlocs to be tied by a sum",
                 table.labels(overlapping),
             )
         )

@@ -30,6 +30,7 @@ from multicopy_refinement.io.repeats import check_repeats, refuse_copies_after_e
 from multicopy_refinement.io.symmetry import find_space_group
 from multicopy_refinement.io.text import one_line, parse_unique, read_bytes
 from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.words import counted
 
 _PDB_RECORD = re.compile(rb"^(ATOM  |HETATM|CRYST1|HEADER|REMARK|MODEL )", re.MULTILINE)
 _CIF_BLOCK = re.compile(rb"^\s*data_\S*", re.MULTILINE | re.IGNORECASE)
@@ -486,7 +487,8 @@ def _occupancies(
     return values, [
         Notice(
             "occupancy_missing",
-            f"{len(labels)} atoms have no occupancy; 1.00 is taken: {listed(list(labels))}",
+            f"{counted(len(labels), 'atom', 'have')} no occupancy; 1.00 is taken: "
+            f"{listed(list(labels))}",
             labels,
         )
     ]

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import gemmi
-import numpy as np
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
@@ -91,8 +90,7 @@ def _loop(hkl: IntArray, status: Sequence[str], items: Mapping[str, FloatArray])
     tags = (*_ONE, "index_h", "index_k", "index_l", "status", *items)
     forms = ("%.2f" if "phase" in item.lower() or "PHWT" in item else "%.6g" for item in items)
     form = " ".join((*("1" for _ in _ONE), "%d %d %d %s", *forms))
-    columns = (hkl[:, 0], hkl[:, 1], hkl[:, 2], *items.values())
-    h, k, l, *values = (column.tolist() for column in columns)
-    rows = [form % row for row in zip(h, k, l, status, *values, strict=True)]
+    columns = (*hkl.T.tolist(), status, *(values.tolist() for values in items.values()))
+    rows = [form % row for row in zip(*columns, strict=True)]
     text = "\n".join(["", "loop_", *(f"_refln.{tag}" for tag in tags), *rows, ""])
     return text.replace(" nan", " ?")

@@ -38,6 +38,7 @@ from multicopy_refinement.parameters import (
     members_from_sums,
 )
 from multicopy_refinement.units import EIGHT_PI_SQUARED
+from multicopy_refinement.words import counted
 
 if TYPE_CHECKING:
     import gemmi
@@ -465,7 +466,7 @@ def _positive_b(table: AtomTable) -> tuple[FloatArray, tuple[Notice, ...]]:
         return b_iso, ()
     labels = table.labels(used)
     message = (
-        f"B factor of {len(labels)} atoms set to {SMALLEST_B} A^2 for F_calc, and written as it "
-        f"was: {listed(list(labels))}"
+        f"B factor of {counted(len(labels), 'atom')} set to {SMALLEST_B} A^2 for F_calc, and "
+        f"written as it was: {listed(list(labels))}"
     )
     return b_iso, (Notice("b_not_positive", message, labels),)

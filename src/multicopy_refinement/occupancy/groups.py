@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement.atoms.kinds import ligand_atoms
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.occupancy.sums import SumConstraints
 
@@ -170,6 +171,16 @@ class OccupancyGroups:
         return first
 
     @cached_property
+    def naming_atom(self) -> IntArray:
+        """Atom that a group is named after, ``[n_groups]``: the first of a ligand, or the first."""
+        found = self.first_atom.copy()
+        joined = np.isin(self.rule, (Why.SHARED, Why.CONNECTED))[self.index]
+        if joined.any():
+            atoms = np.flatnonzero(ligand_atoms(self.table, joined))[::-1]
+            found[self.index[atoms]] = atoms
+        return found
+
+    @cached_property
     def _atom_order(self) -> tuple[IntArray, IntArray]:
         order = np.argsort(self.index, kind="stable")
         return order, np.searchsorted(self.index[order], np.arange(len(self) + 1))
@@ -193,7 +204,7 @@ class OccupancyGroups:
         """Return the name of one group."""
         if group in self.labels:
             return self.labels[group]
-        atom = int(self.first_atom[group])
+        atom = int(self.naming_atom[group])
         rule = self.rule[group]
         if rule == Why.COPY:
             return f"model {self.table.model[atom]}"
@@ -279,7 +290,9 @@ class OccupancyGroups:
         first = int(self.sums.members[number][0])
         if self.rule[first] == Why.COPY:
             return "models"
-        label = self.table.residue_label(int(self.first_atom[first]))
+        members = self.sums.members[number]
+        named = members[self.naming_atom[members] != self.first_atom[members]]  # after a ligand
+        label = self.table.residue_label(int(self.naming_atom[named[0] if len(named) else first]))
         if self.rule[first] == Why.HYDROGEN_PAIR:
             return f"{label}/{self.table.name[self.first_atom[first]].decode()}"
         return label

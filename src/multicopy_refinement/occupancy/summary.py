@@ -11,6 +11,7 @@ from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.values import not_full
+from multicopy_refinement.words import counted
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,10 @@ class OccupancySummary:
             f"{count} with {n}" for n, count in sorted(self.residues_by_altlocs.items())
         )
         lines = [
-            f"{self.n_atoms} atoms in {self.n_groups} groups ({self.compression:.1f} atoms for "
-            f"each occupancy); {self.n_refined} groups are refined, "
-            f"{self.n_groups - self.n_refined} groups are held.",
+            f"{counted(self.n_atoms, 'atom')} in {counted(self.n_groups, 'group')} "
+            f"({self.compression:.1f} atoms for each occupancy); "
+            f"{counted(self.n_refined, 'group', 'are')} refined, "
+            f"{counted(self.n_groups - self.n_refined, 'group', 'are')} held.",
             f"{len(self.partial_residues)} of {self.n_residues} residues are partly occupied; "
             f"altlocs: {altlocs or 'none'}.",
         ]

@@ -10,6 +10,7 @@ from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.groups import FULL_TOLERANCE, OccupancyGroups
+from multicopy_refinement.words import counted
 
 #: Occupancies that differ by no more than this (inclusive, as written) are one value.
 SAME_OCCUPANCY = 0.01
@@ -46,7 +47,8 @@ def clamped_occupancies(table: AtomTable) -> tuple[FloatArray, list[Notice]]:
             notices.append(
                 Notice(
                     code,
-                    f"occupancy set to {bound} for {len(labels)} atoms: {listed(texts, 30)}",
+                    f"occupancy set to {bound} for {counted(len(labels), 'atom')}: "
+                    f"{listed(texts, 30)}",
                     labels,
                 )
             )
@@ -96,7 +98,7 @@ def normalise_sets(groups: OccupancyGroups, notices: list[Notice]) -> GroupingRe
                 *notices,
                 Notice(
                     "set_sum",
-                    f"occupancies of {len(sets)} sets scaled {wanted}, ratios kept: "
+                    f"occupancies of {counted(len(sets), 'set')} scaled {wanted}, ratios kept: "
                     f"{listed(texts, 30)}",
                     groups.table.labels(np.isin(scaled.index, mine)),
                 ),

@@ -15,7 +15,7 @@ from multicopy_refinement.errors import UnknownNameError
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.posterior.experiment import Statistics
-from multicopy_refinement.words import probability, with_su
+from multicopy_refinement.words import counted, probability, with_su
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -468,7 +468,7 @@ class Solution:
         )
         more = f"<p>and {len(order) - MOST_ROWS} more</p>" if len(order) > MOST_ROWS else ""
         return (
-            f"<p>{len(refined)} groups refined; {escape(self.status.reason)}</p>"
+            f"<p>{counted(len(refined), 'group')} refined; {escape(self.status.reason)}</p>"
             f"<table><tr><th></th><th>before</th><th>after</th></tr>{agreement}</table>"
             "<table><tr><th>group</th><th>before</th><th>after</th><th>su</th><th>flags</th></tr>"
             f"{changes}</table>{more}"
@@ -486,7 +486,7 @@ class Solution:
         free = (self.initial.r_free, self.final.r_free)
         r_free = "" if None in free else f", R-free {free[0]:.4f} -> {free[1]:.4f}"
         return (
-            f"Solution({int(self.groups.refined.sum())} groups refined, R-work "
+            f"Solution({counted(int(self.groups.refined.sum()), 'group')} refined, R-work "
             f"{self.initial.r_work:.4f} -> {self.final.r_work:.4f}{r_free}, "
             f"{self.status.reason})"
         )

@@ -268,8 +268,9 @@ def undetermined_notice(
         notices.append(
             Notice(
                 "undetermined",
-                f"the data do not determine the occupancy of {len(names)} "
-                f"groups; they keep what they had as far as set and likelihood allow: "
+                f"the data do not determine the occupancy of {counted(len(names), 'group')}; "
+                f"{'it keeps what it' if len(names) == 1 else 'they keep what they'} had as far as "
+                f"set and likelihood allow: "
                 f"{listed(names, 12)}{sums}",
                 groups.table.labels(np.isin(groups.index, rest)),
             )

@@ -8,6 +8,7 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.notices import Notice, listed
+from multicopy_refinement.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,16 +51,16 @@ def checked(rows: Observations, what: str) -> tuple[Observations, list[Notice]]:
     negative = there & ~no_sigma & (value < 0) & (what == "amplitude")
     notices = []
     for mask, code, text in (
-        (infinite, "not_finite", "reflections have an infinite value or sigma and are not used"),
-        (alone, "sigma_missing", "reflections have a value without a sigma and are not used"),
-        (nothing, "reflections_zero",
-         "reflections with value and sigma of 0 are taken as not observed"),
-        (no_sigma, "sigma_not_positive", "reflections have no positive sigma and are not used"),
-        (negative, "amplitude_negative", "reflections have a negative amplitude and are not used"),
+        (infinite, "not_finite", "with an infinite value or sigma, not used"),
+        (alone, "sigma_missing", "with a value but no sigma, not used"),
+        (nothing, "reflections_zero", "with value and sigma of 0, taken as not observed"),
+        (no_sigma, "sigma_not_positive", "without a positive sigma, not used"),
+        (negative, "amplitude_negative", "with a negative amplitude, not used"),
     ):  # fmt: skip
         if mask.any():
             names = names_of(rows.hkl[mask])
-            notices.append(Notice(code, f"{int(mask.sum())} {text}: {listed(names)}", tuple(names)))
+            message = f"{counted(len(names), 'reflection')} {text}: {listed(names)}"
+            notices.append(Notice(code, message, tuple(names)))
     return rows.without(infinite | alone | nothing | no_sigma | negative), notices
 
 

@@ -11,6 +11,7 @@ from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.crystal.hkl import to_asymmetric_unit
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.reflections.observations import Observations, checked, names_of
+from multicopy_refinement.words import counted
 
 #: Equivalents with less scatter than this are told of; with less than the second they are copies.
 CLOSER_THAN_ERRORS, COPIES = 0.5, 1e-6
@@ -63,8 +64,8 @@ def unique_observations(
     if len(merged.hkl) < len(rows.hkl):
         count = len(rows.hkl) - len(merged.hkl)
         text = (
-            f"{count} rows are equivalents of others (symmetry or Friedel mates); their weighted "
-            f"means are used (sum |x - mean| / sum |mean| = {factor:.3f})"
+            f"{counted(count, 'row', 'repeat')} others (equivalents by symmetry, or Friedel "
+            f"mates); weighted means are used (sum |x - mean| / sum |mean| = {factor:.3f})"
         )
         if scatter < CLOSER_THAN_ERRORS:
             text += (
@@ -77,7 +78,7 @@ def unique_observations(
             notices.append(
                 Notice(
                     "free_flags_differ",
-                    f"{conflicts} reflections have equivalents "
+                    f"{counted(conflicts, 'reflection', 'have')} equivalents "
                     "with other free flags; the first in the file is used",
                 )
             )

@@ -11,6 +11,7 @@ from multicopy_refinement.errors import ReflectionFileError
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.reflections.observations import Observations
 from multicopy_refinement.reflections.preparation import unique_observations
+from multicopy_refinement.words import counted
 
 #: Equivalents agree when sum |x - mean| / sum mean of those above 3 sigma is at most this.
 AGREE_AMPLITUDES, AGREE_INTENSITIES = 0.10, 0.20
@@ -122,6 +123,7 @@ def _check_centring(rows: Observations, group: SpaceGroup, what: str) -> None:
         NOISE_AMPLITUDE if amplitude else NOISE_INTENSITY
     ):
         raise ReflectionFileError(
-            f"{int(forbidden.sum())} reflections that the centring of {group.name} forbids have "
-            f"{100 * part:.0f}% of the mean {what} of the others: the lattice is not centred so"
+            f"{counted(int(forbidden.sum()), 'reflection')} that the centring of "
+            f"{group.name} forbids: {100 * part:.0f}% of the mean {what} of the "
+            "others: the lattice is not centred so"
         )

@@ -19,7 +19,7 @@ from multicopy_refinement.posterior.experiment import r_factor
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.results.maps import MapCoefficients
-from multicopy_refinement.words import with_su
+from multicopy_refinement.words import counted, with_su
 
 _TARGETS = {
     TargetKind.ML: "MAXIMUM LIKELIHOOD",
@@ -113,7 +113,10 @@ def _refined(solution: Solution) -> tuple[str, ...]:
     n = int(groups.refined.sum())
     atoms = int(groups.refined[groups.index].sum())
     n_sets = sum(bool(groups.refined[list(one.groups)].any()) for one in groups.sets)
-    what = f"Occupancies of {n} groups ({atoms} atoms, {n_sets} sets) were refined"
+    what = (
+        f"Occupancies of {counted(n, 'group')} ({counted(atoms, 'atom')}, "
+        f"{counted(n_sets, 'set')}) were refined"
+    )
     others = [_WORDS.get(name, str(name)) for name in names if name != Parameter.OCCUPANCY]
     if others:
         what += f", with {' and '.join(others)}"
@@ -143,6 +146,7 @@ def ensembles_of(solution: Solution) -> list[AltEnsemble]:
             residues = list(dict.fromkeys(table.residue_label(a) for a in atoms.tolist()))
             su = float(solution.su[g])
             value = with_su(float(solution.occupancy[g]), su, 3)
-            text = f"occupancy {value}, set {one.name}, {len(atoms)} atoms of {listed(residues)}"
+            text = f"occupancy {value}, set {one.name}, {counted(len(atoms), 'atom')}"
+            text += f" of {listed(residues)}"
             found.append(AltEnsemble(groups.names[g], letters, text))
     return found

@@ -19,6 +19,7 @@ from multicopy_refinement.results.maps import map_coefficients
 from multicopy_refinement.results.omit import Omitted
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.results.reflection_files import write_map_file, write_sf_file
+from multicopy_refinement.words import counted
 
 #: The code of the notice that there is no ``refined.pdb``.
 NO_PDB = "pdb_cannot_hold"
@@ -82,6 +83,9 @@ def pdb_notices(model: Model) -> tuple[Notice, ...]:
     high = beyond_columns(source, model.atom_values(decimals=2))
     if high.any():
         labels = table.labels(high)
-        message = f"B of {len(labels)} atoms is {LARGEST_B} in refined.pdb: {listed(list(labels))}"
+        message = (
+            f"B of {counted(len(labels), 'atom')} is {LARGEST_B} in refined.pdb: "
+            f"{listed(list(labels))}"
+        )
         notices.append(Notice("b_beyond_columns", f"{message}; refined.cif has it", labels))
     return tuple(notices)

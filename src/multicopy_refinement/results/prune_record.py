@@ -120,9 +120,12 @@ class PruneRecord(_Record):
         if n_removed + n_merged == 0:
             text = "Nothing to remove or to merge: the data ask for all that is there."
         else:
+            done = [f"{counted(n_removed, 'group')} removed"] if n_removed else []
+            done += [counted(n_merged, "merge")] if n_merged else []
             text = (
-                f"{counted(n_removed, 'group')} removed, {counted(n_merged, 'merge')}: "
-                f"{first.n_atoms - last.n_atoms} atoms fewer ({first.n_atoms} to {last.n_atoms})."
+                f"{', '.join(done)}: "
+                f"{counted(first.n_atoms - last.n_atoms, 'atom')} fewer "
+                f"({first.n_atoms} to {last.n_atoms})."
             )
             where, change = ("free", self.free) if self.free else ("work", self.work)
             text += (

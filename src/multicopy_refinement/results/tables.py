@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from multicopy_refinement.results.record import Group, LigandRecord, RunRecord, State
-from multicopy_refinement.words import probability, with_su
+from multicopy_refinement.words import counted, probability, with_su
 
 #: Wide enough that no cell of a table is broken.
 _WIDE = 2000
@@ -56,9 +56,9 @@ def ligand_table(record: RunRecord, *, most: int | None = None, width: int = _WI
     table = Table(title="Ligands", title_justify="left")
     table.add_column("ligand")
     table.add_column("occupancy", justify="right")
-    table.add_column("conformers")
+    table.add_column("conformers", min_width=len("conformers"))
     omitted = any(one.omit_peak is not None for one in record.ligands)
-    columns = (*gain, "p absent", "CC", "worst difference")
+    columns = (*gain, "p absent", "CC", "worst difference, sigma")
     for name in (*columns, *(["omit peak, sigma"] if omitted else [])):
         table.add_column(name, justify="right")
     ordered = sorted(record.ligands, key=lambda one: -(one.p_absent or 0.0))
@@ -71,7 +71,7 @@ def ligand_table(record: RunRecord, *, most: int | None = None, width: int = _WI
             "; ".join(t for t in (escape(one.made_of), in_colour(one.flags), held) if t),
             *(_gain(one) for _ in gain), probability(one.p_absent),
             "-" if one.correlation is None else f"{one.correlation:.2f}",
-            "-" if one.worst is None else f"{one.worst + 0.0:.1f} sigma",
+            "-" if one.worst is None else f"{one.worst + 0.0:.1f}",
             *([omit] if omitted else []),
         )  # fmt: skip
     if len(ordered) > len(shown):
@@ -144,7 +144,7 @@ def _changes(record: RunRecord, most: int | None, *, roomy: bool) -> Table:
     refined = [group for group in record.groups if group.refined]
     refined.sort(key=lambda group: -abs(group.occupancy - group.initial))
     shown = refined[:most]
-    title = f"{len(refined)} groups refined of {len(record.groups)}"
+    title = f"{counted(len(refined), 'group')} refined of {len(record.groups)}"
     if len(refined) > len(shown):
         title += f"; the {len(shown)} largest changes"
     table = Table(title=title, title_justify="left")

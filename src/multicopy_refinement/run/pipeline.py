@@ -44,6 +44,7 @@ from multicopy_refinement.results.tables import as_lines, ligand_table, summary_
 from multicopy_refinement.run.job import RefineJob
 from multicopy_refinement.run.log import RunLog, run_log
 from multicopy_refinement.targets.choice import preferred, target_kind
+from multicopy_refinement.words import counted
 
 #: Libraries whose versions stand in the record.
 LIBRARIES = ("gemmi", "numpy", "scipy", "torch")
@@ -237,7 +238,7 @@ def _log_outcome(log: RunLog, solution: Solution, record: RunRecord) -> None:
         )
     ended = record.status
     word = "converged" if ended.converged else "not converged"
-    log.info(f"{word} after {ended.cycles} cycles: {ended.reason}")
+    log.info(f"{word} after {counted(ended.cycles, 'cycle')}: {ended.reason}")
     ligands = [ligand_table(record)] if record.ligands else []
     for line in as_lines([*ligands, *summary_tables(record)]):
         log.info(line)

@@ -15,6 +15,7 @@ from multicopy_refinement.modes import Grouping
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.groups import FULL_TOLERANCE, OccupancyGroups
 from multicopy_refinement.occupancy.rules.selection import RuleSelection
+from multicopy_refinement.words import counted
 
 _LETTERS = re.compile(r"\w(?:[+, ]*\w)*")
 _MODEL = re.compile(r"(?:model )?(\d+)", re.IGNORECASE)
@@ -100,8 +101,8 @@ def state_of(model: Model, selection: str) -> SeriesState:
     if held.any():
         notices.append(Notice(
             "state_held",
-            f"{int(held.sum())} groups of the state {selection} have no other conformer in their "
-            f"set, and stay as they are: {listed(_names(groups, held))}",
+            f"{counted(int(held.sum()), 'group')} of the state {selection} without another "
+            f"conformer in the set, held as in the file: {listed(_names(groups, held))}",
         ))  # fmt: skip
     tied = replace(groups, refined=ties.slope != 0)
     model.adopt(

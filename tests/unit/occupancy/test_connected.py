@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grouping_cases import case, described
-from helpers import CRYST1, pdb_text, residue_lines, write_text
+from helpers import CRYST1, atom_line, pdb_text, residue_lines, write_text
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.model import Model
 from multicopy_refinement.occupancy.grouping import Grouping, GroupingOptions, group_atoms
@@ -232,6 +232,23 @@ def test_the_reason_names_the_bond_and_the_contact(load_lines):
     assert "contact A/1/ALA/CB:A - B/77/VAL/CB:A 3.9 A" in found.why(0)
 
 
+def test_a_network_with_a_ligand_is_named_after_it(load_lines):
+    """The residue comes first in the file, and the ligand is who it is about."""
+    lines = [
+        atom_line(name, residue, number, 0.5, altloc=letter, xyz=xyz,
+                  record="HETATM" if residue == "LIG" else "ATOM")
+        for letter in "AB"
+        for residue, number, name, xyz in (
+            ("SER", 1, "CB", (0, 0, 0)), ("SER", 1, "OG", (1.4, 0, 0)),
+            ("LIG", 9, "C1", (4.0, 0, 0)), ("LIG", 9, "C2", (5.5, 0, 0)),
+        )
+    ]  # fmt: skip
+    groups = load_lines(lines, grouping="connected").occupancy_groups
+    assert groups.names == ("A/9/LIG:A", "A/9/LIG:B")
+    assert groups.sets[0].name == "A/9/LIG"
+    assert "A/1/SER:A" in load_lines(lines).occupancy_groups.names
+
+
 def test_the_contact_distance_can_be_chosen(load_lines):
     lines = CASES[3].values[0]
     assert len(grouped(load_lines, lines, {"contact_distance": 3.8}).occupancy_groups) == 4
@@ -280,10 +297,11 @@ def test_the_ground_and_the_bound_state_of_a_fragment(shared_data):
     groups = model.occupancy_groups
     ligand = np.flatnonzero(groups.table.resname == b"LIG")
     bound = np.unique(groups.index[ligand])
-    assert [groups.names[g][-2:] for g in bound] == [":C", ":D"]
+    assert [groups.names[g] for g in bound] == ["A/1101/LIG:C", "A/1101/LIG:D"]
+    assert "A/141/LEU:A" in groups.names
     assert groups.occupancy[bound].sum() == pytest.approx(0.64)
     owner = groups.sets[groups.set_index[bound[0]]]
-    assert len(owner.groups) == 4
+    assert (owner.name, len(owner.groups)) == ("A/1101/LIG", 4)
     assert "set_sum" not in {notice.code for notice in model.notices}
 
 

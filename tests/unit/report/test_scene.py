@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from helpers import atom_line, pdb_text, write_text
-from page_scripts import in_node
 from multicopy_refinement.crystal import Cell
 from multicopy_refinement.io.structure import read_structure
 from multicopy_refinement.report.conformers import drawn_once
 from multicopy_refinement.report.viewer import MARGIN, REACH, STEP, _packed, patches
 from multicopy_refinement.results.real_space import Maps
+from page_scripts import in_node
 
 
 def read(tmp_path, lines):
@@ -99,7 +99,8 @@ def test_the_script_of_the_page_unpacks_what_was_packed():
     found = in_node(
         f"""
         SCRIPTS
-        unpack({json.dumps(packed)}, [6, 5, 7]).then((b) => console.log(JSON.stringify(Array.from(b))));
+        unpack({json.dumps(packed)}, [6, 5, 7]).then(
+          (b) => console.log(JSON.stringify(Array.from(b))));
         """,
         "libraries.js",
     )  # fmt: skip

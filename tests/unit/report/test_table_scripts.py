@@ -1,7 +1,5 @@
 """Scripts of pages, in node where it is installed, on the few parts of a page that they touch."""
 
-import json
-
 from page_scripts import in_node
 
 ROWS = [

@@ -15,6 +15,7 @@ from multicopy_refinement.occupancy.values import (
     GroupingResult,
     clamped_occupancies,
 )
+from multicopy_refinement.words import counted
 
 
 def group_by_copy(table: AtomTable) -> GroupingResult:
@@ -30,8 +31,8 @@ def group_by_copy(table: AtomTable) -> GroupingResult:
         notices.append(
             Notice(
                 "uneven_copy",
-                f"{len(labels)} atoms take the weight of their copy "
-                f"instead of their own occupancy: {listed(list(labels))}",
+                f"{counted(len(labels), 'atom', 'take')} the weight of the copy "
+                f"instead of the own occupancy: {listed(list(labels))}",
                 labels,
             )
         )

@@ -26,6 +26,7 @@ from multicopy_refinement.occupancy.values import (
     GroupingResult,
     not_full,
 )
+from multicopy_refinement.words import counted
 
 #: Joints that a group's reason names; the others are counted.
 _NAMED = 3
@@ -194,9 +195,7 @@ def _merged(result: GroupingResult, networks: _Networks) -> GroupingResult:
         if number is not None:
             draft.sets[number].members = []
     groups = draft.finished()
-    shared = notice_shared(
-        groups, before, "connected_values", "residues that they are connected with"
-    )
+    shared = notice_shared(groups, before, "connected_values", "connected residues")
     return GroupingResult(groups, (*result.notices, *shared))
 
 
@@ -217,5 +216,7 @@ def notice_shared(
     if not changed.any():
         return ()
     labels = groups.table.labels(changed)
-    message = f"{len(labels)} atoms take the mean of the {whom}: {listed(list(labels))}"
+    message = (
+        f"{counted(len(labels), 'atom', 'take')} the mean of the {whom}: {listed(list(labels))}"
+    )
     return (Notice(code, message, labels),)

@@ -24,6 +24,7 @@ from multicopy_refinement.occupancy.values import (
     normalise_sets,
     not_full,
 )
+from multicopy_refinement.words import counted
 
 
 def group_by_residue(table: AtomTable) -> GroupingResult:
@@ -213,8 +214,8 @@ def _notice_followers(
     return [
         Notice(
             "hydrogen_occupancy",
-            f"{len(labels)} hydrogens take the occupancy of the atom "
-            f"that they are bound to: {listed(list(labels))}",
+            f"{counted(len(labels), 'hydrogen', 'take')} the occupancy of the atom bound to "
+            f"{'it' if len(labels) == 1 else 'them'}: {listed(list(labels))}",
             labels,
         )
     ]
@@ -235,8 +236,8 @@ def _notice_shared(
     return [
         Notice(
             "shared_value",
-            f"{len(labels)} atoms take the mean of their group, which is "
-            f"within 0.01 of their own occupancy: {listed(list(labels))}",
+            f"{counted(len(labels), 'atom', 'take')} the mean of the group, which is "
+            f"within 0.01 of the own occupancy: {listed(list(labels))}",
             labels,
         )
     ]

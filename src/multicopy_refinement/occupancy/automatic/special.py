@@ -185,8 +185,9 @@ def mind_close_waters(result: GroupingResult, *, link: bool) -> GroupingResult:
     if not link:
         notice = Notice(
             "close_waters",
-            f"{len(clusters)} sets of partial waters are closer than {CLOSE_WATERS} A and could "
-            f"share one site (--link-close-waters makes them sets): {listed(names)}",
+            f"{counted(len(clusters), 'set')} of partial waters that are closer than "
+            f"{CLOSE_WATERS} A and could share one site (--link-close-waters ties them): "
+            f"{listed(names)}",
             atoms,
         )
         return replace(result, notices=(*result.notices, notice))
@@ -201,7 +202,8 @@ def mind_close_waters(result: GroupingResult, *, link: bool) -> GroupingResult:
         )  # fmt: skip
     notice = Notice(
         "close_waters_linked",
-        f"{len(clusters)} sets of waters that are closer than {CLOSE_WATERS} A: {listed(names)}",
+        f"{counted(len(clusters), 'set')} of waters that are closer than {CLOSE_WATERS} A: "
+        f"{listed(names)}",
         atoms,
     )
     return GroupingResult(draft.finished(), (*result.notices, notice))

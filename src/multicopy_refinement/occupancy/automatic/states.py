@@ -85,7 +85,7 @@ def group_by_state(result: GroupingResult, contact_distance: float) -> GroupingR
     ties.tie(_networks(linked, core | told.ligands), core)
     groups = ties.draft.finished()
     before = result.groups.occupancy[result.groups.index]
-    shared = notice_shared(groups, before, "states_values", "conformers of their state")
+    shared = notice_shared(groups, before, "states_values", "conformers of the state")
     return GroupingResult(groups, (*result.notices, *ties.notices, *shared))
 
 

@@ -33,6 +33,7 @@ from multicopy_refinement.occupancy.rules import (
     SumRule,
 )
 from multicopy_refinement.units import EIGHT_PI_SQUARED
+from multicopy_refinement.words import counted
 
 #: Sigma of sums that are equalities here.
 _TIGHT = 0.001
@@ -120,7 +121,8 @@ def read(text: str, table: AtomTable, source: str) -> RuleSet:
     remarks: tuple[str, ...] = ()
     if found.missing:
         names = ", ".join(found.missing[:6])
-        remarks = (f"{source}: {len(found.missing)} atoms are not in the model: {names}",)
+        n_missing = counted(len(found.missing), "atom", "are")
+        remarks = (f"{source}: {n_missing} not in the model: {names}",)
     return RuleSet(tuple(rules), False, remarks)
 
 

@@ -9,6 +9,7 @@ from pydantic import model_validator
 from multicopy_refinement.occupancy.draft import DraftSet
 from multicopy_refinement.occupancy.rules.models import Number, Rule, Selections, Sigma
 from multicopy_refinement.occupancy.rules.workbench import Workbench
+from multicopy_refinement.words import counted
 
 
 class SumRule(Rule):
@@ -74,7 +75,8 @@ class SumRule(Rule):
         weights = self.weights or (1.0,) * len(groups)
         if len(weights) != len(groups):
             raise bench.fault(
-                f"{len(weights)} weights for {len(groups)} groups: {bench.names(groups)}"
+                f"{counted(len(weights), 'weight')} for {counted(len(groups), 'group')}: "
+                f"{bench.names(groups)}"
             )
         target = 1.0 if self.equal is None else float(self.equal)
         bench.restrain(groups, list(weights), target, sigma)

@@ -18,6 +18,7 @@ from multicopy_refinement.occupancy.values import (
     GroupingResult,
     not_full,
 )
+from multicopy_refinement.words import counted
 
 
 @dataclass
@@ -166,7 +167,7 @@ class Workbench(RuleSelection):
             self.notices.append(
                 Notice(
                     "shared_by_rule",
-                    f"{self.where}: {len(labels)} atoms take the mean of the groups "
+                    f"{self.where}: {counted(len(labels), 'atom', 'take')} the mean of the groups "
                     f"that the rule joins: {listed(list(labels))}",
                     labels,
                 )

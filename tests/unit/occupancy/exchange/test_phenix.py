@@ -135,7 +135,7 @@ def test_what_is_named_twice_goes_to_the_later_with_a_remark(source):
     assert [5] in members
     assert [6] in members
     (notice,) = [n for n in result.notices if n.code == "rules"]
-    assert "x.eff, line 2: 1 atoms are named again later" in notice.message
+    assert "x.eff, line 2: 1 atom is named again later" in notice.message
     assert "W/2/HOH/O" in notice.message
 
 

@@ -11,6 +11,7 @@ from multicopy_refinement.occupancy.exchange.common import places_of
 from multicopy_refinement.occupancy.exchange.phenix.phil import Entry, entries
 from multicopy_refinement.occupancy.exchange.phenix.selections import select
 from multicopy_refinement.occupancy.rules import FixRule, GroupRule, PlacedRule, RuleSet, SumRule
+from multicopy_refinement.words import counted
 
 
 def read(text: str, table: AtomTable, source: str) -> RuleSet:
@@ -84,8 +85,9 @@ def _apart(
             both = atoms & taken
             if both.any():
                 remarks.append(
-                    f"{source}, line {entry.line}: {both.sum()} atoms are named again later, "
-                    f"where they are taken: {table.label(int(np.flatnonzero(both)[0]))} is one"
+                    f"{source}, line {entry.line}: {counted(int(both.sum()), 'atom', 'are')} named "
+                    "again later, and taken there: "
+                    f"{table.label(int(np.flatnonzero(both)[0]))} is one"
                 )
             taken |= atoms
             if (atoms & ~both).any():
