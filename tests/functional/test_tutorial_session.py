@@ -65,6 +65,8 @@ def test_the_first_screen_says_what_is_bound_how_much_and_what_now(session):
     ligand = next(i for i, line in enumerate(lines) if "GOL A201" in line)
     todo = lines.index("What to do first")
     assert ligand < todo < 24
+    assert "conformers" in "".join(lines[:todo])
+    assert all(len(line) <= 80 and "\u2026" not in line for line in lines[:todo])
     found = read_record(folder / "refined" / "result.json").ligands[0]
     right = next(r for r in truth[0]["A"] if r.seqid.num == 201)[0].occ
     assert abs(found.occupancy - right) < 3 * found.su

@@ -56,10 +56,12 @@ def ligand_table(record: RunRecord, *, most: int | None = None, width: int = _WI
     table = Table(title="Ligands", title_justify="left")
     table.add_column("ligand")
     table.add_column("occupancy", justify="right")
-    table.add_column("conformers", min_width=len("conformers"))
+    table.add_column("conformers")
     omitted = any(one.omit_peak is not None for one in record.ligands)
-    columns = (*gain, "p absent", "CC", "worst difference, sigma")
-    for name in (*columns, *(["omit peak, sigma"] if omitted else [])):
+    peaks = ["peak or hole, sigma", *(["omit peak, sigma"] if omitted else [])]
+    if width < _ROOMY:  # in as many lines as leave room for the conformers
+        peaks = ["peak\nor hole,\nsigma", *(name.replace(" ", "\n") for name in peaks[1:])]
+    for name in (*gain, "p absent", "CC", *peaks):
         table.add_column(name, justify="right")
     ordered = sorted(record.ligands, key=lambda one: -(one.p_absent or 0.0))
     shown = ordered[:most]

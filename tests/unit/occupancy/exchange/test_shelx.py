@@ -74,7 +74,7 @@ def test_variables_parts_and_sums(source):
 def test_atoms_that_are_not_in_the_model_are_named(source):
     text = INSTRUCTIONS.replace("RESI 4 HOH\nO ", "RESI 4 HOH\nOX ")
     (notice,) = [n for n in ruled(source, text).notices if n.code == "rules"]
-    assert "1 atoms are not in the model: OX" in notice.message
+    assert "1 atom is not in the model: OX" in notice.message
 
 
 def test_a_factor_without_10_is_a_parameter_of_its_own(source):
