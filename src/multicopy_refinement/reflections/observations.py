@@ -52,7 +52,7 @@ def checked(rows: Observations, what: str) -> tuple[Observations, list[Notice]]:
     notices = []
     for mask, code, text in (
         (infinite, "not_finite", "with an infinite value or sigma, not used"),
-        (alone, "sigma_missing", "with a value but no sigma, not used"),
+        (alone, "sigma_missing", "with a value without a sigma, not used"),
         (nothing, "reflections_zero", "with value and sigma of 0, taken as not observed"),
         (no_sigma, "sigma_not_positive", "without a positive sigma, not used"),
         (negative, "amplitude_negative", "with a negative amplitude, not used"),

@@ -122,8 +122,9 @@ def _check_centring(rows: Observations, group: SpaceGroup, what: str) -> None:
     if part > (FORBIDDEN_AMPLITUDE if amplitude else FORBIDDEN_INTENSITY) and above > (
         NOISE_AMPLITUDE if amplitude else NOISE_INTENSITY
     ):
+        n = int(forbidden.sum())
         raise ReflectionFileError(
-            f"{counted(int(forbidden.sum()), 'reflection')} that the centring of "
-            f"{group.name} forbids: {100 * part:.0f}% of the mean {what} of the "
+            f"{counted(n, 'reflection')} that the centring of {group.name} forbids "
+            f"{'has' if n == 1 else 'have'} {100 * part:.0f}% of the mean {what} of the "
             "others: the lattice is not centred so"
         )

@@ -84,7 +84,7 @@ def test_cell_of_another_block(read):
 def test_unmerged_data_alone_are_merged(read):
     data = read(UNMERGED)
     assert len(data) == N
-    assert "equivalents of others" in messages(data)["reflections_merged"]
+    assert "rows repeat others (equivalents" in messages(data)["reflections_merged"]
 
 
 @pytest.mark.parametrize("probe", ["neutron", "electron"])

@@ -266,7 +266,7 @@ def test_the_form_of_the_specification_and_selections_agree(ruled):
         ([{"group": "a", "atoms": "//A/1/CB"}, {"group": "b", "atoms": "//A/1/CB:A"}],
          r"\[1\]: A/1/VAL/CB:A: in the group of sharing_rules\[0\] already"),
         ([{"group": "A/4/HOH", "atoms": "//A/5"}], r"\[0\]: there is a group 'A/4/HOH' already"),
-        ([{"sum": ["A/4/HOH", "A/5/HOH"], "sigma": 0.1, "weights": [1]}], r"1 weights for 2"),
+        ([{"sum": ["A/4/HOH", "A/5/HOH"], "sigma": 0.1, "weights": [1]}], r"1 weight for 2 groups"),
         # malformed
         ([{"restrain": "A/4/HOH", "target": 0.5}], r"\[0\]: sigma: Field required"),
         ([{"restrain": "A/4/HOH", "target": 0.5, "sigma": 0}], r"\[0\]: sigma: .*greater than 0"),

@@ -96,7 +96,7 @@ def test_duplicates_become_their_weighted_mean():
     assert found.sigma[0] == pytest.approx(1 / np.sqrt(1 + 1 / 4))
     assert (found.value[1], found.sigma[1]) == (7, 1)
     assert [n.code for n in notices] == ["reflections_merged"]
-    assert notices[0].message.startswith("1 rows")
+    assert notices[0].message.startswith("1 row repeats")
 
 
 @pytest.mark.parametrize("common", [0.0, 0.6, 1.0])
