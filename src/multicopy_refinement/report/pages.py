@@ -45,8 +45,8 @@ def template(name: str) -> Template:
 def deflated(content: bytes, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> str:
     """Return bytes as a page carries them: deflated, in base 64; ``inflate`` of the page reads it.
 
-    >>> len(deflated(bytes(3000)))
-    32
+    >>> len(deflated(bytes(3000))) < 40
+    True
     """
     packer = zlib.compressobj(9, strategy=strategy)
     return base64.b64encode(packer.compress(content) + packer.flush()).decode()
