@@ -59,15 +59,15 @@ def _agreement(found: Comparison) -> Table:
 
 def _groups(found: Comparison) -> Table:
     """Return the occupancies that differ between runs, ligands first, then by how much."""
-    records = [one.record for one in found.entries if one.record is not None]
-    ligands = list(dict.fromkeys(one.name for r in records for one in r.ligands if one.refined))
-    rows = {name: [_of_ligand(record, name) for record in records] for name in ligands}
-    by_atom = [_by_atom(record) for record in records]
-    for atom, name in _first_atoms(records).items():
+    runs = [(one.record, one.atoms) for one in found.entries if one.record is not None]
+    ligands = list(dict.fromkeys(one.name for r, _ in runs for one in r.ligands if one.refined))
+    rows = {name: [_of_ligand(record, name) for record, _ in runs] for name in ligands}
+    by_atom = [_by_atom(record, atoms) for record, atoms in runs]
+    for atom, name in _first_atoms(runs).items():
         rows.setdefault(name, [values.get(atom) for values in by_atom])
 
     def spread(values: list[_Value | None]) -> float:
-        here = [value[0] for value in values if value is not None]
+        here = [0.0 if value is None else value[0] for value in values]
         return max(here) - min(here)
 
     shown = [name for name, values in rows.items() if spread(values) > _SAME]
@@ -78,19 +78,19 @@ def _groups(found: Comparison) -> Table:
         if one.record is not None:
             table.add_column(escape(one.name), justify="right")
     for name in shown[:MOST_GROUPS]:
-        table.add_row(escape(name), *("-" if v is None else with_su(*v) for v in rows[name]))
+        table.add_row(escape(name), *("absent" if v is None else with_su(*v) for v in rows[name]))
     if len(shown) > MOST_GROUPS:
-        table.add_row(f"and {len(shown) - MOST_GROUPS} more", *([""] * len(records)))
+        table.add_row(f"and {len(shown) - MOST_GROUPS} more", *([""] * len(runs)))
     return table
 
 
-def _first_atoms(records: list[RunRecord]) -> dict[int, str]:
+def _first_atoms(runs: list[tuple[RunRecord, tuple[str, ...]]]) -> dict[str, str]:
     """Return the refined groups by their first atom: those of finer groupings have more."""
-    found: dict[int, str] = {}
-    for record in records:
+    found: dict[str, str] = {}
+    for record, atoms in runs:
         for group in record.groups:
             if group.refined:
-                found.setdefault(group.atom_indices[0], group.name)
+                found.setdefault(atoms[group.atom_indices[0]], group.name)
     return found
 
 
@@ -98,11 +98,12 @@ def _of_ligand(record: RunRecord, name: str) -> _Value | None:
     return next(((one.occupancy, one.su) for one in record.ligands if one.name == name), None)
 
 
-def _by_atom(record: RunRecord) -> dict[int, _Value]:
-    """Return the occupancy of the group that each atom is in, as atoms are counted in the file."""
+def _by_atom(record: RunRecord, atoms: tuple[str, ...]) -> dict[str, _Value]:
+    """Return the occupancy of the group that each atom is in, by name: runs may lack some."""
     return {
-        atom: (group.occupancy, group.su) for group in record.groups for atom in group.atom_indices
-    }
+        atoms[atom]: (group.occupancy, group.su)
+        for group in record.groups for atom in group.atom_indices
+    }  # fmt: skip
 
 
 def _less(difference: Difference | None) -> str:

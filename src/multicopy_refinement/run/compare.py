@@ -37,6 +37,8 @@ class Compared:
         Folder of the run, or file of the model.
     record
         Of the run; None for a model without one.
+    atoms
+        Names of the atoms that its numbers stand for.
     n_parameters
         Occupancies less the sums that tie them, and B shifts.
     r_work, r_free, log_likelihood, log_likelihood_free
@@ -47,6 +49,7 @@ class Compared:
 
     name: str
     record: RunRecord | None
+    atoms: tuple[str, ...]
     n_parameters: int
     r_work: float
     r_free: float | None
@@ -195,7 +198,7 @@ def _entry(
 ) -> Compared:  # fmt: skip
     some = bool(free.any())
     return Compared(
-        str(path), record, _n_parameters(model, record),
+        str(path), record, model.table.labels(slice(None)), _n_parameters(model, record),
         r_factor(data.f_obs[work], size[work]),
         r_factor(data.f_obs[free], size[free]) if some else None,
         float(mine[work].sum()), float(mine[free].sum()) if some else None,
