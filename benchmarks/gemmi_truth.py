@@ -234,6 +234,16 @@ def factors(
     return hkl, f
 
 
+def twinned(
+    structure: gemmi.Structure, d_min: float, law: str, fraction: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return unique Miller indices and sqrt(I) of a twin whose second domain has other indices."""
+    hkl, first = amplitudes(structure, d_min)
+    turned = np.array([gemmi.Op(law).as_xyz().apply_to_hkl(h) for h in hkl.tolist()])
+    _, second = amplitudes(structure, d_min, hkl=turned.astype(np.int32))
+    return hkl, np.sqrt((1 - fraction) * first**2 + fraction * second**2)
+
+
 @dataclass(frozen=True, eq=False)
 class Observed:
     """Amplitudes with errors and free flags."""

@@ -160,7 +160,7 @@ def check(
 
     Sums over 1, conformers of several occupancies, altlocs without a partner or beside blanks,
     atoms that are there twice or clash with their images, bonds whose ends have two occupancies,
-    waters to be linked; with DATA also cell, symmetry and free set.
+    waters to be linked; with DATA also cell, symmetry, free set and twins.
     """
     if data is not None:
         refuse_missing(model, data)

@@ -9,6 +9,9 @@ from multicopy_refinement._typing import IntArray
 from multicopy_refinement.crystal.cell import Cell
 from multicopy_refinement.crystal.symmetry import SpaceGroup
 
+#: More than twice any index.
+_PACK = 8192
+
 
 def unique_reflections(cell: Cell, group: SpaceGroup, d_min: float) -> IntArray:
     """Return all unique non-absent reflections to d_min (A), int ``[n, 3]``, without (000)."""
@@ -25,3 +28,23 @@ def to_asymmetric_unit(hkl: IntArray, group: SpaceGroup) -> IntArray:
     for row in np.flatnonzero(~inside):
         mapped[row] = asu.to_asu(mapped[row].tolist(), group.operations)[0]
     return mapped
+
+
+def orbit_keys(hkl: IntArray, group: SpaceGroup) -> IntArray:
+    """Return one number for each orbit of reflections by symmetry and Friedel's law, ``[n]``."""
+    hkl = np.asarray(hkl, dtype=np.int64)
+    found = np.full(len(hkl), np.iinfo(np.int64).min)
+    for rotation in group.rotations:
+        h, k, m = (hkl @ rotation).T
+        packed = (h * _PACK + k) * _PACK + m  # odd in hkl: the mate by Friedel has -packed
+        np.maximum(found, np.abs(packed), out=found)
+    return found
+
+
+def places_of(hkl: IntArray, among: IntArray, group: SpaceGroup) -> IntArray:
+    """Return where equivalents of reflections are ``among`` unique ones, -1 where nowhere."""
+    keys = orbit_keys(among, group)
+    order = np.argsort(keys)
+    wanted = orbit_keys(hkl, group)
+    place = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)]
+    return np.where(keys[place] == wanted, place, -1)

@@ -59,6 +59,7 @@ from multicopy_refinement.refinement.solution import (
 )
 from multicopy_refinement.refinement.support import support_of
 from multicopy_refinement.refinement.surroundings import surroundings_of
+from multicopy_refinement.refinement.twinning import Twinning
 from multicopy_refinement.refinement.verdicts import (
     determined_states,
     faint_notice,
@@ -202,6 +203,7 @@ class _Run:
         f_calc = self.basis.f_calc(self.start[self.refined])[: self.n_observed]
         self.before = Before.of(model, data, options.target, f_calc)
         self.experiment = self.before.experiment
+        self.twinning = Twinning.of(self.experiment.data, self.before.size)
         self.seconds = {"basis": basis_seconds, "scale": clock.lap()}
         self.at = self._point(self.start[self.refined], np.zeros(len(self.refined)))
 
@@ -237,6 +239,7 @@ class _Run:
             ligands=ligands,
             r_free_change=r_free_change, conditional_on=self._conditional_on(),
             n_decoys=self.n_decoys, relaxation=self.relaxation, atom_su=self.atom_su,
+            twinning=self.twinning,
             seconds=self.seconds, experiment=self.experiment,
             listed_f_calc=self._listed_f_calc(self.at), options=self.options,
             history=tuple(self.history), correlations=correlations,
@@ -470,6 +473,7 @@ class _Run:
     def _notices(self, results: GroupResults, states: tuple[State, ...]) -> tuple[Notice, ...]:
         return (
             tuple(self.experiment.notices)
+            + (() if self.twinning is None else self.twinning.notices)
             + self._geometry_notices()
             + self.experiment.errors.notices
             + self.experiment.screening

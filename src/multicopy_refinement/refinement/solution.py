@@ -16,6 +16,8 @@ from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.posterior.experiment import Statistics
 from multicopy_refinement.words import counted, probability, with_su
+from multicopy_refinement.refinement.twinning import Twinning
+from multicopy_refinement.words import probability, with_su
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -367,6 +369,8 @@ class Solution:
         Of the atoms of refined groups; None where they are taken as known.
     exchange
         Of H and D, where the model has both at one site.
+    twinning
+        What the data say of it; None where the lattice allows none.
     """
 
     groups: OccupancyGroups
@@ -390,6 +394,7 @@ class Solution:
     relaxation: Relaxation | None = None
     atom_su: AtomUncertainties | None = None
     exchange: tuple[Exchanged, ...] = ()
+    twinning: Twinning | None = None
 
     @property
     def su(self) -> FloatArray:

@@ -25,6 +25,7 @@ from multicopy_refinement.results.geometry_record import (
     moves_of,
 )
 from multicopy_refinement.results.real_space import GroupDensity
+from multicopy_refinement.results.twin_record import TwinRecord
 
 SCHEMA = 1
 #: Occupancies in the record have this many decimals, and sets still sum to 1.
@@ -304,7 +305,7 @@ class RunRecord(_Record):
     """The whole record.
 
     ``conditional_on`` is what the standard uncertainties take as known; ``decoys`` the number of
-    decoys that ``p_absent`` was measured with.
+    decoys that ``p_absent`` was measured with, ``twinning`` there where the lattice allows any.
     """
 
     schema_: int
@@ -326,12 +327,13 @@ class RunRecord(_Record):
     conditional_on: list[str] = []
     decoys: int = 0
     geometry: GeometryRecord | None = None
+    twinning: TwinRecord | None = None
     provenance: Provenance | None = None
 
     def to_json(self) -> str:
         """Return the record as JSON text."""
         content = self.model_dump(mode="json")
-        for name in ("restraints", "exchange"):
+        for name in ("restraints", "exchange", "twinning"):
             if not content[name]:
                 del content[name]
         content["sets"] = [
@@ -392,6 +394,7 @@ def make_record(
         conditional_on=list(solution.conditional_on),
         decoys=solution.n_decoys,
         geometry=geometry_record(solution),
+        twinning=TwinRecord.of(solution.twinning),
         provenance=provenance,
         status=Ended(converged=solution.status.converged, reason=solution.status.reason,
                      cycles=solution.status.cycles),

@@ -7,18 +7,22 @@ from pathlib import Path
 
 import gemmi
 import numpy as np
+import torch
 
 from multicopy_refinement._typing import BoolArray
 from multicopy_refinement.atoms.connections import bonded_residues, part_of_polymer
 from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.crystal.twins import twin_laws
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Radiation
 from multicopy_refinement.notices import Notice, listed, worst_first
 from multicopy_refinement.occupancy.automatic.special import ON_ELEMENT
-from multicopy_refinement.posterior.experiment import check_same_crystal
+from multicopy_refinement.posterior.experiment import Experiment, check_same_crystal
+from multicopy_refinement.refinement.twinning import Twinning, lawless
+from multicopy_refinement.reflections import ReflectionData
 
 #: Notices of reading that say what was done, with nothing wrong.
 HARMLESS = {
@@ -90,7 +94,20 @@ def check(model: Path, data: Path | None = None, radiation: Radiation | None = N
         except InputError as fault:
             raise InputError(f"{data}: {fault}; take the data of this crystal") from None
         found += [n for n in reflections.notices if n.code not in HARMLESS]
+        found += twins(read, reflections)
     return Checked(read, tuple(worst_first(found)))
+
+
+def twins(model: Model, data: ReflectionData) -> tuple[Notice, ...]:
+    """Return whether the data are of a twin, by the model where the lattice allows a law."""
+    reflections = data.on_crystal(model.cell, model.spacegroup)
+    if not twin_laws(model.cell, model.spacegroup):
+        return lawless(reflections)
+    with torch.no_grad():
+        experiment = Experiment(model, reflections)
+        size = experiment.forward().abs().numpy()
+    found = Twinning.of(experiment.data, size)
+    return () if found is None else found.notices
 
 
 def lone_letters(table: AtomTable) -> list[Notice]:

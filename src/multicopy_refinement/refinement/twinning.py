@@ -1,0 +1,126 @@
+"""What is known of the twinning of a crystal before its refinement, and when to say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.crystal.twins import TwinLaw, twin_laws
+from multicopy_refinement.notices import Notice
+from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.reflections.twinning import (
+    PERFECT_L,
+    UNTWINNED_L,
+    LTest,
+    TwinFraction,
+    fraction_beside_model,
+    fraction_by_statistics,
+    l_test,
+)
+from multicopy_refinement.words import with_su
+
+#: A fraction that is told of is larger than this and than so many of its su. 0.008 is the largest
+#: of the untwinned crystals that it was tried on.
+_LEAST, _SUS = 0.05, 5.0
+#: Where <|L|> is larger than this a fraction must be larger than the second: what looks like a
+#: small one can be non-crystallographic symmetry that the model lacks.
+_NO_TWIN_L, _LEAST_ALONE = 0.49, 0.15
+#: <|L|> below which intensities are those of a twin whatever the laws; alpha is about 0.15 then.
+TWIN_L = 0.44
+
+
+@dataclass(frozen=True)
+class LawSeen:
+    """A law that the lattice allows, and what is seen of it.
+
+    Attributes
+    ----------
+    law
+        Of the twin.
+    by_statistics, beside_model
+        alpha by the H-test, and by the model; None of too few pairs.
+    """
+
+    law: TwinLaw
+    by_statistics: TwinFraction | None
+    beside_model: TwinFraction | None
+
+    @property
+    def told(self) -> bool:
+        """Whether the model shows a fraction that is more than an error."""
+        found = self.beside_model
+        return found is not None and found.value > max(_LEAST, _SUS * found.su)
+
+
+@dataclass(frozen=True)
+class Twinning:
+    """The L-test of a data set, and the laws that its lattice allows."""
+
+    l_test: LTest | None
+    laws: tuple[LawSeen, ...]
+
+    @classmethod
+    def of(cls, data: ReflectionData, size: FloatArray | None = None) -> Twinning | None:
+        """Return it, with |F_model| of one domain where there is one; None without any law."""
+        laws = twin_laws(data.cell, data.spacegroup)
+        if not laws:
+            return None
+        seen = tuple(
+            LawSeen(
+                law, fraction_by_statistics(data, law),
+                None if size is None else fraction_beside_model(data, law, size),
+            )
+            for law in laws
+        )  # fmt: skip
+        return cls(l_test(data), seen)
+
+    @property
+    def found(self) -> LawSeen | None:
+        """The law of the twin, if the data are of one."""
+        told = [one for one in self.laws if one.told]
+        if not told:
+            return None
+        best = max(told, key=_of_model)
+        normal = self.l_test is not None and self.l_test.mean > _NO_TWIN_L
+        return None if normal and _of_model(best) < _LEAST_ALONE else best
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What is to be said of it."""
+        found = self.found
+        if found is None or found.beside_model is None:
+            return ()
+        alpha = with_su(found.beside_model.value, found.beside_model.su)
+        said = [] if self.l_test is None else [l_in_words(self.l_test)]
+        if found.by_statistics is not None:
+            said.insert(0, f"H-test {with_su(found.by_statistics.value, found.by_statistics.su)}")
+        tail = f" ({'; '.join(said)})" if said else ""
+        text = f"the crystal is a twin by {found.law.name}: beside the model alpha is {alpha}{tail}"
+        return (Notice("twinned", f"{text}; occupancies are biased"),)
+
+
+def _of_model(seen: LawSeen) -> float:
+    return 0.0 if seen.beside_model is None else seen.beside_model.value
+
+
+def l_in_words(found: LTest) -> str:
+    """Return the L-test as text."""
+    return (
+        f"<|L|> {found.mean:.3f}, {UNTWINNED_L[0]:g} without and {PERFECT_L[0]:g} of a perfect "
+        f"twin, to {found.d_min:.2f} A"
+    )
+
+
+def lawless(data: ReflectionData) -> tuple[Notice, ...]:
+    """Return a notice where intensities are those of a twin, and the lattice allows no law."""
+    found = l_test(data)
+    if found is None or found.mean > TWIN_L or twin_laws(data.cell, data.spacegroup):
+        return ()
+    return (
+        Notice(
+            "twin_without_law",
+            f"the intensities are those of a twin ({l_in_words(found)}), and the lattice has no "
+            f"symmetry beyond {data.spacegroup.name}: a perfect twin of lower symmetry was merged "
+            "in this group, or the crystal was split",
+        ),
+    )
