@@ -12,9 +12,12 @@ from typer.core import TyperGroup
 
 from multicopy_refinement.cli.hints import about_command, about_option, whole_option
 from multicopy_refinement.cli.inputs import looks_like_file
+from multicopy_refinement.refinement.options import FOUND
 
 #: Which command a line without one is for.
 DEFAULT = "refine"
+#: An option whose value may be left out, and how many commas that has.
+_TWIN, _COMMAS = "--twin", 2
 #: Options that belong to no command.
 _OWN = frozenset({"-h", "--help", "-V", "--version", "--install-completion", "--show-completion"})
 
@@ -24,7 +27,7 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the command in front of files that come without."""
-        return super().parse_args(ctx, with_command(args, self.commands))
+        return super().parse_args(ctx, with_command(with_law(args), self.commands))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command whose help is as wide as the terminal, not as its docstring."""
@@ -39,6 +42,25 @@ class Commands(TyperGroup):
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             ctx.fail(f"no command {args[0]!r}; {about_command(args[0], self.commands)}")
         return super().resolve_command(ctx, args)
+
+
+def with_law(args: list[str]) -> list[str]:
+    """Return a command line in which ``--twin`` has its value, which may be left out.
+
+    >>> with_law(["--twin", "model.pdb"])
+    ['--twin=found', 'model.pdb']
+    >>> with_law(["model.pdb", "--twin", "-h,-k,l"])
+    ['model.pdb', '--twin=-h,-k,l']
+    """
+    words: list[str] = []
+    for word in args:
+        if words and words[-1] == _TWIN:
+            law = word == FOUND or word.count(",") == _COMMAS
+            words[-1] = f"{_TWIN}={word if law else FOUND}"
+            if law:
+                continue
+        words.append(word)
+    return [f"{_TWIN}={FOUND}" if word == _TWIN else word for word in words]
 
 
 def with_command(args: list[str], commands: Iterable[str]) -> list[str]:

@@ -91,6 +91,9 @@ def _print_data(console: Console, record: RunRecord) -> None:
         console.print(
             f"Radiation: {beam.in_words()}", highlight=False, markup=False, soft_wrap=True
         )
+    if record.twinning is not None and record.twinning.refined is not None:
+        text = record.twinning.refined.in_words
+        console.print(f"Twin: {text.removeprefix('twin ')}", highlight=False, markup=False)
     choice = "" if record.provenance is None else f" ({record.provenance.free_set})"
     console.print(f"Free set: {free}{choice}", highlight=False, markup=False, soft_wrap=True)
 

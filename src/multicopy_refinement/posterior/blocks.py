@@ -21,6 +21,7 @@ class Kind(StrEnum):
     DISPLACEMENT = "displacement"
     SCALE = "scale"
     SOLVENT = "solvent"
+    TWIN = "twin"
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
-from multicopy_refinement.posterior.blocks import Kind, Point
+from multicopy_refinement.posterior.blocks import Kind, Point, Space
 from multicopy_refinement.posterior.forward import Forward, Jacobian
+from multicopy_refinement.posterior.observable import AMPLITUDE, Observable
 from multicopy_refinement.posterior.products import add_product, mirror
 from multicopy_refinement.posterior.terms import Normal, spread
 from multicopy_refinement.targets import Derivatives, Target
@@ -22,36 +24,64 @@ from multicopy_refinement.targets.renewal import Renewal
 
 @dataclass(frozen=True, eq=False)
 class _Around:
-    """What the derivatives at a point are made of: d|F| = Re(conj(along) dF)."""
+    """What the derivatives at a point are made of: those of A by Re(conj(along) dF)."""
 
     derivatives: Derivatives
+    observable: Observable
+    size: FloatArray
     along: ComplexArray
     jacobians: Mapping[Kind, Jacobian]
+    own: Mapping[Kind, FloatArray]
     kinds: tuple[Kind, ...]
+
+    def slopes(
+        self, kind: Kind, rows: slice, along: ComplexArray, dtype: type[np.floating]
+    ) -> NDArray[np.floating]:
+        """Return dA of a kind at some reflections, ``[size, n_rows]``; along is that of these."""
+        if kind in self.own:
+            return self.own[kind][:, rows].astype(dtype)
+        projected = self.jacobians[kind].columns(rows, along, dtype)
+        return self.observable.slopes(projected, rows, self.size)
+
+    def adjoint(self, kind: Kind, slope: FloatArray) -> FloatArray:
+        """Return sum slope dA of a kind, ``[size]``."""
+        if kind in self.own:
+            return np.asarray(self.own[kind] @ slope)
+        return self.jacobians[kind].adjoint(self.coefficients(slope))
+
+    def coefficients(self, slope: FloatArray) -> ComplexArray:
+        """Return c with sum slope dA = Re sum conj(dF) c, complex ``[n]``."""
+        return np.asarray(self.along * self.observable.weights(slope, self.size))
 
 
 @dataclass(frozen=True, eq=False)
 class SampledSlopes:
-    """Slopes of |F| at some reflections, weighted so that their products are the information.
+    """Slopes of A at some reflections, weighted so that their products are the information.
 
     Attributes
     ----------
     of
         Of each kind of unknowns, ``[size, n]``.
     along
-        With which the slopes in other unknowns are Re(conj(along) dF), complex ``[n]``.
+        With which the slopes in other unknowns are made of Re(conj(along) dF), complex ``[n]``.
     displaced
         By how much more solvent each group displaces, as a part of what it does, ``[n_groups, n]``.
+    n_used
+        Number of reflections that have a weight.
+    made
+        What makes the slopes of Re(conj(along) dF).
     """
 
     of: dict[Kind, NDArray[np.float32]]
     along: ComplexArray
     displaced: NDArray[np.float32]
+    n_used: int
+    made: Callable[[NDArray[Any]], NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class DataTerm:
-    """sum log p(F_obs; |F_model|) over the work set.
+    """sum log p(F_obs; A) over the work set, A what is measured of F_model.
 
     Attributes
     ----------
@@ -64,8 +94,10 @@ class DataTerm:
     variance_factor
         Of the covariance; the reduced chi-square for least squares.
     renewal
-        For an |F_model|: the log-likelihoods of work and free set near it, with the errors of the
+        For an A: the log-likelihoods of work and free set near it, with the errors of the
         data renewed, and the target with those errors of the work set. None where it cannot be.
+    observable
+        A of F_model.
     """
 
     forward: Forward
@@ -73,24 +105,33 @@ class DataTerm:
     work: BoolArray
     variance_factor: float = 1.0
     renewal: Callable[[FloatArray], tuple[Renewal, Target] | None] | None = None
+    observable: Observable = AMPLITUDE
 
     @property
     def touches(self) -> frozenset[Kind]:
-        """What F_model depends on."""
-        return self.forward.kinds
+        """What A depends on."""
+        return self.forward.kinds | frozenset(self.observable.fitted.space.kinds)
+
+    @property
+    def fitted(self) -> Point:
+        """Scale, solvent, and unknowns of the observable, as they were fitted."""
+        parts = self.forward.fitted, self.observable.fitted
+        space = Space(tuple(block for part in parts for block in part.space.blocks))
+        return space.point({kind: v for part in parts for kind, v in part.values.items()})
+
+    def size(self, at: Point) -> FloatArray:
+        """Return A, ``[n]``."""
+        return self.observable.at(at).size(self.forward.f_model(at))
 
     def value(self, at: Point) -> float:
         """Return the log-likelihood of the work set."""
-        return self.value_of(self.forward.f_model(at))
-
-    def value_of(self, f_model: ComplexArray) -> float:
-        """Return the log-likelihood of the work set for an F_model."""
-        return float(self.target.values(np.abs(f_model))[self.work].sum())
+        return float(self.target.values(self.size(at))[self.work].sum())
 
     def normal(self, at: Point, *, precise: bool = True) -> Normal:
-        """Return L, g = J' dlog p/dF and H = J' W J with W the expected information on |F|.
+        """Return L, g = J' dlog p/dA and H = J' W J with W the expected information on A.
 
-        d|F| = k Re(conj(u) dF), u = F_model/|F_model|. With ``precise`` false H comes from single
+        J = dA/dx: of A = |F_model| it is k Re(conj(u) dF/dx), u = F_model/|F_model|, F without the
+        overall scale k. With ``precise`` false H comes from single
         precision, which is twice as fast; the gradient never does: where it vanishes is where a
         search ends, on every processor.
         """
@@ -117,18 +158,19 @@ class DataTerm:
     def diagonal_information(self, at: Point, kind: Kind, target: Target) -> FloatArray:
         """Return the diagonal of H in one kind of unknowns with another target, ``[size]``."""
         here = self._around(at)
-        weight = target.derivatives(np.abs(self.forward.f_model(at))).information * self.work
+        weight = target.derivatives(here.size).information * self.work
         found = np.zeros(len(at[kind]))
-        for rows in self.forward.blocks():
-            columns = here.jacobians[kind].columns(rows, here.along[rows], np.float32)
+        for rows in self._blocks():
+            columns = here.slopes(kind, rows, here.along[rows], np.float32)
             found += (columns**2) @ weight[rows].astype(np.float32)
         return found
 
     def sampled_slopes(self, at: Point, rows: IntArray) -> SampledSlopes:
-        """Return the slopes of |F| in all unknowns of a point but B shifts, at some reflections.
+        """Return the slopes of A in all unknowns of a point but B shifts, at some reflections.
 
         Each times the square root of its weight; products of them are the information that the
-        whole data would give, each divided by the variance factor. ``rows`` are in ascending order.
+        whole data would give, each divided by the variance factor. ``rows`` are in ascending order,
+        and `Observable.closed`.
         """
         here = self._around(at)
         weight = here.derivatives.information * self.work / self.variance_factor
@@ -136,36 +178,42 @@ class DataTerm:
         root = np.sqrt(weight[rows] * share)
         found: dict[Kind, list[NDArray[np.float32]]] = {k: [] for k in here.kinds}
         found.pop(Kind.B_GROUP, None)
-        for block in self.forward.blocks():
+        for block in self._blocks():
             first, last = np.searchsorted(rows, (block.start, block.stop)).tolist()
             picked, scale = rows[first:last] - block.start, root[first:last].astype(np.float32)
+            along = here.along[block]
             for kind, parts in found.items():
-                slopes = here.jacobians[kind].columns(block, here.along[block], np.float32)
+                slopes = here.slopes(kind, block, along, np.float32)
                 parts.append(slopes[:, picked] * scale)
         joined = {kind: np.concatenate(parts, axis=1) for kind, parts in found.items()}
-        along = here.along[rows] * root
-        more = self.forward.displaced_slopes(at, rows, along)
-        return SampledSlopes(joined, along, more.astype(np.float32))
+        factor, made = here.observable.weighted(rows, here.size, root)
+        along = here.along[rows] * factor
+        more = made(self.forward.displaced_slopes(at, rows, along).astype(np.float32))
+        return SampledSlopes(joined, along, more, int(((along != 0) & (root != 0)).sum()), made)
 
     def _around(self, at: Point) -> _Around:
-        f = self.forward.f_model(at)
-        size = np.abs(f)
-        along = self.forward.overall(at) / np.maximum(size, 1e-300) * f
-        jacobians = self.forward.jacobians(at)
-        kinds = tuple(kind for kind in at.space.kinds if kind in jacobians)
-        return _Around(self.target.derivatives(size), along, jacobians, kinds)
+        f, observable = self.forward.f_model(at), self.observable.at(at)
+        size = observable.size(f)
+        along = observable.along(self.forward.overall(at), f, size)
+        jacobians, own = self.forward.jacobians(at), observable.own_slopes(f, size)
+        kinds = tuple(kind for kind in at.space.kinds if kind in jacobians or kind in own)
+        derivatives = self.target.derivatives(size)
+        return _Around(derivatives, observable, size, along, jacobians, own, kinds)
+
+    def _blocks(self) -> Iterator[slice]:
+        return self.observable.whole(self.forward.blocks(), len(self.work))
 
     def _gradient(self, here: _Around) -> FloatArray:
-        c = self._coefficients(here)
-        return np.concatenate([here.jacobians[kind].adjoint(c) for kind in here.kinds])
+        slope = here.derivatives.slope * self.work
+        return np.concatenate([here.adjoint(kind, slope) for kind in here.kinds])
 
     def _products(self, here: _Around, weight: FloatArray, dtype: type[np.floating]) -> FloatArray:
-        """Return J' W J of d|F| over the work set."""
+        """Return J' W J of dA over the work set."""
         found: FloatArray | None = None
-        for rows in self.forward.blocks():
+        for rows in self._blocks():
             # free reflections count with weight 0: leaving them out would copy every column
             along, own = here.along[rows], weight[rows] * self.work[rows]
-            columns = [here.jacobians[k].columns(rows, along, dtype) for k in here.kinds]
+            columns = [here.slopes(k, rows, along, dtype) for k in here.kinds]
             jacobian = np.concatenate(columns)
             del columns
             jacobian *= np.sqrt(own).astype(dtype)
@@ -177,10 +225,8 @@ class DataTerm:
 
     def gradient_coefficients(self, at: Point) -> ComplexArray:
         """Return c with which d log p = Re sum conj(dF) c for changes of F without its scale."""
-        return self._coefficients(self._around(at))
-
-    def _coefficients(self, here: _Around) -> ComplexArray:
-        return np.asarray(here.along * (here.derivatives.slope * self.work))
+        here = self._around(at)
+        return here.coefficients(here.derivatives.slope * self.work)
 
     def su_of_factor(self, at: Point, occupancy: FloatArray) -> float:
         """Return the su of a common factor of occupancies beside scale and solvent.
@@ -188,21 +234,19 @@ class DataTerm:
         ``occupancy`` is 0 for groups that it leaves alone; the rest of F_calc, without solvent, is
         what shows it. 0 where that scatters more than they do: then each is known by itself.
         """
-        f = self.forward.f_model(at)
-        size = np.abs(f)
-        along = self.forward.overall(at) / np.maximum(size, 1e-300) * f
-        root = np.sqrt(self.target.derivatives(size).information * self.work)
-        jacobians, everything = self.forward.jacobians(at), slice(0, len(f))
+        here, everything = self._around(at), slice(0, len(self.work))
+        root = np.sqrt(here.derivatives.information * self.work)
         rest = self.forward.rest(at, occupancy)
         moving = self.forward.rest(at, np.zeros(len(occupancy))) - rest
         if float((np.abs(rest) ** 2).sum()) > float((np.abs(moving) ** 2).sum()):
             return 0.0
-        shown = (along.conj() * rest).real * root
+        projected = (here.along.conj() * rest).real[None]
+        shown = here.observable.slopes(projected, everything, here.size)[0] * root
         columns = np.concatenate(
             [
-                jacobians[kind].columns(everything, along * root, np.float64)
-                for kind in (Kind.SCALE, Kind.SOLVENT)
-                if kind in jacobians
+                here.slopes(kind, everything, here.along, np.float64) * root
+                for kind in (Kind.SCALE, Kind.SOLVENT, Kind.TWIN)
+                if kind in here.kinds
             ]
         )
         length = np.maximum(np.linalg.norm(columns, axis=1, keepdims=True), 1e-300)
@@ -212,7 +256,7 @@ class DataTerm:
 
     def reduced_chi_square(self, at: Point, n_parameters: int) -> float:
         """Return sum slope^2/information over the degrees of freedom of the work set."""
-        found = self.target.derivatives(np.abs(self.forward.f_model(at)))
+        found = self.target.derivatives(self.size(at))
         squares = (found.slope**2 / found.information)[self.work].sum()
         return float(squares / max(int(self.work.sum()) - n_parameters, 1))
 
@@ -224,5 +268,5 @@ class DataTerm:
 
     def log_density(self, values: Mapping[Kind, Tensor]) -> Tensor:
         """Return the log-likelihood of the work set, a scalar, differentiable."""
-        f_model = self.forward.f_model_of(values)
-        return self.target.log_likelihood(f_model.abs())[self._work].sum()
+        size = self.observable.amplitude(self.forward.f_model_of(values))
+        return self.target.log_likelihood(size)[self._work].sum()

@@ -9,15 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
+from multicopy_refinement.crystal.twins import TwinLaw
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.values import not_full
 from multicopy_refinement.posterior.blocks import Kind
+from multicopy_refinement.posterior.observable import AMPLITUDE, Observable, TwinAmplitude
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.reflections.symmetry import same_centring, same_point_group
+from multicopy_refinement.reflections.twin_mates import parted_free_set
+from multicopy_refinement.reflections.twinning import mates_of
 from multicopy_refinement.scaling import Scale, fit_scale
 from multicopy_refinement.scaling.displaced import (
     Displaced,
@@ -83,6 +87,9 @@ class Experiment(nn.Module):
     like
         Another experiment of the same atoms in the same cell, whose data reach as far: its mask is
         taken where it is made from the same.
+    twin
+        The law of a twin: the data are of two domains, and have the mate of each reflection beside
+        it (`multicopy_refinement.reflections.twin_mates.with_mates`).
 
     Raises
     ------
@@ -106,6 +113,7 @@ class Experiment(nn.Module):
         f_calc: Tensor | None = None,
         occupancy: FloatArray | None = None,
         like: Experiment | None = None,
+        twin: TwinLaw | None = None,
     ) -> None:
         super().__init__()
         self._like = [] if like is None else [like]  # in a list: it is no module of this one
@@ -115,11 +123,23 @@ class Experiment(nn.Module):
         on_crystal = data.on_crystal(model.cell, model.spacegroup)
         self.all_data = on_crystal.with_effective(self.target_kind is TargetKind.MLI)
         self.data, self.ranges, self._screenings = self.all_data, Ranges.none(len(data)), 0
+        self.twin, self._mate = twin, None if twin is None else mates_of(self.all_data, twin)
         self._scale: Scale | None = None
         self._solvent_made_from = b""
         self._response: tuple[Tensor, ...] | None = None
         self._displaced: tuple[IntArray, Displaced, ComplexArray] | None = None
         self.renew(f_calc, occupancy)
+
+    @property
+    def observable(self) -> Observable:
+        """What is measured of F_model."""
+        if self._mate is None:
+            return AMPLITUDE
+        return TwinAmplitude(self._mate, self.scale.twin_fraction)
+
+    def size(self, f_model: Tensor) -> FloatArray:
+        """Return what is measured of an F_model, ``[n]``."""
+        return self.observable.amplitude(f_model.detach()).numpy()
 
     @property
     def f_obs(self) -> Tensor:
@@ -181,7 +201,7 @@ class Experiment(nn.Module):
     def log_likelihood(self, f_model: Tensor | None = None) -> Tensor:
         """Return the log-likelihood of the work set, a scalar, differentiable."""
         f = self.forward() if f_model is None else f_model
-        each = self.target.log_likelihood(f.abs())
+        each = self.target.log_likelihood(self.observable.amplitude(f))
         return each[torch.as_tensor(self.data.work)].sum()
 
     def log_prior(self) -> Tensor:
@@ -223,7 +243,7 @@ class Experiment(nn.Module):
         """
         self.data = self.all_data.leaving_out(extreme_intensities(self.all_data))
         self._fit_scale(f.numpy(), None)
-        off = grossly_off(self.data, self._scaled(f).abs().numpy())
+        off = grossly_off(self.data, self.size(self._scaled(f)))
         if (off & ~self.data.left_out).any():
             self.data = self.all_data.leaving_out(off | self.data.left_out)
             self._fit_scale(f.numpy(), None)
@@ -236,7 +256,7 @@ class Experiment(nn.Module):
         """
         self._screenings += 1
         for again in range(_SCREENING_ROUNDS):
-            size = self._scaled(f).abs().numpy()
+            size = self.size(self._scaled(f))
             before, ranges = self.data.left_out, self.ranges
             # at first errors are too small where they are uneven: only what is far off goes
             careful = again == 0 and self._screenings == 1
@@ -247,7 +267,7 @@ class Experiment(nn.Module):
             self.data = self.all_data.leaving_out(out)
             self.ranges = uneven_ranges(self.data, size, self.errors)
             same = np.allclose(ranges.of_reflection, self.ranges.of_reflection, rtol=0.05)
-            if same and np.array_equal(before, out):
+            if same and np.array_equal(before, self.data.left_out):
                 break
             self._fit_scale(f.numpy(), self.errors.variance)
             self.renew_errors(self._scaled(f))
@@ -267,17 +287,18 @@ class Experiment(nn.Module):
 
     @property
     def screening(self) -> tuple[Notice, ...]:
-        """Notices of reflections left out, and of ranges with larger errors."""
+        """Notices of reflections left out, of ranges with larger errors, of parted twin mates."""
         with torch.no_grad():
-            size = self.forward().abs().numpy()
+            size = self.size(self.forward())
         return (
             *screening_notices(self.data, size, self.ranges),
             *large_sigmas(*self.chi_square(size)),
+            *(() if self._mate is None else parted_free_set(self.data, self._mate)),
         )
 
     def renew_errors(self, f_model: Tensor) -> None:
         """Estimate the errors of the target anew."""
-        size = f_model.detach().abs().numpy()
+        size = self.size(f_model)
         start = self.errors if self._screenings else None
         self.errors = estimate_errors(
             self.data, size, inflation=self.ranges.of_reflection, start=start
@@ -375,7 +396,7 @@ class Experiment(nn.Module):
         data = self.data
         self.scale = fit_scale(
             f_calc, self.f_mask, data.f_obs, data.hkl, data.s_squared, data.spacegroup, data.work,
-            self.solvent.fraction, variance, self._scale, self.model.beam.radiation,
+            self.solvent.fraction, variance, self._scale, self.model.beam.radiation, self._mate,
         )  # fmt: skip
         self._scale, self._displaced = self.scale, None
 
@@ -384,7 +405,7 @@ class Experiment(nn.Module):
     def statistics(self, f_model: Tensor | None = None) -> Statistics:
         """Return R factors and log-likelihoods of work and free set."""
         with torch.no_grad():
-            f = (self.forward() if f_model is None else f_model).abs()
+            f = self.observable.amplitude(self.forward() if f_model is None else f_model)
             each = self.target.log_likelihood(f).numpy()
         size, data = f.numpy(), self.data
         has_free = bool(data.free.any())
@@ -398,7 +419,8 @@ class Experiment(nn.Module):
     def log_likelihood_of_free(self, f_model: Tensor) -> FloatArray:
         """Return the log-likelihood of each free reflection, ``[n_free]``."""
         with torch.no_grad():
-            return np.asarray(self.target.log_likelihood(f_model.abs()).numpy()[self.data.free])
+            size = self.observable.amplitude(f_model)
+            return np.asarray(self.target.log_likelihood(size).numpy()[self.data.free])
 
 
 def r_factor(f_obs: FloatArray, f_model: FloatArray) -> float:

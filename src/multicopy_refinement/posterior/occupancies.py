@@ -65,15 +65,17 @@ def occupancy_posterior(
         basis.fixed[: len(data)], basis.columns, data.s_squared, scaled, displaced
     )
     blocks = [Block(Kind.OCCUPANCY, np.zeros(n_groups), np.ones(n_groups))]
-    terms: list[Term] = [
-        DataTerm(forward, experiment.target, data.work, renewal=experiment.renewal)
-    ]
+    term = DataTerm(
+        forward, experiment.target, data.work, renewal=experiment.renewal,
+        observable=experiment.observable,
+    )  # fmt: skip
+    terms: list[Term] = [term]
     if prior is not None and len(prior):
         terms.append(prior)
     if b_shifts is not None:
         blocks.append(Block(Kind.B_GROUP, b_shifts.lowest, np.full(n_groups, np.inf)))
         terms.append(BShiftPrior(b_shifts.prior_sigma))
     if not with_scale:
-        return Posterior(Space(tuple(blocks)), tuple(terms), sums, scaled.point)
-    space = Space((*blocks, *scaled.point.space.blocks))
+        return Posterior(Space(tuple(blocks)), tuple(terms), sums, term.fitted)
+    space = Space((*blocks, *term.fitted.space.blocks))
     return Posterior(space, tuple(terms), sums, Space(()).point({}))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
+from multicopy_refinement.crystal.twins import TwinLaw
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
@@ -35,7 +36,7 @@ class Before:
     statistics
         Agreement of the file's model.
     size
-        |F_model| of the file's model, ``[n]``.
+        What is measured of F_model of the file's model, ``[n]``.
     differs
         Whether refinement begins elsewhere.
     """
@@ -49,17 +50,20 @@ class Before:
 
     @classmethod
     def of(
-        cls, model: Model, data: ReflectionData, target: TargetKind | None, f_calc: ComplexArray
-    ) -> Before:
+        cls, model: Model, data: ReflectionData, target: TargetKind | None, f_calc: ComplexArray,
+        twin: TwinLaw | None = None,
+    ) -> Before:  # fmt: skip
         """Return it for a model whose present occupancies have a known F_calc."""
         start = torch.as_tensor(f_calc)
         occupancy, change = as_written(model, data.hkl)
         written = start if change is None else start + torch.as_tensor(change)
-        experiment = Experiment(model, data, target=target, f_calc=written, occupancy=occupancy)
+        experiment = Experiment(
+            model, data, target=target, f_calc=written, occupancy=occupancy, twin=twin
+        )
         f_model = experiment.forward_of(written, occupancy)
         found = cls(
-            experiment, written, occupancy, experiment.statistics(f_model), f_model.abs().numpy(),
-            differs=change is not None,
+            experiment, written, occupancy, experiment.statistics(f_model),
+            experiment.size(f_model), differs=change is not None,
         )  # fmt: skip
         if change is not None:
             experiment.renew(start)

@@ -59,7 +59,7 @@ from multicopy_refinement.refinement.solution import (
 )
 from multicopy_refinement.refinement.support import support_of
 from multicopy_refinement.refinement.surroundings import surroundings_of
-from multicopy_refinement.refinement.twinning import Twinning
+from multicopy_refinement.refinement.twinning import RefinedTwin, Twinning, settle_twin
 from multicopy_refinement.refinement.verdicts import (
     determined_states,
     faint_notice,
@@ -188,6 +188,7 @@ class _Run:
         if Parameter.B_GROUP in options.parameters:
             self.b_shifts = b_shift_limits(model, self.displacements, self.refined, options.b_prior)
         self.history: list[Cycle] = []
+        self.twinning: Twinning | None = None
         self.n_decoys = 0
         self.relaxation: Relaxation | None = None
         self.atom_su: AtomUncertainties | None = None
@@ -195,15 +196,19 @@ class _Run:
         self._made: Posterior | None = None
         self._curvature: list[many.Curvature] = []
         clock = Clock()
+        law = None
+        if options.twin is not None:
+            self.twinning, law, data = settle_twin(model, data, options)
         self.n_observed = len(data)
         self.progress(Progress(Step.STRUCTURE_FACTORS))
         self.basis = group_basis(model, data.listed_hkl, self.refined)
         basis_seconds = clock.lap()
         self.progress(Progress(Step.SCALE))
         f_calc = self.basis.f_calc(self.start[self.refined])[: self.n_observed]
-        self.before = Before.of(model, data, options.target, f_calc)
+        self.before = Before.of(model, data, options.target, f_calc, law)
         self.experiment = self.before.experiment
-        self.twinning = Twinning.of(self.experiment.data, self.before.size)
+        if law is None:
+            self.twinning = Twinning.of(self.experiment.data, self.before.size)
         self.seconds = {"basis": basis_seconds, "scale": clock.lap()}
         self.at = self._point(self.start[self.refined], np.zeros(len(self.refined)))
 
@@ -239,7 +244,7 @@ class _Run:
             ligands=ligands,
             r_free_change=r_free_change, conditional_on=self._conditional_on(),
             n_decoys=self.n_decoys, relaxation=self.relaxation, atom_su=self.atom_su,
-            twinning=self.twinning,
+            twinning=self.twinning, twin=self._twin(),
             seconds=self.seconds, experiment=self.experiment,
             listed_f_calc=self._listed_f_calc(self.at), options=self.options,
             history=tuple(self.history), correlations=correlations,
@@ -417,7 +422,7 @@ class _Run:
     def _point(self, occupancy: FloatArray, b_shift: FloatArray | None) -> Point:
         """Return a point under the present scale and solvent."""
         posterior = self._posterior()
-        values = {Kind.OCCUPANCY: occupancy, **posterior.data.forward.fitted.values}
+        values = {Kind.OCCUPANCY: occupancy, **posterior.data.fitted.values}
         if b_shift is not None:
             values[Kind.B_GROUP] = b_shift
         return posterior.space.point(values)
@@ -463,8 +468,18 @@ class _Run:
         return ("coordinates", "B factors" if self.b_shifts is None else "B within groups")
 
     def _r_free_change(self) -> tuple[float, float] | None:
-        size = self._f_model(self.at).abs().numpy() if len(self.refined) else self.before.size
+        size = self.before.size
+        if len(self.refined):
+            size = self.experiment.size(self._f_model(self.at))
         return self.before.change_of_r_free(size)
+
+    def _twin(self) -> RefinedTwin | None:
+        law = self.experiment.twin
+        if law is None:
+            return None
+        beside = None if self.covariance is None else self.covariance.others.get(Kind.TWIN)
+        su = float("nan") if beside is None else float(beside.su[0])
+        return RefinedTwin(law, self.experiment.scale.twin_fraction, su)
 
     def _geometry_notices(self) -> tuple[Notice, ...]:
         used = "geometry" in self.__dict__ and not self.options.no_restraints
@@ -473,7 +488,7 @@ class _Run:
     def _notices(self, results: GroupResults, states: tuple[State, ...]) -> tuple[Notice, ...]:
         return (
             tuple(self.experiment.notices)
-            + (() if self.twinning is None else self.twinning.notices)
+            + (() if self.twinning is None or self.options.twin else self.twinning.notices)
             + self._geometry_notices()
             + self.experiment.errors.notices
             + self.experiment.screening

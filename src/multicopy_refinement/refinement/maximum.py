@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.posterior.blocks import Point
 from multicopy_refinement.posterior.posterior import Posterior
@@ -37,5 +35,5 @@ class Maximum:
 
     @property
     def size(self) -> FloatArray:
-        """|F_model| at the observed reflections, ``[n]``."""
-        return np.abs(self.posterior.data.forward.f_model(self.at))
+        """What is measured of F_model at the observed reflections, ``[n]``."""
+        return self.posterior.data.size(self.at)

@@ -51,6 +51,22 @@ def _readable_f_prime(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+#: Value of ``twin`` that asks for the law to be found.
+FOUND = "found"
+
+
+def _readable_twin(value: Any) -> Any:
+    if value in {False, ""}:
+        return None
+    if value is True or value == FOUND:
+        return FOUND
+    if isinstance(value, str):
+        from multicopy_refinement.crystal.twins import readable  # it imports gemmi
+
+        readable(value)
+    return value
+
+
 class RefineOptions(BaseModel):
     """How to refine; all have defaults that suit most data.
 
@@ -62,6 +78,9 @@ class RefineOptions(BaseModel):
     radiation, wavelength, f_prime
         What the crystal was measured with, in A what of, and f' in electrons as ``Zn=-6.9``: see
         `Model.measured_with`.
+    twin
+        The law of a twin, the indices of the second domain as ``-h,-k,l``; ``found``, or True, for
+        that of the lattice's which the model shows. The fraction of the domain is refined.
     parameters
         ``occupancy``, alone or with ``b_group``: one B shift for each group along with it; or with
         ``xyz``, ``b_iso`` and ``u_aniso``: coordinates and displacements of atoms, all at once.
@@ -134,6 +153,10 @@ class RefineOptions(BaseModel):
         description="Add this f' in electrons to an element, as Zn=-6.9; or none to all. May be "
         "repeated.",
     )
+    twin: Annotated[str | None, BeforeValidator(_readable_twin)] = Field(
+        default=None,
+        description="Refine against a twin: of the law that the model shows, or of --twin=-h,-k,l.",
+    )
     target: TargetKind | None = Field(
         default=None,
         description="Maximise the likelihood of intensities (mli) or amplitudes (ml), or use least "
@@ -180,6 +203,13 @@ class RefineOptions(BaseModel):
             raise ValueError(
                 f"solver lbfgs refines occupancy alone; {others[0]} needs gauss_newton"
             )
+        if self.twin is not None and self.joint:
+            raise ValueError(
+                "twin: coordinates and B of atoms are not refined against twins; leave out "
+                f"{others[0]}, or refine them with another program first"
+            )
+        if self.twin is not None and self.uncertainty is UncertaintyKind.AUDIT:
+            raise ValueError("twin: there is no audit of twins; take --uncertainty marginal")
         if Parameter.B_GROUP in self.parameters and self.joint:
             raise ValueError("parameters: b_group is for coordinates and B that are held")
         if self.radiation not in {None, Radiation.XRAY} and (self.wavelength or self.f_prime):

@@ -17,6 +17,7 @@ from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.posterior.experiment import Statistics
 from multicopy_refinement.words import counted, probability, with_su
 from multicopy_refinement.refinement.twinning import Twinning
+from multicopy_refinement.refinement.twinning import RefinedTwin, Twinning
 from multicopy_refinement.words import probability, with_su
 
 if TYPE_CHECKING:
@@ -371,6 +372,8 @@ class Solution:
         Of H and D, where the model has both at one site.
     twinning
         What the data say of it; None where the lattice allows none.
+    twin
+        The law and the fraction that were refined against; None of a single crystal.
     """
 
     groups: OccupancyGroups
@@ -395,6 +398,7 @@ class Solution:
     atom_su: AtomUncertainties | None = None
     exchange: tuple[Exchanged, ...] = ()
     twinning: Twinning | None = None
+    twin: RefinedTwin | None = None
 
     @property
     def su(self) -> FloatArray:

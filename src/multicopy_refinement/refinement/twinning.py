@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.crystal.twins import TwinLaw, twin_laws
+from multicopy_refinement.crystal.twins import TwinLaw, twin_law, twin_laws
+from multicopy_refinement.errors import InputError
+from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice
+from multicopy_refinement.posterior.experiment import Experiment
+from multicopy_refinement.refinement.options import FOUND, RefineOptions
 from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.reflections.twin_mates import with_mates
 from multicopy_refinement.reflections.twinning import (
     PERFECT_L,
     UNTWINNED_L,
@@ -94,9 +101,59 @@ class Twinning:
         said = [] if self.l_test is None else [l_in_words(self.l_test)]
         if found.by_statistics is not None:
             said.insert(0, f"H-test {with_su(found.by_statistics.value, found.by_statistics.su)}")
-        tail = f" ({'; '.join(said)})" if said else ""
-        text = f"the crystal is a twin by {found.law.name}: beside the model alpha is {alpha}{tail}"
-        return (Notice("twinned", f"{text}; occupancies are biased"),)
+        beside = f" ({'; '.join(said)})" if said else ""
+        name = found.law.name
+        return (
+            Notice(
+                "twinned",
+                f"the crystal is a twin by {name}: beside the model alpha is {alpha}{beside}; "
+                f"occupancies are biased without --twin={name}",
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class RefinedTwin:
+    """The law of a twin, and the refined fraction of its second domain.
+
+    Attributes
+    ----------
+    law
+        Of the twin.
+    fraction, su
+        alpha, and its standard uncertainty, nan without uncertainties.
+    """
+
+    law: TwinLaw
+    fraction: float
+    su: float
+
+
+def settle_twin(
+    model: Model, data: ReflectionData, options: RefineOptions
+) -> tuple[Twinning | None, TwinLaw, ReflectionData]:
+    """Return what is seen of a twin, the law that options ask for, and data with all mates.
+
+    Raises
+    ------
+    InputError
+        A lattice that allows no law, or what is none of it.
+    """
+    crystal = data.on_crystal(model.cell, model.spacegroup)
+    named = None
+    if options.twin != FOUND:
+        named = twin_law(str(options.twin), model.cell, model.spacegroup)
+    with torch.no_grad():
+        experiment = Experiment(model, data, target=options.target)
+        seen = Twinning.of(experiment.data, experiment.size(experiment.forward()))
+    if named is None:
+        if seen is None:
+            raise InputError(
+                f"twin: the lattice has no symmetry beyond {model.spacegroup.name}, so that there "
+                "is no law; leave --twin out"
+            )
+        named = max(seen.laws, key=_of_model).law
+    return seen, named, with_mates(crystal, named)
 
 
 def _of_model(seen: LawSeen) -> float:

@@ -60,6 +60,9 @@ class ReflectionData:
         of ``f_obs``.
     wavelength
         In A, where the file names one.
+    filled
+        Bool ``[n]``: reflections that were not observed, and are there as the twin mates of others;
+        None where there are none.
     """
 
     hkl: IntArray
@@ -77,6 +80,7 @@ class ReflectionData:
     intensities: Intensities | None = None
     effective: Effective | None = None
     wavelength: float | None = None
+    filled: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.f_obs)
@@ -89,7 +93,18 @@ class ReflectionData:
     @property
     def left_out(self) -> BoolArray:
         """Bool ``[n]``, reflections of neither set."""
-        return np.zeros(len(self), dtype=bool) if self.outliers is None else self.outliers
+        out = np.zeros(len(self), dtype=bool) if self.outliers is None else self.outliers
+        return out if self.filled is None else out | self.filled
+
+    @property
+    def observed(self) -> BoolArray:
+        """Bool ``[n]``, all but what is there as the twin mate of others."""
+        return np.ones(len(self), dtype=bool) if self.filled is None else ~self.filled
+
+    @property
+    def n_outliers(self) -> int:
+        """Number of observed reflections of neither set."""
+        return int((self.left_out & self.observed).sum())
 
     @property
     def rice_f(self) -> FloatArray:
@@ -133,12 +148,12 @@ class ReflectionData:
     @property
     def d_min(self) -> float:
         """High-resolution limit in A."""
-        return float(1 / np.sqrt(self.s_squared.max()))
+        return float(1 / np.sqrt(self.s_squared[self.observed].max()))
 
     @property
     def d_max(self) -> float:
         """Low-resolution limit in A."""
-        return float(1 / np.sqrt(self.s_squared.min()))
+        return float(1 / np.sqrt(self.s_squared[self.observed].min()))
 
     @property
     def listed_hkl(self) -> IntArray:
@@ -154,12 +169,13 @@ class ReflectionData:
         """Return the data with another cell and space group (those of the model)."""
         return replace(self, cell=cell, spacegroup=spacegroup)
 
-    def select(self, keep: BoolArray) -> ReflectionData:
-        """Return the reflections of a mask."""
+    def select(self, rows: BoolArray | IntArray) -> ReflectionData:
+        """Return the reflections of a mask, or those at some places in their order."""
         return replace(
-            self, hkl=self.hkl[keep], f_obs=self.f_obs[keep], sigma=self.sigma[keep],
-            free=self.free[keep], flags=self.flags[keep],
-            outliers=None if self.outliers is None else self.outliers[keep],
-            intensities=None if self.intensities is None else self.intensities.select(keep),
-            effective=None if self.effective is None else self.effective.select(keep),
+            self, hkl=self.hkl[rows], f_obs=self.f_obs[rows], sigma=self.sigma[rows],
+            free=self.free[rows], flags=self.flags[rows],
+            outliers=None if self.outliers is None else self.outliers[rows],
+            intensities=None if self.intensities is None else self.intensities.select(rows),
+            effective=None if self.effective is None else self.effective.select(rows),
+            filled=None if self.filled is None else self.filled[rows],
         )  # fmt: skip

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from scipy.special import erf, i0e, i1e
 
-from multicopy_refinement._typing import BoolArray, FloatArray
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.reflections.french_wilson import posterior_amplitudes
 
 #: Ratios mu^2/V of the table, and where it ends and the asymptotic form begins.
@@ -32,8 +32,8 @@ class Effective:
     f: FloatArray
     noise: FloatArray
 
-    def select(self, keep: BoolArray) -> Effective:
-        """Return those of a mask."""
+    def select(self, keep: BoolArray | IntArray) -> Effective:
+        """Return those of a mask, or of places."""
         return Effective(self.f[keep], self.noise[keep])
 
 
@@ -53,8 +53,8 @@ class Intensities:
     sigma: FloatArray
     prior: FloatArray
 
-    def select(self, keep: BoolArray) -> Intensities:
-        """Return those of a mask."""
+    def select(self, keep: BoolArray | IntArray) -> Intensities:
+        """Return those of a mask, or of places."""
         return Intensities(self.value[keep], self.sigma[keep], self.prior[keep])
 
     def effective(self, centric: BoolArray) -> Effective:

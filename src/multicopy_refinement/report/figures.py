@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.results.real_space import Amplitudes, Shell, shells
 from multicopy_refinement.results.record import Inputs, RunRecord, Seconds, make_record
@@ -30,8 +28,14 @@ def shells_of(solution: Solution) -> list[Shell]:
     data = solution.experiment.data
     f_calc = solution.listed_f_calc[: len(data)]
     overall, solvent = solution.experiment.held_parts()
-    f_model = np.abs(overall * (f_calc + solvent))
-    return shells(Amplitudes(data.hkl, data.f_obs, f_model, data.free, data.cell, data.spacegroup))
+    f_model = solution.experiment.observable.size(overall * (f_calc + solvent))
+    seen = data.observed
+    return shells(
+        Amplitudes(
+            data.hkl[seen], data.f_obs[seen], f_model[seen], data.free[seen], data.cell,
+            data.spacegroup,
+        )
+    )  # fmt: skip
 
 
 def occupancies(solution: Solution) -> Any:

@@ -35,6 +35,18 @@ def worse_free(f: Findings) -> Advice | None:
     )  # fmt: skip
 
 
+def twinned(f: Findings) -> Advice | None:
+    """Return what to do where a twin was refined as a single crystal."""
+    found = [w for w in f.record.warnings if w.code == "twinned"]
+    if not found:
+        return None
+    return Advice(
+        "The crystal is a twin", f"{_sentence(found[0].message)} All values below are of a model "
+        "of one domain: refine it as what it is.",
+        (), serious=True, command=f.again("--twin"),
+    )  # fmt: skip
+
+
 def sums(f: Findings) -> Advice | None:
     """Return what to do where the file's occupancies were changed before refinement."""
     codes = {"set_sum", "occupancy_above_1", "occupancy_below_0", "uneven_part", "uneven_copy"}

@@ -17,6 +17,7 @@ from multicopy_refinement.modes import Parameter, Radiation, TargetKind
 from multicopy_refinement.notices import listed
 from multicopy_refinement.posterior.experiment import r_factor
 from multicopy_refinement.refinement import Solution
+from multicopy_refinement.refinement.twinning import RefinedTwin
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.results.maps import MapCoefficients
 from multicopy_refinement.words import counted, with_su
@@ -34,7 +35,7 @@ def facts_of(
 ) -> RefinementFacts:
     """Return what REMARK 3 and ``_refine`` have; ``values`` are what is written for the atoms."""
     data, scale = solution.experiment.data, solution.experiment.scale
-    size = np.abs(maps.model[: len(data)])
+    size = solution.experiment.observable.size(maps.model[: len(data)])
     used = ~data.left_out
     complete = completeness(data)
     final, xray = solution.final, solution.experiment.model.radiation is Radiation.XRAY
@@ -44,7 +45,7 @@ def facts_of(
         target=_TARGETS[solution.experiment.target_kind], refined=_refined(solution),
         d_min=data.d_min, d_max=data.d_max,
         n_work=int(data.work.sum()), n_free=int(data.free.sum()),
-        n_outliers=int(data.left_out.sum()), completeness=100 * complete,
+        n_outliers=data.n_outliers, completeness=100 * complete,
         free_set=_free_set(data), r_all=r_factor(data.f_obs[used], size[used]),
         r_work=final.r_work, r_free=final.r_free, k_sol=scale.k_sol, b_sol=scale.b_sol,
         b_scale=cartesian_b(scale.b_cryst, data.cell.orthogonalization),
@@ -60,8 +61,8 @@ def facts_of(
 def completeness(data: ReflectionData) -> float:
     """Return which part of the reflections between the limits of resolution has an amplitude."""
     possible = unique_reflections(data.cell, data.spacegroup, data.d_min)
-    inside = data.cell.inverse_d_squared(possible) >= data.s_squared.min() * (1 - 1e-9)
-    return min(1.0, len(data) / max(int(inside.sum()), 1))
+    inside = data.cell.inverse_d_squared(possible) >= data.d_max**-2 * (1 - 1e-9)
+    return min(1.0, int(data.observed.sum()) / max(int(inside.sum()), 1))
 
 
 def atoms_in_carbons(table: AtomTable, occupancy: FloatArray) -> float:
@@ -124,8 +125,14 @@ def _refined(solution: Solution) -> tuple[str, ...]:
     return (
         f"Radiation: {beam.in_words()}.",
         f"{what}.",
+        *([] if solution.twin is None else [_of_twin(solution.twin)]),
         "All else of the model is as in the input.",
     )
+
+
+def _of_twin(twin: RefinedTwin) -> str:
+    fraction = with_su(twin.fraction, twin.su)
+    return f"Twin by {twin.law.name}, fraction {fraction}; F of maps are of the first domain."
 
 
 _WORDS = {Parameter.B_GROUP: "one B shift of each group"}

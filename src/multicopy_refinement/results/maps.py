@@ -30,6 +30,9 @@ class MapCoefficients:
         F_calc of the atoms alone on the scale of the data; complex ``[n]``.
     merit
         Figure of merit m, nan where nothing was observed and for outliers; ``[n]``.
+    twin
+        What F_obs of a twin is compared with, nan where nothing was observed; ``[n]``, None of a
+        single crystal.
     """
 
     hkl: IntArray
@@ -38,10 +41,14 @@ class MapCoefficients:
     model: ComplexArray
     atoms: ComplexArray
     merit: FloatArray
+    twin: FloatArray | None = None
 
 
 def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> MapCoefficients:
     """Return sigmaA-weighted coefficients (Read 1986, Acta Cryst. A42, 140).
+
+    Of a twin Fo is that of the first domain, F_obs |F_model|/A with A what is measured of F_model
+    (Murshudov et al. 2011, Acta Cryst. D67, 355).
 
     For intensities m and Fo are those of the effective amplitude, and mFo - DFc is what of their
     difference is likely to be in F: the part eps beta/Sigma, the rest being errors of measurement.
@@ -65,7 +72,11 @@ def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> Map
         np.concatenate([f_model, f_missing]),
         experiment.scale.overall(data.listed_hkl) * listed_f_calc,
         np.concatenate([np.where(data.left_out, np.nan, merit), np.full(len(missing), np.nan)]),
-    )
+        None if experiment.twin is None else np.concatenate(
+            [np.where(data.observed, experiment.observable.size(f_model), np.nan),
+             np.full(len(missing), np.nan)]
+        ),
+    )  # fmt: skip
 
 
 def difference_coefficients(
@@ -74,8 +85,11 @@ def difference_coefficients(
     """Return m and mFo-DFc of an F_model at the observed reflections, 0 for outliers."""
     data, errors = experiment.data, experiment.errors
     size = np.maximum(np.abs(f_model), 1e-12)
-    merit = errors.figure_of_merit(data.rice_f, size, data.centric)
-    difference = merit * data.rice_f * f_model / size - errors.alpha * f_model
+    f_obs = data.rice_f
+    if experiment.twin is not None:
+        f_obs = f_obs * size / np.maximum(experiment.observable.size(f_model), 1e-12)
+    merit = errors.figure_of_merit(f_obs, size, data.centric)
+    difference = merit * f_obs * f_model / size - errors.alpha * f_model
     if data.effective is not None:
         difference *= data.epsilon * errors.beta / errors.variance
     difference[data.left_out] = 0.0

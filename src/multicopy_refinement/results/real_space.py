@@ -26,6 +26,8 @@ NEAR_ATOM, NEAR_PEAK = 1.5, 2.0
 OMIT_LABELS = ("FOMIT", "PHOMIT")
 #: Atoms whose surroundings are looked at at a time.
 _AT_ONCE = 64
+#: Label of what F_obs of a twin is compared with.
+TWIN_LABEL = "FC_TWIN"
 #: Groups of more atoms (whole copies) are described by so many of them.
 MOST_ATOMS = 2000
 
@@ -215,7 +217,8 @@ def read_amplitudes(
     if column is not None and labels[2] is not None:
         free = np.array(column) == labels[2]
     hkl = np.array(mtz.make_miller_array(), dtype=np.int64)
-    f_model = np.array(mtz.column_with_label("FC_ALL"))
+    of_twin = mtz.column_with_label(TWIN_LABEL)
+    f_model = np.array(mtz.column_with_label("FC_ALL") if of_twin is None else of_twin)
     cell = Cell(*mtz.cell.parameters)
     return Amplitudes(hkl[seen], f_obs[seen], f_model[seen], free[seen], cell, group)
 

@@ -359,7 +359,7 @@ def make_record(
         inputs=inputs,
         data=Data(
             n_work=int(used.work.sum()), n_free=int(used.free.sum()),
-            n_outliers=int(used.left_out.sum()),
+            n_outliers=used.n_outliers,
             target=solution.experiment.target_kind, d_min=data.d_min,
             d_max=data.d_max, spacegroup=data.spacegroup.name, cell=list(data.cell.parameters),
             radiation=beam.radiation, wavelength=beam.wavelength, f_prime=dict(beam.f_prime),
@@ -394,7 +394,7 @@ def make_record(
         conditional_on=list(solution.conditional_on),
         decoys=solution.n_decoys,
         geometry=geometry_record(solution),
-        twinning=TwinRecord.of(solution.twinning),
+        twinning=TwinRecord.of(solution.twinning, solution.twin),
         provenance=provenance,
         status=Ended(converged=solution.status.converged, reason=solution.status.reason,
                      cycles=solution.status.cycles),

@@ -17,7 +17,7 @@ from multicopy_refinement.io.write_reflections import write_sf_mmcif
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.reflections.effective import Intensities
 from multicopy_refinement.results.maps import MapCoefficients
-from multicopy_refinement.results.real_space import OMIT_LABELS
+from multicopy_refinement.results.real_space import OMIT_LABELS, TWIN_LABEL
 from multicopy_refinement.results.record import Program
 
 #: Labels of amplitude and phase, and what they are.
@@ -57,6 +57,9 @@ def write_map_file(
         columns.append(MtzColumn(amplitude, "F", np.abs(complex_values)))
         columns.append(MtzColumn(phase, "P", _degrees(complex_values)))
         meaning.append(f"{amplitude},{phase}: {what}")
+    if maps.twin is not None:
+        columns.append(MtzColumn(TWIN_LABEL, "F", maps.twin))
+        meaning += [f"{TWIN_LABEL}: of both domains, beside {label}", "maps: F detwinned"]
     program = Program()
     write_mtz(
         path, data.cell, data.spacegroup, maps.hkl, columns, title=f"refined by {program.name}",
@@ -96,7 +99,8 @@ def write_sf_file(
         path, entry_name(source), data.cell, data.spacegroup, maps.hkl, status, items,
         radiation=beam.radiation,
         wavelength=beam.wavelength or data.wavelength or wavelength_of(source), version=__version__,
-        details=f"the reflections that were refined against; F_meas_au: {_meaning(data)}",
+        details=f"the reflections that were refined against; F_meas_au: {_meaning(data)}"
+        + ("" if maps.twin is None else "; what is calculated is of one domain of a twin"),
     )  # fmt: skip
 
 
@@ -105,7 +109,8 @@ def _observed(data: ReflectionData) -> tuple[FloatArray, FloatArray, FloatArray]
     blank = np.full(len(data.unobserved_hkl), np.nan)
     flags = np.concatenate([data.flags, data.unobserved_flags]).astype(np.float64)
     flags[flags == data.labels.no_flag] = np.nan
-    return np.concatenate([data.f_obs, blank]), np.concatenate([data.sigma, blank]), flags
+    f_obs, sigma = (np.where(data.observed, some, np.nan) for some in (data.f_obs, data.sigma))
+    return np.concatenate([f_obs, blank]), np.concatenate([sigma, blank]), flags
 
 
 def _intensities(
@@ -117,10 +122,13 @@ def _intensities(
     """
     labels, blank = data.labels.observations, np.full(len(data.unobserved_hkl), np.nan)
     value, sigma = labels if len(labels) == 2 else (labels[0] if len(labels) == 1 else "I", "SIGI")
-    found = [(value, "J", np.concatenate([intensities.value, blank]), "intensity of the input")]
+    seen, errors = (
+        np.concatenate([np.where(data.observed, some, np.nan), blank])
+        for some in (intensities.value, intensities.sigma)
+    )
+    found = [(value, "J", seen, "intensity of the input")]
     if len(labels) > 1:  # sigmas that were made up are not passed on
-        sigmas = np.concatenate([intensities.sigma, blank])
-        found.append((sigma, "Q", sigmas, "its standard uncertainty"))
+        found.append((sigma, "Q", errors, "its standard uncertainty"))
     return found
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import BaseModel, ConfigDict
 
-from multicopy_refinement.refinement.twinning import Twinning
+from multicopy_refinement.refinement.twinning import RefinedTwin, Twinning
 from multicopy_refinement.reflections.twinning import LTest, TwinFraction
+from multicopy_refinement.words import with_su
 
 
 class _Record(BaseModel):
@@ -52,17 +55,35 @@ class LTestRecord(_Record):
         return None if found is None else cls(**vars(found))
 
 
+class RefinedRecord(_Record):
+    """The law that was refined against, and the fraction of its second domain."""
+
+    law: str
+    fraction: float
+    su: float | None
+
+    @property
+    def in_words(self) -> str:
+        """As text."""
+        return f"twin by {self.law}, fraction {with_su(self.fraction, self.su)}"
+
+
 class TwinRecord(_Record):
-    """Laws that the lattice allows, and the L-test."""
+    """Laws that the lattice allows, the L-test, and what was refined against, if a twin."""
 
     laws: list[LawRecord]
     l_test: LTestRecord | None
+    refined: RefinedRecord | None = None
 
     @classmethod
-    def of(cls, found: Twinning | None) -> TwinRecord | None:
+    def of(cls, found: Twinning | None, twin: RefinedTwin | None = None) -> TwinRecord | None:
         """Return what is known, or None where the lattice allows no law."""
+        refined = None if twin is None else RefinedRecord(
+            law=twin.law.name, fraction=twin.fraction,
+            su=None if math.isnan(twin.su) else twin.su,
+        )  # fmt: skip
         if found is None:
-            return None
+            return None if refined is None else cls(laws=[], l_test=None, refined=refined)
         laws = [
             LawRecord(
                 law=one.law.name, obliquity=round(one.law.obliquity, 3),
@@ -71,4 +92,4 @@ class TwinRecord(_Record):
             )
             for one in found.laws
         ]  # fmt: skip
-        return cls(laws=laws, l_test=LTestRecord.of(found.l_test))
+        return cls(laws=laws, l_test=LTestRecord.of(found.l_test), refined=refined)

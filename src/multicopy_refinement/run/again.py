@@ -21,6 +21,8 @@ def reflections_of(
 ) -> ReflectionData:
     """Return the reflections of a run, with its columns, free set and resolution.
 
+    Those of a twin are no reflections of a single crystal: what reads a run again is for these.
+
     Parameters
     ----------
     directory, record
@@ -33,9 +35,14 @@ def reflections_of(
     Raises
     ------
     InputError
-        A file that is not there.
+        A file that is not there; the data of a twin.
     """
     inputs = record.inputs
+    if inputs.options.get("twin"):
+        raise InputError(
+            f"{directory}: is a run of a twin, and this command is for single crystals; refine it "
+            "anew with other groups or rules"
+        )
     source = Path(inputs.data) if data is None else data
     if not source.is_file():
         where = f"the data of {directory} are not there; give --data FILE"

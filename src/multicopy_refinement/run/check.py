@@ -105,7 +105,7 @@ def twins(model: Model, data: ReflectionData) -> tuple[Notice, ...]:
         return lawless(reflections)
     with torch.no_grad():
         experiment = Experiment(model, reflections)
-        size = experiment.forward().abs().numpy()
+        size = experiment.size(experiment.forward())
     found = Twinning.of(experiment.data, size)
     return () if found is None else found.notices
 

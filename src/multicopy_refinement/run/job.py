@@ -147,6 +147,8 @@ class RefineJob(RefineOptions):
                 words += [word for one in value for word in (flag, str(one))]
             elif isinstance(value, tuple):
                 words += [flag, ",".join(str(v) for v in value)]
+            elif str(value).startswith("-") and isinstance(value, str):  # it would be an option
+                words.append(f"{flag}={value}")
             else:
                 words += [flag] if value is True else [flag, str(value)]
         return [*words, "--out", str(self.out)]

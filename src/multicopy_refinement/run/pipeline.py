@@ -230,6 +230,8 @@ def _log_outcome(log: RunLog, solution: Solution, record: RunRecord) -> None:
         f"scale: k {scale.k:.4f}, k_sol {scale.k_sol:.3f} {beam.density_unit}, "
         f"B_sol {scale.b_sol:.1f} A^2"
     )
+    if record.twinning is not None and record.twinning.refined is not None:
+        log.info(record.twinning.refined.in_words)
     for name, found in (("start", solution.initial), ("end", solution.final)):
         free = "none" if found.r_free is None else f"{found.r_free:.4f}"
         log.info(

@@ -213,7 +213,7 @@ def _set(found: SeriesSolution, i: int, path: str) -> SetRecord:
         flags=[str(flag) for flag in found.flags[i]],
         r_work=agreement.r_work, r_free=agreement.r_free,
         log_likelihood=agreement.log_likelihood, n_work=int(data.work.sum()),
-        n_free=int(data.free.sum()), n_outliers=int(data.left_out.sum()), d_min=data.d_min,
+        n_free=int(data.free.sum()), n_outliers=data.n_outliers, d_min=data.d_min,
         cell=list(found.cells[i].parameters), crystal_form=int(found.isomorphism.form[i]) + 1,
         converged=search.converged, cycles=search.cycles, reason=search.reason,
     )  # fmt: skip

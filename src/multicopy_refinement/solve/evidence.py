@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
+from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.posterior.blocks import Kind, Point
@@ -90,13 +90,13 @@ def evidence(
         candidates = [np.array([g]) for g in range(len(at[Kind.OCCUPANCY]))]
     judge = Judge.of(posterior, at)
     nulls = _Nulls(posterior, at, found)
-    size = np.abs(nulls.present)
+    size = posterior.data.size(at)
     lost = np.tile(judge.lost(size), (len(candidates), 1))
     least = _SAME_MODEL * float(np.sqrt(np.mean(size**2)))
 
     def work(first: int, last: int) -> None:
         for number in range(first, last):
-            other = np.abs(nulls.f_model(candidates[number]))
+            other = nulls.size(candidates[number])
             if np.abs(other - size).max(initial=0.0) > least:  # members that coincide lose nothing
                 lost[number] = judge.lost(other)
 
@@ -125,7 +125,7 @@ class Judge:
     def of(cls, posterior: Posterior, at: Point) -> Judge:
         """Return it for the model at a point, with errors renewed where the target has any."""
         data, n = posterior.data, len(at[Kind.OCCUPANCY])
-        size = np.abs(data.forward.f_model(at))
+        size = data.size(at)
         first, n_work = float(data.target.values(size)[data.work].sum()), int(data.work.sum())
 
         def held(size: FloatArray) -> tuple[float, float]:
@@ -155,16 +155,19 @@ class _Nulls:
     def __init__(self, posterior: Posterior, at: Point, found: Covariance) -> None:
         self.sums, self.forward, self.found = posterior.sums, posterior.data.forward, found
         self.at, self.occupancy = at, at[Kind.OCCUPANCY]
+        self.observable = posterior.data.observable.at(at)
         self.present = self.forward.f_model(at)
         self.rescale = self.forward.rescaling(posterior.with_nuisance(at))
 
-    def f_model(self, groups: IntArray) -> ComplexArray:
-        """Return F_model without some groups."""
+    def size(self, groups: IntArray) -> FloatArray:
+        """Return what is measured of F_model without some groups, ``[n]``."""
         after = self._occupancy_without(groups)
         change = after - self.occupancy
         moved = np.flatnonzero(change)
         f = self.present + self.forward.change(self.at, moved, change[moved])
-        return self.rescale(f, -(self.found.response @ change))
+        step = -(self.found.response @ change)
+        f = self.rescale(f, step)
+        return self.observable.moved(Point(self.rescale.space, step)).size(f)
 
     def _occupancy_without(self, groups: IntArray) -> FloatArray:
         """Return the occupancies without some groups."""

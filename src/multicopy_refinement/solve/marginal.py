@@ -144,14 +144,14 @@ def with_surroundings(
     n = len(around.order)
     wanted = max(_FEWEST, _FOR_AN_UNKNOWN * largest)
     step = max(1, n // wanted)
-    rows = np.sort(around.order[step // 2 :: step])
+    rows = posterior.data.observable.closed(np.sort(around.order[step // 2 :: step]))
     slopes = posterior.data.sampled_slopes(whole, rows)
     unsampled = 1 - len(rows) / n
     of_groups = slopes.of[Kind.OCCUPANCY]
     scale = np.concatenate(
         [of_groups[:0], *(v for kind, v in slopes.of.items() if kind is not Kind.OCCUPANCY)]
     )
-    used = max(int((slopes.along != 0).sum()), 1)
+    used = max(slopes.n_used, 1)
     equalities = posterior.sums.equalities[0]
     blocks: list[_Block | None] = [None] * len(around.sets)
     for batch in _batches(around, sizes, len(rows)):
@@ -159,8 +159,8 @@ def with_surroundings(
         place = np.full(len(sizes), -1)
         place[atoms] = np.arange(len(atoms))
         tensor = around.tensor[atoms]
-        of_atoms = atom_slopes(
-            around.atoms.select_rows(atoms), around.hkl[rows], slopes.along, tensor
+        of_atoms = slopes.made(
+            atom_slopes(around.atoms.select_rows(atoms), around.hkl[rows], slopes.along, tensor)
         )
         local = _Local(
             equalities, around, of_groups, scale, slopes.displaced, of_atoms, place,

@@ -233,7 +233,7 @@ def screening_notices(
 ) -> tuple[Notice, ...]:
     """Return notices that name the reflections left out and the ranges of larger errors."""
     notices = []
-    rows = np.flatnonzero(data.left_out)
+    rows = np.flatnonzero(data.left_out & data.observed)
     if len(rows):
         off = np.abs(data.f_obs - f_model)[rows]
         rows = rows[np.argsort(-off, kind="stable")]
