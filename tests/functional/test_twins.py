@@ -31,6 +31,8 @@ CRYSTALS = {
 }
 #: Coordinates and B are those of the truth: the su is that of errors of the data alone.
 QUICK = {"decoys": 0, "uncertainty": "conditional"}
+#: What is said before refinement.
+BEFORE = {"uncertainty": "none", "max_cycles": 1}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def twin(tmp_path_factory):
     """A function that writes start.pdb, truth.pdb and data.mtz of a twin to a folder, once."""
     made = {}
 
-    def write(group, alpha, d_min=2.0):
+    def write(group, alpha, d_min=2.3):
         key = (group, alpha, d_min)
         if key not in made:
             made[key] = folder = tmp_path_factory.mktemp("twin")
@@ -71,7 +73,7 @@ def deviations(folder, solution):
 @pytest.mark.parametrize("alpha", [0.1, 0.25, 0.45])
 def test_a_twin_is_told_of(twin, group, alpha):
     folder = twin(group, alpha)
-    solution = refine(folder / "start.pdb", folder / "data.mtz", RefineOptions(**QUICK))
+    solution = refine(folder / "start.pdb", folder / "data.mtz", RefineOptions(**BEFORE))
     (notice,) = [one for one in solution.notices if one.code == "twinned"]
     found = solution.twinning.found
     assert found.law.name == CRYSTALS[group][1]
@@ -103,7 +105,7 @@ def test_check_and_the_record_tell_of_it(twin, command, tmp_path):
 @pytest.mark.parametrize("group", CRYSTALS)
 def test_nothing_is_said_of_one_crystal(twin, group):
     folder = twin(group, 0.0)
-    solution = refine(folder / "start.pdb", folder / "data.mtz", RefineOptions(**QUICK))
+    solution = refine(folder / "start.pdb", folder / "data.mtz", RefineOptions(**BEFORE))
     assert not any(one.code == "twinned" for one in solution.notices)
     for seen in solution.twinning.laws:
         assert abs(seen.beside_model.value) < max(3 * seen.beside_model.su, 0.01)
@@ -157,6 +159,29 @@ def test_a_twin_is_refined_as_one(twin, group, alpha):
     assert not any(one.code == "twinned" for one in solution.notices)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.25])
+def test_a_model_with_errors_does_not_change_the_fraction(twin, tmp_path, alpha):
+    """By least squares a second domain would make up for them: alpha came out too high."""
+    folder, law = twin("P 31", alpha), CRYSTALS["P 31"][1]
+    structure, random = gemmi.read_structure(str(folder / "start.pdb")), np.random.default_rng(2)
+    for site in structure[0].all():
+        moved = np.array(site.atom.pos.tolist()) + 0.15 * random.standard_normal(3)
+        site.atom.pos = gemmi.Position(*moved)
+    structure.write_pdb(str(tmp_path / "shaken.pdb"))
+    options = RefineOptions(twin=law, **QUICK)
+    found = refine(tmp_path / "shaken.pdb", folder / "data.mtz", options)
+    assert found.final.r_work > 0.12
+    assert abs(found.twin.fraction - alpha) < 3 * found.twin.su < 0.04
+
+
+@pytest.mark.parametrize("folder", ["4cjl", "2xiu"])
+def test_real_crystals_refined_as_twins_have_no_second_domain(folder, shared_data):
+    options = RefineOptions(twin=True, **QUICK)
+    model, data = (shared_data / folder / name for name in ("model.pdb", "data.mtz"))
+    found = refine(model, data, options).twin
+    assert found.fraction <= 2 * found.su < 0.01
+
+
 @pytest.mark.parametrize("group", CRYSTALS)
 def test_one_crystal_refined_as_a_twin_has_no_second_domain(twin, group):
     folder = twin(group, 0.0)
@@ -170,15 +195,15 @@ def test_one_crystal_refined_as_a_twin_has_no_second_domain(twin, group):
 
 
 def test_su_of_the_fraction_is_that_of_its_scatter():
-    """Fractions of eight data sets scatter by their su; the truth is drawn from the model."""
+    """Fractions of five data sets scatter by their su; the truth is drawn from the model."""
     cell, law = CRYSTALS["P 31"]
     truth = gemmi.read_structure(str(files("multicopy_refinement") / "demo" / "truth.pdb"))
     truth.cell, truth.spacegroup_hm = gemmi.UnitCell(*cell), "P 31"
     truth.setup_cell_images()
-    hkl, f = gemmi_truth.twinned(truth, 2.6, law, 0.3)
+    hkl, f = gemmi_truth.twinned(truth, 3.0, law, 0.3)
     s_squared = np.asarray(truth.cell.calculate_1_d2_array(hkl))
     z = []
-    for seed in range(8):
+    for seed in range(5):
         seen = gemmi_truth.observe(hkl, f, s_squared, seed=seed)
         frame = pd.DataFrame(
             {"H": hkl[:, 0], "K": hkl[:, 1], "L": hkl[:, 2], "F": seen.f_obs, "SIGF": seen.sigma}
@@ -188,8 +213,8 @@ def test_su_of_the_fraction_is_that_of_its_scatter():
         )
         found = refine(Model(truth), data, RefineOptions(twin=law, **QUICK)).twin
         z.append((found.fraction - 0.3) / found.su)
-    # the rms of eight is within 0.4 and 1.7 of chi with a probability of 0.99
-    assert 0.4 < np.sqrt(np.mean(np.square(z))) < 1.7, z
+    # chi of five has a probability of 0.99 between these
+    assert 0.3 < np.sqrt(np.mean(np.square(z))) < 1.85, z
 
 
 def test_data_without_some_mates(twin, command, tmp_path):
@@ -224,7 +249,7 @@ def test_data_without_some_mates(twin, command, tmp_path):
     assert r_all == pytest.approx(record["statistics"]["final"]["r_work"], abs=0.003)
     assert free.sum() > 50
     # the maps are of the first domain: what is observed of it is near its own F
-    known = gemmi_truth.amplitudes(gemmi.read_structure(str(folder / "truth.pdb")), 2.0, hkl=hkl)[1]
+    known = gemmi_truth.amplitudes(gemmi.read_structure(str(folder / "truth.pdb")), 2.3, hkl=hkl)[1]
     model = np.array(written.column_with_label("FC_ALL"))
     assert np.abs(model - known).sum() / known.sum() < 0.03
     detwinned = np.array(written.column_with_label("FWT"))

@@ -88,8 +88,9 @@ class Experiment(nn.Module):
         Another experiment of the same atoms in the same cell, whose data reach as far: its mask is
         taken where it is made from the same.
     twin
-        The law of a twin: the data are of two domains, and have the mate of each reflection beside
-        it (`multicopy_refinement.reflections.twin_mates.with_mates`).
+        The law of a twin and the fraction of its second domain to begin with: the data have the
+        mate of each reflection beside it
+        (`multicopy_refinement.reflections.twin_mates.with_mates`).
 
     Raises
     ------
@@ -113,7 +114,7 @@ class Experiment(nn.Module):
         f_calc: Tensor | None = None,
         occupancy: FloatArray | None = None,
         like: Experiment | None = None,
-        twin: TwinLaw | None = None,
+        twin: tuple[TwinLaw, float] | None = None,
     ) -> None:
         super().__init__()
         self._like = [] if like is None else [like]  # in a list: it is no module of this one
@@ -123,7 +124,9 @@ class Experiment(nn.Module):
         on_crystal = data.on_crystal(model.cell, model.spacegroup)
         self.all_data = on_crystal.with_effective(self.target_kind is TargetKind.MLI)
         self.data, self.ranges, self._screenings = self.all_data, Ranges.none(len(data)), 0
-        self.twin, self._mate = twin, None if twin is None else mates_of(self.all_data, twin)
+        self.twin: TwinLaw | None = None if twin is None else twin[0]
+        self.twin_fraction = 0.0 if twin is None else twin[1]
+        self._mate = None if self.twin is None else mates_of(self.all_data, self.twin)
         self._scale: Scale | None = None
         self._solvent_made_from = b""
         self._response: tuple[Tensor, ...] | None = None
@@ -135,7 +138,7 @@ class Experiment(nn.Module):
         """What is measured of F_model."""
         if self._mate is None:
             return AMPLITUDE
-        return TwinAmplitude(self._mate, self.scale.twin_fraction)
+        return TwinAmplitude(self._mate, self.twin_fraction)
 
     def size(self, f_model: Tensor) -> FloatArray:
         """Return what is measured of an F_model, ``[n]``."""
@@ -223,8 +226,16 @@ class Experiment(nn.Module):
 
     # ------------------------------------------------------------------ what is held
 
-    def renew(self, f_calc: Tensor | None = None, occupancy: FloatArray | None = None) -> None:
-        """Make the mask, fit the scale to the work set and estimate the errors anew."""
+    def renew(
+        self, f_calc: Tensor | None = None, occupancy: FloatArray | None = None,
+        twin_fraction: float | None = None,
+    ) -> None:  # fmt: skip
+        """Make the mask, fit the scale to the work set and estimate the errors anew.
+
+        ``twin_fraction`` is that of the second domain, the present one when left out.
+        """
+        if twin_fraction is not None:
+            self.twin_fraction = twin_fraction
         with torch.no_grad():
             f = (self.f_calc() if f_calc is None else f_calc).to(torch.complex128).cpu()
             self._renew_mask(self.model.group_occupancies() if occupancy is None else occupancy)
@@ -394,9 +405,10 @@ class Experiment(nn.Module):
 
     def _fit_scale(self, f_calc: ComplexArray, variance: FloatArray | None) -> None:
         data = self.data
+        twin = None if self._mate is None else (self._mate, self.twin_fraction)
         self.scale = fit_scale(
             f_calc, self.f_mask, data.f_obs, data.hkl, data.s_squared, data.spacegroup, data.work,
-            self.solvent.fraction, variance, self._scale, self.model.beam.radiation, self._mate,
+            self.solvent.fraction, variance, self._scale, self.model.beam.radiation, twin,
         )  # fmt: skip
         self._scale, self._displaced = self.scale, None
 

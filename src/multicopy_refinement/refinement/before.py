@@ -51,7 +51,7 @@ class Before:
     @classmethod
     def of(
         cls, model: Model, data: ReflectionData, target: TargetKind | None, f_calc: ComplexArray,
-        twin: TwinLaw | None = None,
+        twin: tuple[TwinLaw, float] | None = None,
     ) -> Before:  # fmt: skip
         """Return it for a model whose present occupancies have a known F_calc."""
         start = torch.as_tensor(f_calc)

@@ -196,18 +196,18 @@ class _Run:
         self._made: Posterior | None = None
         self._curvature: list[many.Curvature] = []
         clock = Clock()
-        law = None
+        twin = None
         if options.twin is not None:
-            self.twinning, law, data = settle_twin(model, data, options)
+            self.twinning, twin, data = settle_twin(model, data, options)
         self.n_observed = len(data)
         self.progress(Progress(Step.STRUCTURE_FACTORS))
         self.basis = group_basis(model, data.listed_hkl, self.refined)
         basis_seconds = clock.lap()
         self.progress(Progress(Step.SCALE))
         f_calc = self.basis.f_calc(self.start[self.refined])[: self.n_observed]
-        self.before = Before.of(model, data, options.target, f_calc, law)
+        self.before = Before.of(model, data, options.target, f_calc, twin)
         self.experiment = self.before.experiment
-        if law is None:
+        if twin is None:
             self.twinning = Twinning.of(self.experiment.data, self.before.size)
         self.seconds = {"basis": basis_seconds, "scale": clock.lap()}
         self.at = self._point(self.start[self.refined], np.zeros(len(self.refined)))
@@ -458,7 +458,10 @@ class _Run:
         self.model.assign_group_occupancies(self._of_all_groups(at))
         if Kind.B_GROUP in at.space:
             assign_b(self.model, self.displacements, self.refined, at[Kind.B_GROUP])
-        self.experiment.renew(self._f_calc(at))
+        fraction = at.get(Kind.TWIN)
+        self.experiment.renew(
+            self._f_calc(at), twin_fraction=None if fraction is None else float(fraction[0])
+        )
         self._made = None
         self.at = self._here(at)
 
@@ -479,7 +482,7 @@ class _Run:
             return None
         beside = None if self.covariance is None else self.covariance.others.get(Kind.TWIN)
         su = float("nan") if beside is None else float(beside.su[0])
-        return RefinedTwin(law, self.experiment.scale.twin_fraction, su)
+        return RefinedTwin(law, self.experiment.twin_fraction, su)
 
     def _geometry_notices(self) -> tuple[Notice, ...]:
         used = "geometry" in self.__dict__ and not self.options.no_restraints

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from multicopy_refinement._typing import FloatArray
@@ -32,6 +33,8 @@ _LEAST, _SUS = 0.05, 5.0
 #: Where <|L|> is larger than this a fraction must be larger than the second: what looks like a
 #: small one can be non-crystallographic symmetry that the model lacks.
 _NO_TWIN_L, _LEAST_ALONE = 0.49, 0.15
+#: Where refinement begins with nothing known, and how near to 0 and 1.
+_START, _LARGEST = 0.25, 0.99
 #: <|L|> below which intensities are those of a twin whatever the laws; alpha is about 0.15 then.
 TWIN_L = 0.44
 
@@ -131,8 +134,10 @@ class RefinedTwin:
 
 def settle_twin(
     model: Model, data: ReflectionData, options: RefineOptions
-) -> tuple[Twinning | None, TwinLaw, ReflectionData]:
+) -> tuple[Twinning | None, tuple[TwinLaw, float], ReflectionData]:
     """Return what is seen of a twin, the law that options ask for, and data with all mates.
+
+    With the law comes the fraction beside the model, where refinement begins.
 
     Raises
     ------
@@ -145,7 +150,8 @@ def settle_twin(
         named = twin_law(str(options.twin), model.cell, model.spacegroup)
     with torch.no_grad():
         experiment = Experiment(model, data, target=options.target)
-        seen = Twinning.of(experiment.data, experiment.size(experiment.forward()))
+        size = experiment.size(experiment.forward())
+        seen = Twinning.of(experiment.data, size)
     if named is None:
         if seen is None:
             raise InputError(
@@ -153,7 +159,9 @@ def settle_twin(
                 "is no law; leave --twin out"
             )
         named = max(seen.laws, key=_of_model).law
-    return seen, named, with_mates(crystal, named)
+    start = fraction_beside_model(experiment.data, named, size)
+    fraction = _START if start is None else float(np.clip(start.value, 1 - _LARGEST, _LARGEST))
+    return seen, (named, fraction), with_mates(crystal, named)
 
 
 def _of_model(seen: LawSeen) -> float:

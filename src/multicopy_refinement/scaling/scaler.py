@@ -22,8 +22,6 @@ _STARTS = {
 _K_BOUNDS = {
     Radiation.XRAY: (0.0, 1.2), Radiation.ELECTRON: (0.0, 0.4), Radiation.NEUTRON: (-0.3, 1.2),
 }  # fmt: skip
-#: Fraction of the second domain that a search begins with.
-_USUAL_FRACTION = 0.25
 #: Reflections that the search for a start is made on.
 _SEARCH = 4000
 #: Bounds of B_sol, and its value without solvent; below this part of solvent the term is left out.
@@ -52,9 +50,6 @@ class Scale:
         neutrons.
     radiation
         What F is of.
-    twin_fraction
-        alpha of a twin, with F_obs^2 the mean of two domains: (1 - alpha) |F(h)|^2 + alpha
-        |F(Rh)|^2; 0 of a single crystal.
     """
 
     k: float
@@ -62,7 +57,6 @@ class Scale:
     k_sol: float
     b_sol: float
     radiation: Radiation = Radiation.XRAY
-    twin_fraction: float = 0.0
 
     @property
     def has_solvent(self) -> bool:
@@ -175,42 +169,40 @@ class _Problem:
 
 @dataclass(frozen=True, eq=False)
 class _TwinProblem:
-    """Weighted squares of sqrt((1 - alpha) |F(h)|^2 + alpha |F(Rh)|^2) - F_obs, alpha the last."""
+    """Weighted squares of sqrt((1 - alpha) |F(h)|^2 + alpha |F(Rh)|^2) - F_obs, alpha held."""
 
     first: _Problem
     second: _Problem
+    fraction: float
 
     def thinned(self, most: int) -> _TwinProblem:
         """Return the problem of every n-th reflection, at most about ``most`` of them."""
-        return _TwinProblem(self.first.thinned(most), self.second.thinned(most))
+        return replace(self, first=self.first.thinned(most), second=self.second.thinned(most))
 
     def residual(self, p: FloatArray) -> FloatArray:
         return np.asarray((self._sizes(p)[2] - self.first.f_obs) * self.first.root_weight)
 
     def jacobian(self, p: FloatArray) -> FloatArray:
         one, other, both = self._sizes(p)
-        alpha, rest = p[-1], p[:-1]
         over = self.first.root_weight / np.maximum(both, 1e-12)
-        first, second = self.first.slopes(rest), self.second.slopes(rest)
-        columns = ((1 - alpha) * one * over)[:, None] * first
-        columns += (alpha * other * over)[:, None] * second
-        return np.column_stack([columns, (other**2 - one**2) / 2 * over])
+        columns = ((1 - self.fraction) * one * over)[:, None] * self.first.slopes(p)
+        columns += (self.fraction * other * over)[:, None] * self.second.slopes(p)
+        return np.asarray(columns)
 
     def bounds(self, n: int) -> tuple[FloatArray, FloatArray]:
         """Return the least and largest values of the n unknowns."""
-        low, high = self.first.bounds(n - 1)
-        return np.append(low, 0.0), np.append(high, 1.0)
+        return self.first.bounds(n)
 
     def _sizes(self, p: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        one, other = self.first.size(p[:-1]), self.second.size(p[:-1])
-        return one, other, np.sqrt((1 - p[-1]) * one**2 + p[-1] * other**2)
+        one, other = self.first.size(p), self.second.size(p)
+        return one, other, np.sqrt((1 - self.fraction) * one**2 + self.fraction * other**2)
 
 
 def fit_scale(
     f_calc: ComplexArray, f_mask: ComplexArray, f_obs: FloatArray, hkl: IntArray,
     s_squared: FloatArray, group: SpaceGroup, use: BoolArray, solvent_fraction: float,
     variance: FloatArray | None = None, start: Scale | None = None,
-    radiation: Radiation = Radiation.XRAY, mate: IntArray | None = None,
+    radiation: Radiation = Radiation.XRAY, twin: tuple[IntArray, float] | None = None,
 ) -> Scale:  # fmt: skip
     """Return the scale that minimises sum (|F_model| - F_obs)^2/v over the reflections of ``use``.
 
@@ -235,8 +227,10 @@ def fit_scale(
         A scale to start from in place of the search.
     radiation
         What F is of: it says where k_sol is looked for.
-    mate
-        Where the twin mate of each reflection is, ``[n]``; the fraction is fitted, too, then.
+    twin
+        Where the twin mate of each reflection is, ``[n]``, and the fraction of the second domain.
+        The fraction is held: by least squares a second domain would make up for what is wrong with
+        a model, since its intensities are nearly a constant beside those of the first.
     """
     basis = group.adp_basis
     weight = np.ones(int(use.sum())) if variance is None else np.min(variance[use]) / variance[use]
@@ -247,23 +241,20 @@ def fit_scale(
     )  # fmt: skip
     starts = _starts(single, basis, start)
     problem: _Problem | _TwinProblem = single
-    if mate is not None:
-        other = mate[use]
+    if twin is not None:
+        other = twin[0][use]
         problem = _TwinProblem(single, replace(
             single, f_calc=f_calc[other], f_mask=f_mask[other], s_squared=s_squared[other],
             quadratic=quadratic_terms(hkl[other]) @ basis.T,
-        ))  # fmt: skip
-        fraction = _USUAL_FRACTION if start is None else start.twin_fraction
-        starts = [np.append(p, fraction) for p in starts]
+        ), twin[1])  # fmt: skip
     if len(starts) > 1:  # which start leads furthest shows on a part of the data
         part = problem.thinned(_SEARCH)
         starts = [min((_fit(part, p) for p in starts), key=lambda r: r[0])[1]]
     best = _fit(problem, starts[0])[1]
-    best, alpha = (best, 0.0) if mate is None else (best[:-1], float(best[-1]))
     n_b = len(basis)
     k_sol, b_sol = (best[-2], best[-1]) if single.with_solvent else (0.0, _NO_SOLVENT)
     k, tensor = float(np.exp(best[0])), best[1 : 1 + n_b] @ basis
-    return Scale(k, tensor, float(k_sol), float(b_sol), radiation, alpha)
+    return Scale(k, tensor, float(k_sol), float(b_sol), radiation)
 
 
 def _starts(problem: _Problem, basis: FloatArray, start: Scale | None) -> list[FloatArray]:
