@@ -15,10 +15,8 @@ from multicopy_refinement.errors import UnknownNameError
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.posterior.experiment import Statistics
-from multicopy_refinement.words import counted, probability, with_su
-from multicopy_refinement.refinement.twinning import Twinning
 from multicopy_refinement.refinement.twinning import RefinedTwin, Twinning
-from multicopy_refinement.words import probability, with_su
+from multicopy_refinement.words import counted, probability, with_su
 
 if TYPE_CHECKING:
     import pandas as pd
