@@ -1,6 +1,7 @@
 """Occupancies, coordinates and B together, from starts in which all of them are wrong."""
 
 import json
+from dataclasses import replace
 
 import gemmi
 import numpy as np
@@ -12,6 +13,7 @@ from demo_data import DEMO, load_demo, observe
 from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
 from multicopy_refinement.posterior import Experiment
+from multicopy_refinement.refinement.joint import JointRefinement
 from multicopy_refinement.simulate import simulate, write_simulated
 
 JOINT = {"parameters": "occupancy,xyz,b_iso", "decoys": 0, "target": "ml"}
@@ -203,3 +205,33 @@ def test_without_restraints_the_data_alone_move_atoms(crystal):
     assert found.relaxation.shift.max() > 0.01
     assert found.relaxation.weight == 1.0
     assert found.final.r_work < found.initial.r_work
+
+
+def test_it_ends_where_macrocycles_lead_away_from_the_data(crystal, monkeypatch):
+    """As restraints do that are at odds with the data; what was best is kept."""
+    folder, _, data = crystal
+    whole, random, made = JointRefinement.macrocycle, np.random.default_rng(3), []
+
+    def led_away(self, occupancy, dense):
+        found, f_model, moves = whole(self, occupancy, dense)
+        made.append(self)
+        if len(made) > 2:
+            state = self.geometry.state(self.model)
+            shaken = state.xyz + random.normal(0, 0.2, state.xyz.shape)
+            self._give(replace(state, xyz=shaken))
+            joint, at = self.posterior(found)
+            f_calc = torch.as_tensor(joint.f_calc(at))
+            self.experiment.renew(f_calc)
+            f_model = self.experiment.at_renewal(f_calc)
+        return found, f_model, moves
+
+    monkeypatch.setattr(JointRefinement, "macrocycle", led_away)
+    model = Model(folder / "start.pdb")
+    found = refine(model, data, RefineOptions(active="all", max_cycles=9, **JOINT))
+    assert not found.status.converged
+    assert "at odds" in found.status.reason
+    assert found.status.cycles == len(made) == 4
+    *_, kept, _, _ = found.history
+    assert f"after macrocycle {kept.number}, which is kept" in found.status.reason
+    assert found.final.r_work == pytest.approx(kept.statistics.r_work, abs=1e-3)
+    assert found.final.r_free == pytest.approx(kept.statistics.r_free, abs=1e-3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,6 +39,9 @@ B_CEILING = 300.0
 BOND_Z, _WEIGHT_CHANGE, _WEIGHT_POWER = (0.5, 1.0), (0.35, 3.0), 1.4
 #: A weight is judged too small when coordinates move by less than this (rms, A).
 _SETTLED = 0.08
+#: A fall of the log-likelihood of the free set counts from so many standard errors, and the
+#: refinement ends after so many macrocycles that have it while R-work rises.
+_FALL, _MOST_FALLS = 2.0, 2
 #: Steps of a macrocycle.
 _STEPS = 2
 #: A step is damped as if coordinates were known to this (A), B to this part of it, occupancies to
@@ -46,6 +49,17 @@ _STEPS = 2
 _DAMPING = (0.2, 0.4, 0.3)
 #: It grows where a step does not gain, up to this factor: then none will.
 _STIFFEST = 1e5
+
+
+@dataclass(frozen=True, eq=False)
+class _Best:
+    """Where a joint refinement stood after the macrocycle with the best free set."""
+
+    number: int
+    r_work: float
+    free: FloatArray
+    state: State
+    occupancy: FloatArray
 
 
 class JointRefinement:
@@ -83,6 +97,8 @@ class JointRefinement:
         #: Weight and log-likelihoods of the free reflections before it was lowered last.
         self._before_lowering: tuple[float, FloatArray] | None = None
         self._lowest_weight = 0.0
+        self._best: _Best | None = None
+        self._falls = 0
         moving_b = {Parameter.B_ISO, Parameter.U_ANISO} & set(parameters)
         self.b_of_all = bool(moving_b) and len(self.active) == len(model.table)
 
@@ -141,6 +157,39 @@ class JointRefinement:
         if Parameter.XYZ in self.parameters and np.isfinite(z) and gain > 0:
             self._weigh(z, moves.xyz < _SETTLED, f_model)
         return found, f_model, moves
+
+    def leads_away(
+        self, number: int, r_work: float, f_model: torch.Tensor, occupancy: FloatArray
+    ) -> bool:
+        """Return whether macrocycles have led away from the data, where this one has ended.
+
+        Work and free set fit less well than after a macrocycle before, twice in a row, the free
+        set by more than two standard errors of its change: the restraints are at odds with the
+        data (contacts that cannot be), these count less as the errors grow, and so on.
+        """
+        free = self.experiment.log_likelihood_of_free(f_model)
+        best = self._best
+        if best is None or len(free) == 0 or free.sum() >= best.free.sum():
+            state = self.geometry.state(self.model)
+            self._best = _Best(number, r_work, free, state, occupancy.copy())
+            self._falls = 0
+            return False
+        change = free - best.free
+        fell = change.sum() < -_FALL * np.sqrt(len(change)) * change.std()
+        self._falls = self._falls + 1 if fell and r_work > best.r_work else 0
+        return self._falls >= _MOST_FALLS
+
+    def go_back(self) -> tuple[int, FloatArray]:
+        """Give the model what it was after the best macrocycle; return its number, and q."""
+        best = self._best
+        assert best is not None  # there was one that this was worse than
+        self._give(best.state)
+        full = self.model.group_occupancies()
+        full[self.refined] = best.occupancy
+        self.model.assign_group_occupancies(full)
+        joint, at = self.posterior(best.occupancy)
+        self.experiment.renew(torch.as_tensor(joint.f_calc(at)))
+        return best.number, best.occupancy
 
     def _weigh(self, z: float, settled: bool, f_model: torch.Tensor) -> None:
         """Choose the weight of the next macrocycle by the rms Z of bonds, and by the free set.

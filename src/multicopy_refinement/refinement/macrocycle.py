@@ -337,6 +337,16 @@ class _Run:
             statistics = self.experiment.statistics(f_model)
             self.history.append(Cycle(len(self.history), moves.occupancy, statistics, moves))
             self.progress(Progress(Step.MOVING, cycle, total, moves.occupancy))
+            number = len(self.history) - 1
+            if joint.leads_away(number, statistics.r_work, f_model, occupancy):
+                best, occupancy = joint.go_back()
+                text = (
+                    "restraints and data are at odds: R-work rose and the log-likelihood of the "
+                    f"free set fell after macrocycle {best}, which is kept; look at the contacts "
+                    "of what is refined"
+                )
+                status = Status(False, text, cycle)
+                break
             if moves.gain == 0:
                 status = Status(False, "no step of coordinates and B raises the posterior", cycle)
                 break
