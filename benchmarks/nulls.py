@@ -119,7 +119,8 @@ def table(rows: list[Row]) -> list[str]:
     """Return the lines of a table by kind and resolution."""
     lines = [
         "| what | d_min, A | absent | called present | mean q | theory alone: p < 0.05 | partial | "
-        "found | mean error | median su | rms z | the same of su_conditional | called present and absent |",
+        "found | mean error | median su | rms z | the same of su_conditional | "
+        "called present and absent |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for ligand in (False, True):
