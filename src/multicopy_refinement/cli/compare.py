@@ -70,7 +70,11 @@ def _groups(found: Comparison) -> Table:
         here = [0.0 if value is None else value[0] for value in values]
         return max(here) - min(here)
 
-    shown = [name for name, values in rows.items() if spread(values) > _SAME]
+    words = {
+        name: ["absent" if v is None else with_su(*v) for v in values]
+        for name, values in rows.items() if spread(values) > _SAME
+    }  # fmt: skip
+    shown = [name for name, texts in words.items() if len(set(texts)) > 1]
     shown.sort(key=lambda name: (name not in ligands, -spread(rows[name])))
     table = Table(title="Occupancies that differ", title_justify="left")
     table.add_column("ligand or group")
@@ -78,7 +82,7 @@ def _groups(found: Comparison) -> Table:
         if one.record is not None:
             table.add_column(escape(one.name), justify="right")
     for name in shown[:MOST_GROUPS]:
-        table.add_row(escape(name), *("absent" if v is None else with_su(*v) for v in rows[name]))
+        table.add_row(escape(name), *words[name])
     if len(shown) > MOST_GROUPS:
         table.add_row(f"and {len(shown) - MOST_GROUPS} more", *([""] * len(runs)))
     return table
