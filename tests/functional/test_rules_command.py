@@ -163,7 +163,7 @@ def test_connected_refinement_of_a_fragment(command, shared_data, tmp_path):
     assert called.status == 0, called.err
     record = json.loads((tmp_path / "out" / "result.json").read_text())
     states = {s["name"]: s for s in record["states"]}
-    bound = states["A/141/LEU:C+D"]
+    bound = states["A/1101/LIG:C+D"]
     assert bound["su"] < 0.07
     assert 0.4 < bound["occupancy"] < 0.9
 
@@ -195,7 +195,7 @@ END
 """
     model = write_text(tmp_path / "w.pdb", text)
     called = command("groups", model)
-    assert "--link-close-waters makes them sets" in called.out
+    assert "--link-close-waters ties them" in called.out
     linked = json.loads(command("groups", model, "--link-close-waters", "--format", "json").out)
     assert linked["sets"] == [
         {"name": "A/1/HOH", "groups": ["A/1/HOH", "A/2/HOH"], "total": 1.0, "complete": True}
