@@ -204,14 +204,14 @@ def test_a_campaign_that_is_stopped_and_killed_comes_to_the_same(
     """Ctrl-C once, then SIGKILL of the whole campaign, then to the end: as if undisturbed."""
     out = screen / "disturbed"
     line = [*CAMPAIGN, str(screen / "table.csv"), "--out", str(out), "--workers", "1"]
-    for _ in range(3):  # where others keep the processors, all may have ended before it is seen
+    for _ in range(6):  # where others keep the processors, all may have ended before it is seen
         shutil.rmtree(out, ignore_errors=True)
         one = subprocess.Popen(
             line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         wait_for(lambda: ended(out))
         os.killpg(one.pid, signal.SIGINT)  # as a terminal does: its workers have it, too
-        stdout, stderr = one.communicate(timeout=60)
+        stdout, stderr = one.communicate(timeout=120)
         if one.returncode:
             break
     assert (one.returncode, stdout) == (130, "")
