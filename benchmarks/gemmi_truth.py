@@ -69,10 +69,15 @@ def crystal(
                     for atom in residue:
                         atom.occ = known[key] if value is None else value
     if shake:
-        for site in start[0].all():
-            moved = np.array(site.atom.pos.tolist()) + random.standard_normal(3) * shake / 3**0.5
-            site.atom.pos = gemmi.Position(*moved)
+        move_at_random(start, random, shake)
     return Crystal(truth, start, tuple(sites))
+
+
+def move_at_random(structure: gemmi.Structure, random: np.random.Generator, rms: float) -> None:
+    """Move all atoms by errors of a given rms, in A."""
+    for site in structure[0].all():
+        moved = np.array(site.atom.pos.tolist()) + random.standard_normal(3) * rms / 3**0.5
+        site.atom.pos = gemmi.Position(*moved)
 
 
 def _waters(
@@ -154,6 +159,15 @@ def _nearest(
     return best
 
 
+def _mask(structure: gemmi.Structure, spacing: float) -> np.ndarray:
+    """Return gemmi's mask with the radii of REFMAC, of atoms whose occupancy is not 0."""
+    masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Refmac)
+    grid = gemmi.FloatGrid()
+    grid.setup_from(structure, spacing)
+    masker.put_mask_on_float_grid(grid, structure[0])
+    return np.array(grid.array)
+
+
 def solvent(structure: gemmi.Structure, spacing: float = 0.45) -> gemmi.FloatGrid:
     """Return the part of solvent at every point: 1 - the largest occupancy that covers it."""
     levels = sorted({round(site.atom.occ, 3) for site in structure[0].all()} - {0.0})
@@ -162,11 +176,7 @@ def solvent(structure: gemmi.Structure, spacing: float = 0.45) -> gemmi.FloatGri
         part = structure.clone()
         for site in part[0].all():
             site.atom.occ = float(site.atom.occ >= level - 1e-6)
-        masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Refmac)
-        grid = gemmi.FloatGrid()
-        grid.setup_from(part, spacing)
-        masker.put_mask_on_float_grid(grid, part[0])
-        total = total + np.array(grid.array) * (level - previous)
+        total = total + _mask(part, spacing) * (level - previous)
         previous = level
     group = gemmi.SpaceGroup(structure.spacegroup_hm)
     return gemmi.FloatGrid(np.asarray(total, dtype=np.float32), structure.cell, group)
@@ -192,11 +202,7 @@ def solvent_of_states(structure: gemmi.Structure, spacing: float = 0.45) -> gemm
         for site in part[0].all():
             state = states.get((site.chain.name, site.residue.seqid.num, site.atom.altloc))
             site.atom.occ = 1.0 if state is None else float(state[molecule])
-        masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Refmac)
-        grid = gemmi.FloatGrid()
-        grid.setup_from(part, spacing)
-        masker.put_mask_on_float_grid(grid, part[0])
-        total = total + np.array(grid.array)
+        total = total + _mask(part, spacing)
     group = gemmi.SpaceGroup(structure.spacegroup_hm)
     return gemmi.FloatGrid((total / MOLECULES).astype(np.float32), structure.cell, group)
 

@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import gemmi
 import numpy as np
 import torch
 
@@ -81,8 +80,7 @@ def natural_crystal(
     start = structure.clone()
     for site, old in zip(start[0].all(), made.start[0].all(), strict=True):
         site.atom.occ = old.atom.occ
-        moved = np.array(site.atom.pos.tolist()) + random.standard_normal(3) * shake / 3**0.5
-        site.atom.pos = gemmi.Position(*moved)
+    truth.move_at_random(start, random, shake)
     return replace(made, truth=structure, start=start)
 
 

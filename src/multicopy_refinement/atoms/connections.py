@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import gemmi
@@ -122,10 +123,14 @@ def _covalent_radii(table: AtomTable, chosen: BoolArray) -> FloatArray:
 
 def is_polymer(names: np.ndarray) -> BoolArray:
     """Return which residue names are those of amino acids and nucleotides."""
+    return told_by_name(names, lambda known: known.is_amino_acid() or known.is_nucleic_acid())
+
+
+def told_by_name(names: np.ndarray, kind: Callable[[gemmi.ResidueInfo], bool]) -> BoolArray:
+    """Return which residue names are of a kind, by what gemmi knows of each; ``S [n]``."""
     distinct, number = number_texts(names)
-    known = [gemmi.find_tabulated_residue(name.decode()) for name in distinct]
-    polymer = np.array([k.is_amino_acid() or k.is_nucleic_acid() for k in known], dtype=bool)
-    return np.asarray(polymer[number])
+    told = [kind(gemmi.find_tabulated_residue(name.decode())) for name in distinct]
+    return np.asarray(np.array(told, dtype=bool)[number])
 
 
 def part_of_polymer(table: AtomTable, residue: IntArray, wanted: IntArray) -> BoolArray:

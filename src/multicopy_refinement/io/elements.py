@@ -8,7 +8,7 @@ import gemmi
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray
-from multicopy_refinement.atoms.numbering import number_texts
+from multicopy_refinement.atoms.connections import told_by_name
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.errors import ModelFileError
 from multicopy_refinement.notices import Notice, listed
@@ -127,7 +127,6 @@ def _doubtful(table: AtomTable) -> BoolArray:
 
 def _is_certain(table: AtomTable) -> BoolArray:
     """Return which atoms are of residues whose atoms' names are known."""
-    names, number = number_texts(table.resname)
-    known = [gemmi.find_tabulated_residue(name.decode()) for name in names]
-    sure = np.array([k.is_amino_acid() or k.is_nucleic_acid() or k.is_water() for k in known])
-    return np.asarray(sure[number])
+    return told_by_name(
+        table.resname, lambda k: k.is_amino_acid() or k.is_nucleic_acid() or k.is_water()
+    )

@@ -16,8 +16,8 @@ def exchange_of(
 ) -> tuple[Exchanged, ...]:
     """Return the sites that have H and D of their own, in the order of the file.
 
-    The part of D is q_D/(q_H + q_D). The two sum to what their parent atom has: where that is
-    refined, too, its error counts to first order as if it were not correlated with theirs.
+    The part of D is q_D/(q_H + q_D), and its su that of q_D over the sum. The two sum to what their
+    parent atom has: where that is refined, too, the sum is taken as known.
     """
     table = groups.table
     if not (groups.rule == Why.HYDROGEN_PAIR).any():

@@ -25,6 +25,7 @@ from multicopy_refinement.refinement.b_groups import B_FLOOR, Displacements
 from multicopy_refinement.refinement.solution import Moves, Relaxation
 from multicopy_refinement.scattering.atoms import atoms_of, symmetric_matrices
 from multicopy_refinement.solve.conjugate import LARGEST_CHANGE, LONGEST_MOVE, step_from
+from multicopy_refinement.targets.difference import Difference
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: With ``active = partial`` residues that come within this of a refined group move, in A.
@@ -39,9 +40,9 @@ B_CEILING = 300.0
 BOND_Z, _WEIGHT_CHANGE, _WEIGHT_POWER = (0.5, 1.0), (0.35, 3.0), 1.4
 #: A weight is judged too small when coordinates move by less than this (rms, A).
 _SETTLED = 0.08
-#: A fall of the log-likelihood of the free set counts from so many standard errors, and the
-#: refinement ends after so many macrocycles that have it while R-work rises.
-_FALL, _MOST_FALLS = 2.0, 2
+#: The refinement ends after so many macrocycles in a row in which the free set's log-likelihood
+#: has fallen, and R-work risen.
+_MOST_FALLS = 2
 #: Steps of a macrocycle.
 _STEPS = 2
 #: A step is damped as if coordinates were known to this (A), B to this part of it, occupancies to
@@ -142,9 +143,7 @@ class JointRefinement:
         self._give(state)
         f_calc = torch.as_tensor(joint.f_calc(at))
         found = at[Kind.OCCUPANCY]
-        full = self.model.group_occupancies()
-        full[self.refined] = found
-        self.model.assign_group_occupancies(full)
+        self._assign(found)
         self.experiment.renew(f_calc)
         f_model = self.experiment.at_renewal(f_calc)
         if self.b_of_all:
@@ -174,8 +173,8 @@ class JointRefinement:
             self._best = _Best(number, r_work, free, state, occupancy.copy())
             self._falls = 0
             return False
-        change = free - best.free
-        fell = change.sum() < -_FALL * np.sqrt(len(change)) * change.std()
+        change = Difference.of(free, best.free)
+        fell = change.value < 0 and change.telling
         self._falls = self._falls + 1 if fell and r_work > best.r_work else 0
         return self._falls >= _MOST_FALLS
 
@@ -184,9 +183,7 @@ class JointRefinement:
         best = self._best
         assert best is not None  # there was one that this was worse than
         self._give(best.state)
-        full = self.model.group_occupancies()
-        full[self.refined] = best.occupancy
-        self.model.assign_group_occupancies(full)
+        self._assign(best.occupancy)
         joint, at = self.posterior(best.occupancy)
         self.experiment.renew(torch.as_tensor(joint.f_calc(at)))
         return best.number, best.occupancy
@@ -202,8 +199,8 @@ class JointRefinement:
         if self._before_lowering is not None:
             weight, before = self._before_lowering
             self._before_lowering = None
-            change = free - before
-            if change.sum() < -np.sqrt(len(change)) * change.std():
+            change = Difference.of(free, before)
+            if change.value < -change.su:
                 self.weight = self._lowest_weight = weight
                 return
         if not (z < BOND_Z[0] or (z > BOND_Z[1] and settled)):
@@ -297,6 +294,12 @@ class JointRefinement:
         if {Parameter.B_ISO, Parameter.U_ANISO} & set(self.parameters):
             model.b_iso.set_values(torch.as_tensor(np.maximum(state.b_iso, 0.01)))
             model.u_aniso.set_values(torch.as_tensor(state.u_aniso))
+
+    def _assign(self, occupancy: FloatArray) -> None:
+        """Give the model the occupancies of the refined groups."""
+        full = self.model.group_occupancies()
+        full[self.refined] = occupancy
+        self.model.assign_group_occupancies(full)
 
     def _bond_z(self, state: State) -> float:
         """Return the rms Z of bonds that have an atom that moves."""

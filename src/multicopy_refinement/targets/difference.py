@@ -20,8 +20,10 @@ class Difference:
     su: float
 
     @classmethod
-    def of(cls, mine: FloatArray, first: FloatArray, rows: BoolArray) -> Difference:
-        """Return what the log-likelihoods of some reflections sum to more than others.
+    def of(
+        cls, mine: FloatArray, first: FloatArray, rows: BoolArray | slice = slice(None)
+    ) -> Difference:
+        """Return what the log-likelihoods of some reflections, or all, sum to more than others.
 
         The standard error is sqrt(n) times the standard deviation of the differences of single
         reflections (Vuong 1989, Econometrica 57, 307).
