@@ -11,6 +11,7 @@ from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.crystal.twins import TwinLaw, twin_law, twin_laws
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.model import Model
+from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.refinement.options import FOUND, RefineOptions
@@ -148,10 +149,8 @@ def settle_twin(
     named = None
     if options.twin != FOUND:
         named = twin_law(str(options.twin), model.cell, model.spacegroup)
-    with torch.no_grad():
-        experiment = Experiment(model, data, target=options.target)
-        size = experiment.size(experiment.forward())
-        seen = Twinning.of(experiment.data, size)
+    observed, size = beside_model(model, data, options.target)
+    seen = Twinning.of(observed, size)
     if named is None:
         if seen is None:
             raise InputError(
@@ -159,9 +158,18 @@ def settle_twin(
                 "is no law; leave --twin out"
             )
         named = max(seen.laws, key=_of_model).law
-    start = fraction_beside_model(experiment.data, named, size)
+    start = fraction_beside_model(observed, named, size)
     fraction = _START if start is None else float(np.clip(start.value, 1 - _LARGEST, _LARGEST))
     return seen, (named, fraction), with_mates(crystal, named)
+
+
+def beside_model(
+    model: Model, data: ReflectionData, target: TargetKind | None = None
+) -> tuple[ReflectionData, FloatArray]:
+    """Return data without outliers, and |F_model| of one domain on their scale, ``[n]``."""
+    with torch.no_grad():
+        experiment = Experiment(model, data, target=target)
+        return experiment.data, experiment.size(experiment.forward())
 
 
 def _of_model(seen: LawSeen) -> float:

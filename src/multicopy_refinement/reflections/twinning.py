@@ -77,8 +77,8 @@ def l_test(data: ReflectionData) -> LTest | None:
     hkl, value, sigma = data.hkl[rows], value[rows], sigma[rows]
     s_squared = data.s_squared[rows]
     sums, counts, seen = np.zeros(2), 0, [np.zeros(0)]
-    for step in _STEPS:
-        place = places_of(hkl + np.array(step), hkl, data.spacegroup)
+    stepped = (np.array(_STEPS)[:, None] + hkl).reshape(-1, 3)
+    for place in places_of(stepped, hkl, data.spacegroup).reshape(len(_STEPS), -1):
         one = np.flatnonzero(place >= 0)
         other = place[one]
         total = value[one] + value[other]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import gemmi
 import numpy as np
-import torch
 
 from multicopy_refinement._typing import BoolArray
 from multicopy_refinement.atoms.connections import bonded_residues, part_of_polymer
@@ -20,8 +19,8 @@ from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Radiation
 from multicopy_refinement.notices import Notice, listed, worst_first
 from multicopy_refinement.occupancy.automatic.special import ON_ELEMENT
-from multicopy_refinement.posterior.experiment import Experiment, check_same_crystal
-from multicopy_refinement.refinement.twinning import Twinning, lawless
+from multicopy_refinement.posterior.experiment import check_same_crystal
+from multicopy_refinement.refinement.twinning import Twinning, beside_model, lawless
 from multicopy_refinement.reflections import ReflectionData
 
 #: Notices of reading that say what was done, with nothing wrong.
@@ -103,10 +102,7 @@ def twins(model: Model, data: ReflectionData) -> tuple[Notice, ...]:
     reflections = data.on_crystal(model.cell, model.spacegroup)
     if not twin_laws(model.cell, model.spacegroup):
         return lawless(reflections)
-    with torch.no_grad():
-        experiment = Experiment(model, reflections)
-        size = experiment.size(experiment.forward())
-    found = Twinning.of(experiment.data, size)
+    found = Twinning.of(*beside_model(model, reflections))
     return () if found is None else found.notices
 
 
