@@ -209,16 +209,20 @@ def solvent_of_states(structure: gemmi.Structure, spacing: float = 0.45) -> gemm
 
 def amplitudes(
     structure: gemmi.Structure, d_min: float, *, k_sol: float = K_SOL, b_sol: float = B_SOL,
+    c_sol: float = 0.0,
     hkl: np.ndarray | None = None,
     filled: Callable[[gemmi.Structure], gemmi.FloatGrid] = solvent,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return Miller indices (all unique ones if left out) and |F| of a structure with solvent."""
-    hkl, f = factors(structure, d_min, k_sol=k_sol, b_sol=b_sol, hkl=hkl, filled=filled)
+    hkl, f = factors(
+        structure, d_min, k_sol=k_sol, b_sol=b_sol, c_sol=c_sol, hkl=hkl, filled=filled
+    )
     return hkl, np.abs(f)
 
 
 def factors(
     structure: gemmi.Structure, d_min: float, *, k_sol: float = K_SOL, b_sol: float = B_SOL,
+    c_sol: float = 0.0,
     hkl: np.ndarray | None = None,
     filled: Callable[[gemmi.Structure], gemmi.FloatGrid] = solvent,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
@@ -236,7 +240,7 @@ def factors(
     f = f * np.exp(density.blur * s_squared / 4)
     if k_sol:
         mask = gemmi.transform_map_to_f_phi(filled(structure), half_l=True).get_value_by_hkl(hkl)
-        f = f + k_sol * np.exp(-b_sol * s_squared / 4) * mask
+        f = f + k_sol * np.exp(-(b_sol / 4 + c_sol * s_squared) * s_squared) * mask
     return hkl, f
 
 

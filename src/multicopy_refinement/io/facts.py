@@ -33,7 +33,8 @@ class RefinementFacts:
     r_all, r_work, r_free
         R factors at the end; the last is None without a free set.
     k_sol, b_sol
-        Of the bulk solvent, in the unit of F over A^3, and A^2.
+        Of the bulk solvent, in the unit of F over A^3, and A^2: its density falls to 1/e of k_sol
+        at s^2 = 4/B_sol.
     b_scale
         Anisotropic B of the scale exp(-s'Bs/4) in the Cartesian frame, elements 11 22 33 12 13 23,
         A^2.

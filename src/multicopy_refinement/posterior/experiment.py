@@ -24,6 +24,7 @@ from multicopy_refinement.reflections.twin_mates import parted_free_set
 from multicopy_refinement.reflections.twinning import mates_of
 from multicopy_refinement.scaling import Scale, fit_scale
 from multicopy_refinement.scaling.displaced import (
+    FAINT,
     Displaced,
     DisplacedSolvent,
     displaced_solvent,
@@ -67,7 +68,7 @@ class Statistics:
 class Experiment(nn.Module):
     """A model with the data that it is to explain.
 
-    ``forward()`` is F_model = k exp(-h'Bh/4) (F_calc + k_sol exp(-B_sol s^2/4) F_mask) at the
+    ``forward()`` is F_model = k exp(-h'Bh/4) (F_calc + S F_mask), S that of `Scale`, at the
     data's reflections, differentiable in the parameters of the model. Scale and error model are
     held between calls of `renew`; F_mask follows the occupancies of refined groups, linearly
     around those of the last call, and nothing else.
@@ -396,7 +397,7 @@ class Experiment(nn.Module):
         occupancy = self._mask_occupancy
         place = np.searchsorted(self._partial, groups)
         found = self.solvent.displaced(
-            occupancy[self._partial], place, self.data.hkl, self.scale.b_sol
+            occupancy[self._partial], place, self.data.hkl, self.scale.solvent_limit(FAINT)
         )
         away = self.f_mask.copy()
         away[found.low] += weighted_complex_rows(found.columns, occupancy[groups])

@@ -16,6 +16,7 @@ from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.posterior.blocks import Kind, Point, Space
 from multicopy_refinement.posterior.scale import ScaledMask
 from multicopy_refinement.scaling.displaced import Displaced
+from multicopy_refinement.scaling.scaler import solvent_fall
 from multicopy_refinement.scattering.columns import (
     GroupColumns,
     LowColumns,
@@ -109,7 +110,7 @@ class Rescaling:
     quadratic
         h'B_i h of the tensors of the scale, ``[n, n_b]``.
     solvent
-        dF_model/d(k_sol, B_sol), complex ``[2, n]``, or none.
+        dF_model/d(k_sol, B_sol, C_sol), complex ``[3, n]``, or none.
     """
 
     space: Space
@@ -120,8 +121,8 @@ class Rescaling:
         """Return F_model after a change; the scale counts in full, solvent to first order."""
         step = Point(self.space, change)
         if len(self.solvent):
-            k_sol, b_sol = step[Kind.SOLVENT].tolist()
-            f_model = f_model + k_sol * self.solvent[0] + b_sol * self.solvent[1]
+            for value, slope in zip(step[Kind.SOLVENT].tolist(), self.solvent, strict=True):
+                f_model = f_model + value * slope
         # a few long rows: summed one by one, several threads do not wait for one another's BLAS
         exponent, *tensor = step[Kind.SCALE].tolist()
         for value, row in zip(tensor, self.quadratic.T, strict=True):
@@ -357,7 +358,9 @@ class GroupForward:
         solvent, less = at.get(Kind.SOLVENT), self._less
         if solvent is None or less is None:
             return None
-        return replace(less, fall=solvent[0] * np.exp(-solvent[1] * self.s_squared[less.low] / 4))
+        k_sol, b_sol, c_sol = solvent.tolist()
+        fall = k_sol * solvent_fall(b_sol, c_sol, self.s_squared[less.low])
+        return replace(less, fall=fall)
 
     def _mask_at(self, at: Point) -> ComplexArray:
         """Return F of the solvent at the occupancies of a point; that of the last is kept."""

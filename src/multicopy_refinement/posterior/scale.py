@@ -1,4 +1,4 @@
-"""Scale and solvent as unknowns: ln k, anisotropic B, k_sol and B_sol, with their derivatives."""
+"""Scale and solvent as unknowns: ln k, anisotropic B, k_sol, B_sol, C_sol; their derivatives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.posterior.blocks import Block, Kind, Point, Space
 from multicopy_refinement.scaling import Scale
 from multicopy_refinement.scaling.displaced import Displaced
-from multicopy_refinement.scaling.scaler import B_BOUNDS, quadratic_terms
+from multicopy_refinement.scaling.scaler import (
+    B_BOUNDS,
+    C_BOUNDS,
+    quadratic_terms,
+    solvent_fall,
+)
 from multicopy_refinement.scattering.rows import weighted_complex_rows
 
 
@@ -40,10 +45,10 @@ class DenseJacobian:
 
 @dataclass(frozen=True, eq=False)
 class ScaledMask:
-    """k(h) = exp(ln k - h'Bh/4) and S(h) F_mask = k_sol exp(-B_sol s^2/4) F_mask.
+    """k(h) = exp(ln k - h'Bh/4) and S F_mask, S = k_sol exp(-B_sol s^2/4 - C_sol s^4).
 
-    SCALE is ln k and B along the tensors that the point group allows, SOLVENT is k_sol and B_sol.
-    Where a point's space does not have them, they are held at ``scale``.
+    SCALE is ln k and B along the tensors that the point group allows, SOLVENT is k_sol, B_sol and
+    C_sol. Where a point's space does not have them, they are held at ``scale``.
 
     Attributes
     ----------
@@ -84,10 +89,10 @@ class ScaledMask:
         """The fitted values; without solvent in the model there is no SOLVENT."""
         values = {Kind.SCALE: np.array([np.log(self.scale.k), *(self.basis @ self.scale.b_cryst)])}
         if self.scale.has_solvent:
-            values[Kind.SOLVENT] = np.array([self.scale.k_sol, self.scale.b_sol])
+            values[Kind.SOLVENT] = self._fitted_solvent
         blocks = [Block.unbounded(Kind.SCALE, len(values[Kind.SCALE]), nuisance=True)]
         if Kind.SOLVENT in values:
-            low, high = np.array([self.scale.k_bounds, B_BOUNDS]).T
+            low, high = np.array([self.scale.k_bounds, B_BOUNDS, C_BOUNDS]).T
             blocks.append(Block(Kind.SOLVENT, low, high, nuisance=True))
         return Space(tuple(blocks)).point(values)
 
@@ -114,13 +119,13 @@ class ScaledMask:
         if values is None:
             if f_mask is self.f_mask:
                 return self.held[1]
-            values = np.array([self.scale.k_sol, self.scale.b_sol])
-        return np.asarray(values[0] * self._fall(values[1]) * f_mask)
+            values = self._fitted_solvent
+        return np.asarray(values[0] * self._fall(values) * f_mask)
 
     def jacobians(
         self, at: Point, total: ComplexArray, f_mask: ComplexArray
     ) -> dict[Kind, DenseJacobian]:
-        """Return dF/d(ln k, B) = (1, -h'B_i h/4) F and dF/d(k_sol, B_sol), k(h) taken out.
+        """Return dF/d(ln k, B) = (1, -h'B_i h/4) F and dF/d(k_sol, B_sol, C_sol), k(h) taken out.
 
         ``total`` is F without the overall scale, ``f_mask`` that of the present occupancies.
         """
@@ -129,12 +134,15 @@ class ScaledMask:
             slopes = np.concatenate([np.ones((len(total), 1)), -self.quadratic / 4], axis=1)
             found[Kind.SCALE] = DenseJacobian(slopes.T * total)
         if Kind.SOLVENT in at.space:
-            k_sol, b_sol = at[Kind.SOLVENT]
-            of_k = self._fall(b_sol) * f_mask
-            found[Kind.SOLVENT] = DenseJacobian(
-                np.stack([of_k, -k_sol * self.s_squared / 4 * of_k])
-            )
+            values = at[Kind.SOLVENT]
+            of_k = self._fall(values) * f_mask
+            of_b = -values[0] * self.s_squared / 4 * of_k
+            found[Kind.SOLVENT] = DenseJacobian(np.stack([of_k, of_b, 4 * self.s_squared * of_b]))
         return found
 
-    def _fall(self, b_sol: float) -> FloatArray:
-        return np.asarray(np.exp(-b_sol * self.s_squared / 4))
+    @property
+    def _fitted_solvent(self) -> FloatArray:
+        return np.array([self.scale.k_sol, self.scale.b_sol, self.scale.c_sol])
+
+    def _fall(self, values: FloatArray) -> FloatArray:
+        return solvent_fall(values[1], values[2], self.s_squared)

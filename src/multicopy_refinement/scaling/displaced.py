@@ -18,8 +18,10 @@ from multicopy_refinement.scaling.mask import density_structure_factors, mask_gr
 from multicopy_refinement.scaling.points import GridPoints, among, sorted_unique
 from multicopy_refinement.scaling.sparse_transform import SparseTransform
 
-#: Displaced solvent is left out where k_sol exp(-B_sol s^2/4) is less than this part of k_sol.
-_FAINT = 1e-2
+#: Displaced solvent is left out where S is less than this part of k_sol.
+FAINT = 1e-2
+#: By how much further it is made than is needed, since the limit changes from cycle to cycle.
+_FURTHER = 1.2
 #: Where more than this part of the reflections is concerned, all are: whole rows are quicker.
 _MOST = 0.6
 #: The transform of a group's region is made anew when it has changed by more than this part.
@@ -106,6 +108,7 @@ class DisplacedSolvent:
         self._last: tuple[FloatArray, _Coverage] | None = None
         self._made: tuple[IntArray, Displaced, list[tuple[IntArray, FloatArray]]] | None = None
         self._low: IntArray | None = None
+        self._reach = 0.0
         there = held & ~partial
         fits, solvent = _room(table, there, xyz, cell, group, d_min)
         open_ = fits & solvent
@@ -175,12 +178,15 @@ class DisplacedSolvent:
         return density_structure_factors(self.density(occupancy), self.cell, self.group, hkl)
 
     def displaced(
-        self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray, b_sol: float
+        self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray, s_squared_max: float
     ) -> Displaced:
-        """Return M of chosen groups around present occupancies of all groups, ``[n_groups]``."""
-        if self._low is None:
-            limit = -4 * np.log(_FAINT) / max(0.85 * b_sol, 5.0)
-            low = np.flatnonzero(self.cell.inverse_d_squared(hkl) < limit)
+        """Return M of chosen groups around present occupancies of all groups, ``[n_groups]``.
+
+        It is needed up to ``s_squared_max`` in 1/A^2, and made a little further: that changes.
+        """
+        if self._low is None or s_squared_max > self._reach:
+            self._made, self._reach = None, _FURTHER * s_squared_max
+            low = np.flatnonzero(self.cell.inverse_d_squared(hkl) < self._reach)
             self._low = low if len(low) < _MOST * len(hkl) else np.arange(len(hkl))
             self._sum = SparseTransform(self.shape, hkl[self._low], self.cell.volume)
         coverage = self._coverage(occupancy)

@@ -24,8 +24,11 @@ _K_BOUNDS = {
 }  # fmt: skip
 #: Reflections that the search for a start is made on.
 _SEARCH = 4000
-#: Bounds of B_sol, and its value without solvent; below this part of solvent the term is left out.
-B_BOUNDS, _NO_SOLVENT = (5.0, 400.0), 46.0
+#: Bounds of B_sol and C_sol, and their values without solvent; below this part of solvent the term
+#: is left out.
+B_BOUNDS, C_BOUNDS, _NO_SOLVENT = (5.0, 400.0), (0.0, 2000.0), (46.0, 0.0)
+#: C_sol at the start of a search, in A^4.
+_C_START = 30.0
 SMALLEST_SOLVENT = 0.02
 
 
@@ -36,7 +39,11 @@ def usual_k_sol(radiation: Radiation) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """F_model(h) = k exp(-h'B h/4) (F_calc + k_sol exp(-B_sol s^2/4) F_mask).
+    """F_model(h) = k exp(-h'B h/4) (F_calc + S F_mask), S = k_sol exp(-B_sol s^2/4 - C_sol s^4).
+
+    With C_sol 0 that is the flat solvent of Jiang & Brunger (1994, J. Mol. Biol. 243, 100). Real
+    solvent falls off later and then more steeply: it is as dense as far away, or denser, beside a
+    molecule, and its edge is sharp.
 
     Attributes
     ----------
@@ -50,6 +57,8 @@ class Scale:
         neutrons.
     radiation
         What F is of.
+    c_sol
+        In A^4.
     """
 
     k: float
@@ -57,6 +66,7 @@ class Scale:
     k_sol: float
     b_sol: float
     radiation: Radiation = Radiation.XRAY
+    c_sol: float = 0.0
 
     @property
     def has_solvent(self) -> bool:
@@ -87,8 +97,23 @@ class Scale:
         return np.asarray(self.k * np.exp(-(quadratic_terms(hkl) @ self.b_cryst) / 4))
 
     def solvent(self, s_squared: FloatArray) -> FloatArray:
-        """Return k_sol exp(-B_sol s^2/4), ``[n]``."""
-        return np.asarray(self.k_sol * np.exp(-self.b_sol * s_squared / 4))
+        """Return S = k_sol exp(-B_sol s^2/4 - C_sol s^4), ``[n]``."""
+        return self.k_sol * solvent_fall(self.b_sol, self.c_sol, s_squared)
+
+    @property
+    def equivalent_b_sol(self) -> float:
+        """Return the B_sol in A^2 that falls to 1/e where S does: 4/s^2; B_sol with C_sol 0."""
+        return 4 / self.solvent_limit(float(np.exp(-1)))
+
+    def solvent_limit(self, part: float) -> float:
+        """Return the s^2 in 1/A^2 from which on S is less than a part of k_sol."""
+        half, depth = self.b_sol / 8, -np.log(part)
+        return float(depth / (half + np.sqrt(half**2 + self.c_sol * depth)))
+
+
+def solvent_fall(b_sol: float, c_sol: float, s_squared: FloatArray) -> FloatArray:
+    """Return exp(-B_sol s^2/4 - C_sol s^4), ``[n]``."""
+    return np.asarray(np.exp(-(b_sol / 4 + c_sol * s_squared) * s_squared))
 
 
 def isotropic_parts(tensors: FloatArray, cell: Cell) -> FloatArray:
@@ -132,8 +157,8 @@ class _Problem:
         overall = np.exp(p[0] - self.quadratic @ p[1 : 1 + n_b] / 4)
         total, solvent = self.f_calc, np.zeros(0)
         if self.with_solvent:
-            solvent = np.exp(-p[-1] * self.s_squared / 4)
-            total = self.f_calc + p[-2] * solvent * self.f_mask
+            solvent = solvent_fall(p[-2], p[-1], self.s_squared)
+            total = self.f_calc + p[-3] * solvent * self.f_mask
         return overall, total, solvent
 
     def residual(self, p: FloatArray) -> FloatArray:
@@ -152,7 +177,8 @@ class _Problem:
         if self.with_solvent:
             along = (total.conj() * self.f_mask).real / np.maximum(size, 1e-12)
             d_k = overall * along * solvent
-            columns += [d_k, -d_k * p[-2] * self.s_squared / 4]
+            d_b = -d_k * p[-3] * self.s_squared
+            columns += [d_k, d_b / 4, d_b * self.s_squared]
         return np.stack(columns, axis=1)
 
     def jacobian(self, p: FloatArray) -> FloatArray:
@@ -162,8 +188,7 @@ class _Problem:
         """Return the least and largest values of the n unknowns."""
         low, high = np.full(n, -np.inf), np.full(n, np.inf)
         if self.with_solvent:
-            k_bounds = _K_BOUNDS[self.radiation]
-            low[-2:], high[-2:] = (k_bounds[0], B_BOUNDS[0]), (k_bounds[1], B_BOUNDS[1])
+            low[-3:], high[-3:] = np.array([_K_BOUNDS[self.radiation], B_BOUNDS, C_BOUNDS]).T
         return low, high
 
 
@@ -252,20 +277,20 @@ def fit_scale(
         starts = [min((_fit(part, p) for p in starts), key=lambda r: r[0])[1]]
     best = _fit(problem, starts[0])[1]
     n_b = len(basis)
-    k_sol, b_sol = (best[-2], best[-1]) if single.with_solvent else (0.0, _NO_SOLVENT)
+    k_sol, b_sol, c_sol = best[-3:].tolist() if single.with_solvent else (0.0, *_NO_SOLVENT)
     k, tensor = float(np.exp(best[0])), best[1 : 1 + n_b] @ basis
-    return Scale(k, tensor, float(k_sol), float(b_sol), radiation)
+    return Scale(k, tensor, k_sol, b_sol, radiation, c_sol)
 
 
 def _starts(problem: _Problem, basis: FloatArray, start: Scale | None) -> list[FloatArray]:
     zero = np.zeros(len(basis))
     if start is not None:
-        solvent = [start.k_sol, start.b_sol] if problem.with_solvent else []
+        solvent = [start.k_sol, start.b_sol, start.c_sol] if problem.with_solvent else []
         return [np.array([np.log(start.k), *(basis @ start.b_cryst), *solvent])]
     starts = []
-    tried = _STARTS[problem.radiation] if problem.with_solvent else ((0.0, _NO_SOLVENT),)
+    tried = _STARTS[problem.radiation] if problem.with_solvent else ((0.0, _NO_SOLVENT[0]),)
     for k_sol, b_sol in tried:
-        solvent = [k_sol, b_sol] if problem.with_solvent else []
+        solvent = [k_sol, b_sol, _C_START] if problem.with_solvent else []
         size = np.abs(problem.model(np.array([0.0, *zero, *solvent]))[1])
         weighted = size * problem.root_weight**2
         k = max(float(problem.f_obs @ weighted / max(float(size @ weighted), 1e-300)), 1e-12)

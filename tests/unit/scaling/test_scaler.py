@@ -36,6 +36,41 @@ def test_known_scale_is_recovered(case):
         assert np.allclose(found.overall(hkl @ rotation), found.overall(hkl))
 
 
+def test_solvent_with_a_sharp_edge_is_recovered(case):
+    model, hkl, f_calc, f_mask, fraction = case
+    truth = Scale(1.2, np.zeros(6), 0.36, 12.0, c_sol=90.0)
+    s_squared = model.cell.inverse_d_squared(hkl)
+    f_obs = truth.overall(hkl) * np.abs(f_calc + truth.solvent(s_squared) * f_mask)
+    use = np.ones(len(hkl), dtype=bool)
+    found = fit_scale(f_calc, f_mask, f_obs, hkl, s_squared, model.spacegroup, use, fraction)
+    assert found.k_sol == pytest.approx(0.36, abs=1e-3)
+    assert found.b_sol == pytest.approx(12.0, abs=0.5)
+    assert found.c_sol == pytest.approx(90.0, abs=2.0)
+
+
+@pytest.mark.parametrize(("b_sol", "c_sol"), [(46.0, 0.0), (5.0, 90.0), (30.0, 40.0)])
+def test_the_equivalent_b_falls_alike(b_sol, c_sol):
+    scale = Scale(1.0, np.zeros(6), 0.35, b_sol, c_sol=c_sol)
+    limit = scale.solvent_limit(0.01)
+    assert scale.solvent(np.array([limit]))[0] == pytest.approx(0.01 * 0.35)
+    there = np.array([4 / scale.equivalent_b_sol])
+    assert scale.solvent(there)[0] == pytest.approx(0.35 / np.e)
+    if c_sol == 0:
+        assert scale.equivalent_b_sol == pytest.approx(b_sol)
+
+
+def test_b_given_away_leaves_the_solvent_where_it_was(case):
+    model, hkl, f_calc, f_mask, _ = case
+    s_squared = model.cell.inverse_d_squared(hkl)
+    before = Scale(1.2, np.zeros(6), 0.36, 12.0, c_sol=90.0)
+    after = before.with_b_given_away(7.0, model.cell)
+    f = [
+        s.overall(hkl) * (fade * f_calc + s.solvent(s_squared) * f_mask)
+        for s, fade in ((before, 1.0), (after, np.exp(-7.0 * s_squared / 4)))
+    ]
+    np.testing.assert_allclose(f[1], f[0], rtol=1e-9)
+
+
 def test_jacobian_is_a_finite_difference(case):
     model, hkl, f_calc, f_mask, _ = case
     quadratic = quadratic_terms(hkl) @ model.spacegroup.adp_basis.T
@@ -44,7 +79,7 @@ def test_jacobian_is_a_finite_difference(case):
         f_calc, f_mask, np.abs(f_calc), np.linspace(0.5, 1.5, n),
         model.cell.inverse_d_squared(hkl), quadratic, True,
     )  # fmt: skip
-    p = np.array([0.1, *np.full(quadratic.shape[1], 0.003), 0.3, 40.0])
+    p = np.array([0.1, *np.full(quadratic.shape[1], 0.003), 0.3, 40.0, 30.0])
     jacobian = problem.jacobian(p)
     for column in range(len(p)):
         step = np.zeros(len(p))

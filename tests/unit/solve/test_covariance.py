@@ -73,7 +73,8 @@ def test_members_of_a_pair_have_one_su_and_covariances_sum_to_nothing(demo):
 def brute_force(posterior: Posterior, at: Point) -> np.ndarray:
     """Return the covariance from the inverse in independent unknowns, by differences.
 
-    Unknowns are the occupancies that are independent, ln k, anisotropic B, k_sol and B_sol.
+    Unknowns are the occupancies that are independent, ln k, anisotropic B, k_sol, B_sol and
+    C_sol.
     """
     n, set_index = at.space.size, posterior.sums.set_index
     last = [members[-1] for members in posterior.sums.members]
@@ -85,7 +86,7 @@ def brute_force(posterior: Posterior, at: Point) -> np.ndarray:
         tie[g, [independent.index(i) for i in members]] = -1.0
     whole = posterior.with_nuisance(at)
     n_nuisance = whole.space.size - n
-    assert n_nuisance == 1 + 3 + 2  # orthorhombic
+    assert n_nuisance == 1 + 3 + 3  # orthorhombic
 
     def f(x: np.ndarray) -> np.ndarray:
         moved = np.concatenate([at.x + tie @ x[:-n_nuisance], whole.x[n:] + x[-n_nuisance:]])
