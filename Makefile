@@ -32,8 +32,8 @@ test: $(VENV)/.dev ## run the tests
 check: lint types layers docs test ## format, lint, types, import layers, documentation, tests
 
 kernels: $(VENV)/.dev ## run the solver's tests with the arithmetic of two other processors
-	OPENBLAS_CORETYPE=Haswell $(BIN)/python -m pytest -m "not slow" tests/unit/solve tests/unit/refinement
-	OPENBLAS_CORETYPE=Prescott $(BIN)/python -m pytest -m "not slow" tests/unit/solve tests/unit/refinement
+	OPENBLAS_CORETYPE=Haswell $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" tests/unit/solve tests/unit/refinement
+	OPENBLAS_CORETYPE=Prescott $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" tests/unit/solve tests/unit/refinement
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -27,8 +27,9 @@ _SEARCH = 4000
 #: Bounds of B_sol and C_sol, and their values without solvent; below this part of solvent the term
 #: is left out.
 B_BOUNDS, C_BOUNDS, _NO_SOLVENT = (5.0, 400.0), (0.0, 2000.0), (46.0, 0.0)
-#: C_sol at the start of a search, in A^4.
-_C_START = 30.0
+#: C_sol in A^4 before anything is known of it, with its standard deviation: real crystals have 70
+#: to 170. Where there is hardly any solvent it stays there, and does not wander from fit to fit.
+_USUAL_C = (50.0, 50.0)
 SMALLEST_SOLVENT = 0.02
 
 
@@ -265,6 +266,9 @@ def fit_scale(
         radiation,
     )  # fmt: skip
     starts = _starts(single, basis, start)
+    hold = 0.0  # of C_sol, in the unit of the residuals
+    if single.with_solvent and variance is not None:
+        hold = float(np.sqrt(np.min(variance[use]))) / _USUAL_C[1]
     problem: _Problem | _TwinProblem = single
     if twin is not None:
         other = twin[0][use]
@@ -274,8 +278,8 @@ def fit_scale(
         ), twin[1])  # fmt: skip
     if len(starts) > 1:  # which start leads furthest shows on a part of the data
         part = problem.thinned(_SEARCH)
-        starts = [min((_fit(part, p) for p in starts), key=lambda r: r[0])[1]]
-    best = _fit(problem, starts[0])[1]
+        starts = [min((_fit(part, p, hold) for p in starts), key=lambda r: r[0])[1]]
+    best = _fit(problem, starts[0], hold)[1]
     n_b = len(basis)
     k_sol, b_sol, c_sol = best[-3:].tolist() if single.with_solvent else (0.0, *_NO_SOLVENT)
     k, tensor = float(np.exp(best[0])), best[1 : 1 + n_b] @ basis
@@ -290,7 +294,7 @@ def _starts(problem: _Problem, basis: FloatArray, start: Scale | None) -> list[F
     starts = []
     tried = _STARTS[problem.radiation] if problem.with_solvent else ((0.0, _NO_SOLVENT[0]),)
     for k_sol, b_sol in tried:
-        solvent = [k_sol, b_sol, _C_START] if problem.with_solvent else []
+        solvent = [k_sol, b_sol, _USUAL_C[0]] if problem.with_solvent else []
         size = np.abs(problem.model(np.array([0.0, *zero, *solvent]))[1])
         weighted = size * problem.root_weight**2
         k = max(float(problem.f_obs @ weighted / max(float(size @ weighted), 1e-300)), 1e-12)
@@ -298,15 +302,24 @@ def _starts(problem: _Problem, basis: FloatArray, start: Scale | None) -> list[F
     return starts
 
 
-def _fit(problem: _Problem | _TwinProblem, p: FloatArray) -> tuple[float, FloatArray]:
+def _fit(
+    problem: _Problem | _TwinProblem, p: FloatArray, hold: float
+) -> tuple[float, FloatArray]:  # fmt: skip
+    """Return the cost and the unknowns of a fit in which C_sol has a prior of weight hold^2."""
     from scipy.optimize import least_squares
+
+    def residual(p: FloatArray) -> FloatArray:
+        return np.append(problem.residual(p), hold * (p[-1] - _USUAL_C[0]))
+
+    def jacobian(p: FloatArray) -> FloatArray:
+        return np.vstack([problem.jacobian(p), np.where(np.arange(len(p)) == len(p) - 1, hold, 0)])
 
     low, high = problem.bounds(len(p))
     p = np.clip(p, low + 1e-6, high - 1e-6)
     found = least_squares(
-        problem.residual,
+        residual,
         p,
-        jac=problem.jacobian,
+        jac=jacobian,
         bounds=(low, high),
         x_scale="jac",
         ftol=1e-9,
