@@ -225,14 +225,20 @@ def factors(
     c_sol: float = 0.0,
     hkl: np.ndarray | None = None,
     filled: Callable[[gemmi.Structure], gemmi.FloatGrid] = solvent,
+    f_prime: dict[str, float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Return Miller indices (all unique ones if left out) and F of a structure with solvent."""
+    """Return Miller indices (all unique ones if left out) and F of a structure with solvent.
+
+    ``f_prime`` are f' of elements.
+    """
     if hkl is None:
         group = gemmi.SpaceGroup(structure.spacegroup_hm)
         hkl = gemmi.make_miller_array(structure.cell, group, d_min, 1000.0)
     s_squared = np.asarray(structure.cell.calculate_1_d2_array(hkl))
     density = gemmi.DensityCalculatorX()
     density.d_min, density.rate = d_min, 2.5
+    for element, value in (f_prime or {}).items():
+        density.addends.set(gemmi.Element(element), value)
     density.set_refmac_compatible_blur(structure[0])
     density.grid.setup_from(structure)
     density.put_model_density_on_grid(structure[0])
@@ -242,6 +248,51 @@ def factors(
         mask = gemmi.transform_map_to_f_phi(filled(structure), half_l=True).get_value_by_hkl(hkl)
         f = f + k_sol * np.exp(-(b_sol / 4 + c_sol * s_squared) * s_squared) * mask
     return hkl, f
+
+
+def imaginary(
+    structure: gemmi.Structure, hkl: np.ndarray, f_double_prime: dict[str, float]
+) -> np.ndarray:
+    """Return F'': what gemmi's direct sum differs by when f'' is added to form factors."""
+    part = structure.clone()
+    for chain in part[0]:
+        for residue in chain:
+            for i in reversed(range(len(residue))):
+                if residue[i].element.name not in f_double_prime:
+                    del residue[i]
+    part.remove_empty_chains()
+    part.setup_cell_images()
+    plain = gemmi.StructureFactorCalculatorX(part.cell)
+    shifted = gemmi.StructureFactorCalculatorX(part.cell)
+    for element, value in f_double_prime.items():
+        shifted.addends.set(gemmi.Element(element), value)
+    return np.array(
+        [
+            shifted.calculate_sf_from_model(part[0], h) - plain.calculate_sf_from_model(part[0], h)
+            for h in hkl.tolist()
+        ]
+    )
+
+
+def observe_mates(
+    structure: gemmi.Structure, hkl: np.ndarray, f: np.ndarray, second: np.ndarray, *, seed: int,
+    noise: float = NOISE,
+) -> dict[str, tuple[str, np.ndarray]]:  # fmt: skip
+    """Return columns of F(+) = |F + iF''| and F(-) = |F - iF''| with errors, and of their mean.
+
+    The mean errs as `observe` has it, and 5% of the flags are 0.
+    """
+    s_squared = np.asarray(structure.cell.calculate_1_d2_array(hkl))
+    random = np.random.default_rng(seed + 1000)
+    mates = np.abs(np.stack([f + 1j * second, f - 1j * second]))
+    typical = np.sqrt(np.mean(np.abs(f) ** 2))
+    sigma = noise * (0.5 * np.abs(f) + 0.5 * typical * np.exp(-3.0 * s_squared))
+    mates = np.abs(mates + np.sqrt(2) * sigma * random.standard_normal(mates.shape))
+    flags = random.integers(0, 20, len(hkl))
+    columns = {"F": ("F", mates.mean(axis=0)), "SIGF": ("Q", sigma)}
+    for sign, values in zip("+-", mates, strict=True):
+        columns |= {f"F({sign})": ("G", values), f"SIGF({sign})": ("L", np.sqrt(2) * sigma)}
+    return columns | {"FreeR_flag": ("I", flags)}
 
 
 def twinned(

@@ -290,7 +290,7 @@ def report(
 
 
 @app.command(epilog=ending("simulate"))
-@job_options(["radiation", "wavelength", "f_prime"])
+@job_options(["radiation", "wavelength", "f_prime", "anomalous", "f_double_prime"])
 def simulate(
     model: ModelFile,
     d_min: Annotated[float, typer.Option(metavar="A", help="Simulate to this resolution.")],

@@ -22,7 +22,7 @@ _METAVARS = {
     "max_iterations": "N", "tolerance": "X", "b_prior": "X", "grouping": "KIND", "target": "KIND",
     "solver": "NAME", "uncertainty": "KIND", "active": "KIND", "restraints": "FILE.cif",
     "monomers": "DIR", "radiation": "KIND", "wavelength": "A", "f_prime": "EL=X",
-    "twin": "[LAW]",
+    "f_double_prime": "EL=X", "twin": "[LAW]",
 }  # fmt: skip
 #: Options that have a letter.
 SHORT = {"out": "-o"}
@@ -32,7 +32,7 @@ _PANELS = {
                         "rules", "contact_distance", "link_close_waters"),
     "Geometry": ("restraints", "monomers", "no_restraints"),
     "Data": ("labels", "free_label", "free_value", "d_min", "radiation", "wavelength", "f_prime",
-             "twin"),
+             "anomalous", "f_double_prime", "twin"),
     "Refinement": ("target", "solver", "b_prior", "max_cycles", "tolerance", "max_iterations",
                    "decoys", "uncertainty", "threads", "omit"),
 }  # fmt: skip

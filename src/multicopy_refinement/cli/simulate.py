@@ -25,7 +25,10 @@ def run_simulate(
     with named_steps() as show:
         show("simulating", 0, 0, None)
         model = Model(dtype_float=torch.float64).load(job.model, radiation=job.radiation)
-        model.measured_with(wavelength=job.wavelength, f_prime=job.f_prime)
+        model.measured_with(
+            wavelength=job.wavelength, f_prime=job.f_prime, f_double_prime=job.f_double_prime,
+            anomalous=job.anomalous,
+        )  # fmt: skip
         data = simulate(model, d_min, seed=seed, noise=noise, solvent=solvent)
         write_simulated(data, model, out)
     console = Console(stderr=True, emoji=False)

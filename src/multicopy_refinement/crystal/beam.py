@@ -17,6 +17,8 @@ _NAMES = {
 class Beam:
     """Radiation, wavelength in A where it is known, and f' in electrons of elements that have it.
 
+    f'' is there where F(+) and F(-) are told apart.
+
     >>> Beam(Radiation.XRAY, 0.9795, (("SE", -7.5),)).in_words()
     "X-rays of 0.9795 A; f' SE -7.50 e"
     """
@@ -24,6 +26,7 @@ class Beam:
     radiation: Radiation = Radiation.XRAY
     wavelength: float | None = None
     f_prime: tuple[tuple[str, float], ...] = ()
+    f_double_prime: tuple[tuple[str, float], ...] = ()
 
     @property
     def unit(self) -> str:
@@ -47,11 +50,17 @@ class Beam:
             text += f" of {self.wavelength:g} A"
         if self.f_prime:
             text += f"; f' {self.f_prime_in_words()}"
+        if self.f_double_prime:
+            text += f"; f'' {self.f_double_prime_in_words()}"
         return text
 
     def f_prime_in_words(self) -> str:
         """Return the elements with their f'."""
         return ", ".join(f"{symbol} {value:+.2f}" for symbol, value in self.f_prime) + " e"
+
+    def f_double_prime_in_words(self) -> str:
+        """Return the elements with their f''."""
+        return ", ".join(f"{symbol} {value:.2f}" for symbol, value in self.f_double_prime) + " e"
 
 
 #: X-rays of no known wavelength.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gemmi
 import numpy as np
 
-from multicopy_refinement._typing import IntArray
+from multicopy_refinement._typing import BoolArray, IntArray
 from multicopy_refinement.crystal.cell import Cell
 from multicopy_refinement.crystal.symmetry import SpaceGroup
 
@@ -22,12 +22,27 @@ def unique_reflections(cell: Cell, group: SpaceGroup, d_min: float) -> IntArray:
 
 def to_asymmetric_unit(hkl: IntArray, group: SpaceGroup) -> IntArray:
     """Return the equivalent of each reflection in the reciprocal asymmetric unit."""
+    return to_signed_unit(hkl, group)[0]
+
+
+def to_signed_unit(hkl: IntArray, group: SpaceGroup) -> tuple[IntArray, BoolArray]:
+    """Return equivalents in the reciprocal asymmetric unit, and which are so by rotations alone.
+
+    The others are those of the Friedel mate: what was measured of them is F(-) there.
+    """
     asu = gemmi.ReciprocalAsu(group.gemmi)
     inside = np.fromiter((asu.is_in(h) for h in np.asarray(hkl).tolist()), bool, len(hkl))
-    mapped = np.array(hkl, dtype=np.int64)
+    mapped, plus = np.array(hkl, dtype=np.int64), np.ones(len(hkl), dtype=bool)
     for row in np.flatnonzero(~inside):
-        mapped[row] = asu.to_asu(mapped[row].tolist(), group.operations)[0]
-    return mapped
+        mapped[row], number = asu.to_asu(mapped[row].tolist(), group.operations)
+        plus[row] = number % 2 == 1  # as ISYM of unmerged MTZ files: odd for F(+)
+    return mapped, plus
+
+
+def packed(hkl: IntArray) -> IntArray:
+    """Return one number for each reflection, ``[n]``; its mate by Friedel's law has minus it."""
+    h, k, m = np.asarray(hkl, dtype=np.int64).T
+    return np.asarray((h * _PACK + k) * _PACK + m)
 
 
 def orbit_keys(hkl: IntArray, group: SpaceGroup) -> IntArray:
@@ -35,9 +50,7 @@ def orbit_keys(hkl: IntArray, group: SpaceGroup) -> IntArray:
     hkl = np.asarray(hkl, dtype=np.int64)
     found = np.full(len(hkl), np.iinfo(np.int64).min)
     for rotation in group.rotations:
-        h, k, m = (hkl @ rotation).T
-        packed = (h * _PACK + k) * _PACK + m  # odd in hkl: the mate by Friedel has -packed
-        np.maximum(found, np.abs(packed), out=found)
+        np.maximum(found, np.abs(packed(hkl @ rotation)), out=found)
     return found
 
 

@@ -20,6 +20,7 @@ class Quantity(StrEnum):
 
     AMPLITUDE = "amplitude"
     INTENSITY = "intensity"
+    DIFFERENCE = "difference"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class ObservedColumns:
 #: MTZ types of a value and of its sigma.
 _MEAN = {Quantity.AMPLITUDE: ("F", "Q"), Quantity.INTENSITY: ("J", "Q")}
 _PAIR = {Quantity.AMPLITUDE: ("G", "L"), Quantity.INTENSITY: ("K", "M")}
+#: Types of F(+) - F(-) and its sigma.
+_DIFFERENCE = ("D", "Q")
 _QUANTITY = {"F": Quantity.AMPLITUDE, "G": Quantity.AMPLITUDE,
              "J": Quantity.INTENSITY, "K": Quantity.INTENSITY}  # fmt: skip
 _SIGMA_TYPES = frozenset("QLM")
@@ -117,17 +120,11 @@ def find_columns(
     if labels is not None:
         return _as_asked(columns, labels), ()
     unfit = unfit or {}
-    named = {_plain(name) for name, _ in columns}
-    fit = [
-        (name, kind)
-        for name, kind in columns
-        if not (name in unfit or _CALCULATED.match(name) or _is_sigma(name, named))
-    ]
+    fit = _fit(columns, unfit)
     found: list[ObservedColumns] = []
     for types in (_MEAN, _PAIR):
-        for quantity in Quantity:
-            labelled = [name for name, kind in fit if kind == types[quantity][0]]
-            paired = [(n, s) for n in labelled if (s := _sigma_of(columns, n, types[quantity][1]))]
+        for quantity, (kind, sigma) in types.items():
+            paired = _with_sigmas(columns, fit, kind, sigma)
             found += _mates(quantity, paired) if types is _PAIR else _means(quantity, paired)
     if prefer is Quantity.INTENSITY:
         found.sort(key=lambda columns: columns.quantity is not prefer)
@@ -137,6 +134,52 @@ def find_columns(
     if not found:
         raise ReflectionFileError(_none_found(columns, unfit))
     return found[0], tuple(found[1:])
+
+
+def bijvoet_columns(
+    columns: Columns, chosen: ObservedColumns, unfit: Mapping[str, str] | None = None
+) -> ObservedColumns | None:
+    """Return the columns that tell Friedel mates apart, or None of none.
+
+    Those of the observations where these are of mates; otherwise mates of the same quantity, of the
+    other one, or F(+) - F(-) with its sigma beside amplitudes.
+
+    >>> columns = [("F", "F"), ("SIGF", "Q"), ("DANO", "D"), ("SIGDANO", "Q")]
+    >>> bijvoet_columns(columns, find_columns(columns)[0]).labels
+    ('DANO', 'SIGDANO')
+    """
+    if chosen.friedel_pair:
+        return chosen
+    unfit = unfit or {}
+    fit = _fit(columns, unfit)
+    found = [
+        mates
+        for quantity, (kind, sigma) in _PAIR.items()
+        for mates in _mates(quantity, _with_sigmas(columns, fit, kind, sigma))
+        if not unfit.keys() & set(mates.labels)
+    ]
+    found.sort(key=lambda mates: mates.quantity is not chosen.quantity)
+    if not found and chosen.quantity is Quantity.AMPLITUDE:
+        found = _means(Quantity.DIFFERENCE, _with_sigmas(columns, fit, *_DIFFERENCE))
+    return found[0] if found else None
+
+
+def _fit(columns: Columns, unfit: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the columns that can be values of observations."""
+    named = {_plain(name) for name, _ in columns}
+    return [
+        (name, kind)
+        for name, kind in columns
+        if not (name in unfit or _CALCULATED.match(name) or _is_sigma(name, named))
+    ]
+
+
+def _with_sigmas(
+    columns: Columns, fit: Columns, kind: str, sigma: str
+) -> list[tuple[str, str]]:  # fmt: skip
+    """Return the values of a type that have a sigma, with it."""
+    labelled = [name for name, its_kind in fit if its_kind == kind]
+    return [(n, s) for n in labelled if (s := _sigma_of(columns, n, sigma))]
 
 
 def _none_found(columns: Columns, unfit: Mapping[str, str]) -> str:

@@ -37,6 +37,9 @@ SHORTEST, LONGEST = 0.1, 7.0
 #: An element whose f' is not larger than this, in electrons, goes without: it is less than 0.5% of
 #: C, N and O at the wavelengths in use, and every constant costs time.
 SMALLEST_F_PRIME = 0.1
+#: The same for f'': an element with less scatters no differences beside metals, S and P. What it
+#: does is in the variance of the differences.
+SMALLEST_F_DOUBLE_PRIME = 0.05
 #: What switches f' off.
 NO_F_PRIME = "none"
 _F_PRIME = re.compile(r"([A-Za-z]{1,2})=([^,=]+)(?:,([^,=]+))?")
@@ -125,8 +128,9 @@ def _kind(method: str) -> Radiation:
 def beam_of(
     source: StructureFile, radiation: Radiation, *, wavelength: float | None = None,
     f_prime: Sequence[str] = (), of_data: float | None = None,
+    f_double_prime: Sequence[str] = (), anomalous: bool = False,
 ) -> tuple[Beam, list[Notice]]:  # fmt: skip
-    """Return radiation and wavelength, with f' of the elements that have some.
+    """Return radiation and wavelength, with f' of the elements that have some, and f''.
 
     f' of Cromer & Liberman (1970, J. Chem. Phys. 53, 1891), as gemmi computes it, is taken where
     the wavelength is known and |f'| is above 0.1 e.
@@ -144,13 +148,20 @@ def beam_of(
         wavelength, or ``none``.
     of_data
         The wavelength that the reflections' file names.
+    f_double_prime
+        f'' as ``Zn=3.9``, which comes before that of ``f_prime`` and of the wavelength.
+    anomalous
+        Whether f'' is wanted: that of the same tables, where it is above 0.05 e.
 
     Raises
     ------
     InputError
-        f' or a wavelength for neutrons or electrons; f' that cannot be read.
+        f' or a wavelength for neutrons or electrons; f' that cannot be read; f'' that nothing
+        tells, or that no element of the model has.
     """
     if radiation is not Radiation.XRAY:
+        if anomalous:
+            raise InputError(f"--anomalous: f'' is of X-rays; leave it out for {radiation}s")
         if wavelength is not None or f_prime:
             option = "--f-prime" if f_prime else "--wavelength"
             raise InputError(f"{option}: f' is of X-rays; leave it out for {radiation}s")
@@ -165,11 +176,18 @@ def beam_of(
         length, where = _sound(of_data), "of the reflections' file"
     if length is None:
         length, where = _sound(wavelength_of(source)), "of the model's file"
+    second: tuple[tuple[str, float], ...] = ()
+    if anomalous:
+        try:
+            said = dict(_second_numbers(f_prime)) | f_double_prime_values(f_double_prime)
+        except ValueError as fault:
+            raise InputError(f"--f-double-prime: {fault}") from None
+        second = _f_double_prime(symbols, length, said)
     if given is None:
-        return Beam(radiation, length), []
+        return Beam(radiation, length, (), second), []
     found = {} if length is None else cromer_liberman(symbols, length)
     values = {s: v for s, v in (found | given).items() if s in symbols and v != 0}
-    beam = Beam(radiation, length, tuple(sorted(values.items())))
+    beam = Beam(radiation, length, tuple(sorted(values.items())), second)
     notices = []
     if wavelength is None and set(found) - set(given):
         text = (
@@ -200,20 +218,84 @@ def cromer_liberman(symbols: Sequence[str], wavelength: float) -> dict[str, floa
     >>> cromer_liberman(["C", "SE"], 1.0)
     {'SE': -3.378}
     """
-    found = {}
-    for symbol in symbols:
-        number = gemmi.Element(symbol).atomic_number
-        value = gemmi.cromer_liberman(z=number, energy=gemmi.hc / wavelength)[0]
-        if abs(value) > SMALLEST_F_PRIME:
-            found[symbol] = round(value, 3)
-    return found
+    found = {symbol: _of_table(symbol, wavelength)[0] for symbol in symbols}
+    return {s: round(v, 3) for s, v in found.items() if abs(v) > SMALLEST_F_PRIME}
+
+
+def cromer_liberman_second(symbols: Sequence[str], wavelength: float) -> dict[str, float]:
+    """Return f'' in electrons of elements at a wavelength in A, where it is above 0.05.
+
+    >>> cromer_liberman_second(["C", "SE"], 0.97)
+    {'SE': 3.848}
+    """
+    found = {symbol: _of_table(symbol, wavelength)[1] for symbol in symbols}
+    return {s: round(v, 3) for s, v in found.items() if v > SMALLEST_F_DOUBLE_PRIME}
+
+
+def _of_table(symbol: str, wavelength: float) -> tuple[float, float]:
+    number = gemmi.Element(symbol).atomic_number
+    f_prime, second = gemmi.cromer_liberman(z=number, energy=gemmi.hc / wavelength)
+    return float(f_prime), float(second)
+
+
+def _f_double_prime(
+    symbols: Sequence[str], wavelength: float | None, given: dict[str, float]
+) -> tuple[tuple[str, float], ...]:
+    """Return f'' of the elements that have some: as given, or at the wavelength."""
+    if wavelength is None and not given:
+        raise InputError(
+            "--anomalous: neither file names a wavelength; give --wavelength A, or "
+            "--f-double-prime Zn=3.9"
+        )
+    found = {} if wavelength is None else cromer_liberman_second(symbols, wavelength)
+    values = {s: v for s, v in (found | given).items() if s in symbols and v != 0}
+    if not values:
+        where = "" if wavelength is None else f" at {wavelength:g} A"
+        raise InputError(
+            f"--anomalous: no element of the model has an f'' of more than "
+            f"{SMALLEST_F_DOUBLE_PRIME} e{where}; leave it out"
+        )
+    return tuple(sorted(values.items()))
+
+
+def _second_numbers(texts: Sequence[str]) -> list[tuple[str, float]]:
+    """Return f'' of the elements that have one behind their f'."""
+    matches = [_F_PRIME.fullmatch(text.strip()) for text in texts]
+    return [
+        (m[1].upper(), number)
+        for m in matches
+        if m is not None and m[3] and (number := parse_number(m[3])) is not None
+    ]
+
+
+def f_double_prime_values(texts: Sequence[str]) -> dict[str, float]:
+    """Return f'' by element as the user gives them.
+
+    Raises
+    ------
+    ValueError
+        A text that is not read, and how it should be.
+
+    Examples
+    --------
+    >>> f_double_prime_values(["Zn=3.9"])
+    {'ZN': 3.9}
+    """
+    values: dict[str, float] = {}
+    for text in texts:
+        symbol, separator, number = text.partition("=")
+        value, symbol = parse_number(number.strip()), symbol.strip().upper()
+        if not separator or value is None or value < 0 or gemmi.Element(symbol).atomic_number == 0:
+            raise ValueError(f"{text!r} is not an element with its f'' in electrons, as Zn=3.9")
+        values[symbol] = value
+    return values
 
 
 def f_prime_values(texts: Sequence[str]) -> dict[str, float] | None:
     """Return f' by element as the user gives them; None where there is to be none.
 
     f'' may follow f', as programs print them. In the mean of |F(+)| and |F(-)| it counts by its
-    square over 2 |F| alone, which is nothing.
+    square over 2 |F| alone, which is nothing; it is used where the two are told apart.
 
     Raises
     ------

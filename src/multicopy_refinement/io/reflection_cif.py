@@ -42,6 +42,8 @@ _ITEMS = (
     ("pdbx_f_plus_sigma", "SIGF(+)", "L"),
     ("pdbx_f_minus", "F(-)", "G"),
     ("pdbx_f_minus_sigma", "SIGF(-)", "L"),
+    ("pdbx_anom_difference", "DANO", "D"),
+    ("pdbx_anom_difference_sigma", "SIGDANO", "Q"),
     ("f_calc_au", "FC", "F"),
     ("f_calc", "FC", "F"),
     ("phase_calc", "PHIC", "P"),

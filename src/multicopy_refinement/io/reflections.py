@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +11,14 @@ import numpy as np
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.crystal.hkl import packed
 from multicopy_refinement.errors import ReflectionFileError
+from multicopy_refinement.io.bijvoet import bijvoet_differences
 from multicopy_refinement.io.columns import (
     NO_VALUES,
     ObservedColumns,
     Quantity,
+    bijvoet_columns,
     find_columns,
     unfit_columns,
 )
@@ -47,6 +50,8 @@ from multicopy_refinement.words import counted
 FILLED_BEYOND = 1.05
 #: An intensity below this times its sigma is no observation (French & Wilson 1978).
 LOWEST_INTENSITY = -4.0
+#: Part of the rows whose mate -h-k-l is listed, too, from which on mates are apart in the list.
+_LISTED_APART = 0.1
 
 if TYPE_CHECKING:
     import gemmi
@@ -65,6 +70,7 @@ class _Asked:
     spacegroup: SpaceGroup | None
     prefer: Quantity
     radiation: Radiation
+    anomalous: bool
 
 
 def read_reflections(
@@ -78,6 +84,7 @@ def read_reflections(
     spacegroup: SpaceGroup | None = None,
     prefer: Quantity = Quantity.INTENSITY,
     radiation: Radiation | str = Radiation.XRAY,
+    anomalous: bool = False,
 ) -> ReflectionData:
     """Read intensities, with amplitudes by French and Wilson, or amplitudes; and the free set.
 
@@ -100,6 +107,8 @@ def read_reflections(
         What is taken where there are both, unless ``labels`` say.
     radiation
         Of the model: blocks of an SF-mmCIF that name another are left aside.
+    anomalous
+        Whether F(+) - F(-) are wanted, too: see `ReflectionData.bijvoet`.
 
     Raises
     ------
@@ -107,8 +116,9 @@ def read_reflections(
         What makes the file unusable: one line that says what, where and what to do.
     """
     asked = _Asked(
-        labels, free_label, free_value, d_min, cell, spacegroup, prefer, Radiation(radiation)
-    )
+        labels, free_label, free_value, d_min, cell, spacegroup, prefer, Radiation(radiation),
+        anomalous,
+    )  # fmt: skip
     if not isinstance(path, (str, Path)):
         with as_file(path, cell, spacegroup) as file:
             try:
@@ -126,7 +136,7 @@ def read_reflections(
 
 def _read(path: str | Path, asked: _Asked) -> ReflectionData:
     table = _read_table(path, asked.radiation)
-    chosen, notices = _choose(table, asked)
+    chosen, mates, notices = _choose(table, asked)
     cell, group, more = _crystal(table, chosen, asked)
     notices += more
     choice, flags = _free_set(table, chosen, asked)
@@ -147,11 +157,32 @@ def _read(path: str | Path, asked: _Asked) -> ReflectionData:
         notices += more
     data = _assemble(observed, missing, cell, group, chosen, choice, notices)
     length = table.wavelengths.get(chosen.labels[0])
-    return replace(data, intensities=intensities, wavelength=length)
+    labels = replace(data.labels, mates=() if mates is None else mates.labels)
+    data = replace(data, intensities=intensities, wavelength=length, labels=labels)
+    if not asked.anomalous:
+        return data
+    return replace(data, bijvoet=bijvoet_differences(table, mates, data))
 
 
-def _choose(table: ReflectionTable, asked: _Asked) -> tuple[ObservedColumns, list[Notice]]:
-    """Return the columns of the observations, and notices of what was left aside and why."""
+def _mates_apart(
+    table: ReflectionTable, chosen: ObservedColumns, unfit: Mapping[str, str]
+) -> ObservedColumns | None:
+    """Return the columns that tell Friedel mates apart, or observations that are listed so."""
+    found = bijvoet_columns(table.columns, chosen, unfit)
+    if found is not None or not chosen.has_sigma:
+        return found
+    keys = packed(table.hkl)
+    listed_too = np.isin(keys, -keys[keys < 0])
+    return chosen if listed_too.sum() > _LISTED_APART * len(keys) else None
+
+
+def _choose(
+    table: ReflectionTable, asked: _Asked
+) -> tuple[ObservedColumns, ObservedColumns | None, list[Notice]]:
+    """Return the columns of the observations, and of Friedel mates apart where there are any.
+
+    With notices of what was left aside and why.
+    """
     notices, labels = list(table.notices), asked.labels
     unfit = unfit_columns(table.columns, table.values)
     columns = table.columns
@@ -169,7 +200,7 @@ def _choose(table: ReflectionTable, asked: _Asked) -> tuple[ObservedColumns, lis
     for label in set(chosen.values) & set(unfit):
         text = f"{label}, that was asked for, is hardly data: {unfit[label]}"
         notices.append(Notice("columns_unfit", text))
-    return chosen, notices
+    return chosen, _mates_apart(table, chosen, unfit), notices
 
 
 def _empty(values: FloatArray) -> bool:

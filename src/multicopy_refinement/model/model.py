@@ -194,6 +194,8 @@ class Model(nn.Module):
         wavelength: float | None = None,
         f_prime: Sequence[str] = (),
         of_data: float | None = None,
+        f_double_prime: Sequence[str] = (),
+        anomalous: bool = False,
     ) -> Model:
         """Settle radiation, wavelength and f', and return the model.
 
@@ -208,16 +210,22 @@ class Model(nn.Module):
             of the wavelength, where it is above 0.1 e.
         of_data
             The wavelength that the data's file names.
+        f_double_prime
+            f'' in electrons as ``Zn=3.9``; of other elements that of the wavelength.
+        anomalous
+            Whether f'' is wanted, so that F(+) and F(-) differ.
 
         Raises
         ------
         InputError
-            f' or a wavelength for neutrons or electrons; f' that cannot be read.
+            f' or a wavelength for neutrons or electrons; f' that cannot be read; f'' that nothing
+            tells.
         """
         kind = self.radiation if radiation is None else Radiation(radiation)
         beam, found = beam_of(
-            self.source, kind, wavelength=wavelength, f_prime=f_prime, of_data=of_data
-        )
+            self.source, kind, wavelength=wavelength, f_prime=f_prime, of_data=of_data,
+            f_double_prime=f_double_prime, anomalous=anomalous,
+        )  # fmt: skip
         kept = () if radiation is not None else self._of_beam
         of_beam = tuple({n.code: n for n in (*kept, *found)}.values())
         others = [n for n in self.notices if n not in self._of_beam]

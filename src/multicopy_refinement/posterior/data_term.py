@@ -16,8 +16,10 @@ from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, In
 from multicopy_refinement.posterior.blocks import Kind, Point, Space
 from multicopy_refinement.posterior.forward import Forward, Jacobian
 from multicopy_refinement.posterior.observable import AMPLITUDE, Observable
-from multicopy_refinement.posterior.products import add_product, mirror
+from multicopy_refinement.posterior.products import weighted_products
 from multicopy_refinement.posterior.terms import Normal, spread
+from multicopy_refinement.scattering.atom_slopes import atom_slopes
+from multicopy_refinement.scattering.atoms import ScatteringAtoms
 from multicopy_refinement.targets import Derivatives, Target
 from multicopy_refinement.targets.renewal import Renewal
 
@@ -77,6 +79,18 @@ class SampledSlopes:
     displaced: NDArray[np.float32]
     n_used: int
     made: Callable[[NDArray[Any]], NDArray[Any]]
+
+    def of_atoms(
+        self, atoms: ScatteringAtoms, chosen: IntArray, hkl: IntArray, tensor: BoolArray
+    ) -> NDArray[np.float32]:
+        """Return the slopes in coordinates and displacements of atoms, as `atom_slopes` has them.
+
+        ``atoms`` are all of the model, ``chosen`` rows of them, ``hkl`` the reflections and
+        ``tensor`` which of the chosen have six displacements.
+        """
+        return np.asarray(
+            self.made(atom_slopes(atoms.select_rows(chosen), hkl, self.along, tensor))
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,19 +223,12 @@ class DataTerm:
 
     def _products(self, here: _Around, weight: FloatArray, dtype: type[np.floating]) -> FloatArray:
         """Return J' W J of dA over the work set."""
-        found: FloatArray | None = None
-        for rows in self._blocks():
-            # free reflections count with weight 0: leaving them out would copy every column
-            along, own = here.along[rows], weight[rows] * self.work[rows]
-            columns = [here.slopes(k, rows, along, dtype) for k in here.kinds]
-            jacobian = np.concatenate(columns)
-            del columns
-            jacobian *= np.sqrt(own).astype(dtype)
-            found = np.zeros((len(jacobian),) * 2) if found is None else found
-            add_product(found, jacobian)
-        assert found is not None  # there are reflections
-        mirror(found)
-        return found
+
+        def jacobian(rows: slice) -> NDArray[np.floating]:
+            along = here.along[rows]
+            return np.concatenate([here.slopes(k, rows, along, dtype) for k in here.kinds])
+
+        return weighted_products(self._blocks(), jacobian, weight * self.work)
 
     def gradient_coefficients(self, at: Point) -> ComplexArray:
         """Return c with which d log p = Re sum conj(dF) c for changes of F without its scale."""

@@ -123,11 +123,15 @@ class Rescaling:
         if len(self.solvent):
             for value, slope in zip(step[Kind.SOLVENT].tolist(), self.solvent, strict=True):
                 f_model = f_model + value * slope
+        return np.asarray(f_model * self.stretch(change))
+
+    def stretch(self, change: FloatArray) -> FloatArray:
+        """Return by what the overall scale is multiplied in a change, ``[n]``."""
         # a few long rows: summed one by one, several threads do not wait for one another's BLAS
-        exponent, *tensor = step[Kind.SCALE].tolist()
+        exponent, *tensor = Point(self.space, change)[Kind.SCALE].tolist()
         for value, row in zip(tensor, self.quadratic.T, strict=True):
             exponent = exponent - value / 4 * row
-        return np.asarray(f_model * np.exp(exponent))
+        return np.asarray(np.exp(exponent))
 
 
 @dataclass(frozen=True, eq=False)

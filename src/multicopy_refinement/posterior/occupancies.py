@@ -8,6 +8,7 @@ import numpy as np
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.posterior.bijvoet import BijvoetTerm
 from multicopy_refinement.posterior.blocks import Block, Kind, Space
 from multicopy_refinement.posterior.data_term import DataTerm
 from multicopy_refinement.posterior.experiment import Experiment
@@ -16,7 +17,9 @@ from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.priors import BShiftPrior, OccupancyPrior
 from multicopy_refinement.posterior.scale import ScaledMask
 from multicopy_refinement.posterior.terms import Term
+from multicopy_refinement.scattering.anomalous import AnomalousColumns
 from multicopy_refinement.scattering.basis import GroupBasis
+from multicopy_refinement.targets.bijvoet import BijvoetErrors
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,7 @@ class BShifts:
 def occupancy_posterior(
     experiment: Experiment, basis: GroupBasis, sums: SumConstraints | IntArray, *,
     prior: OccupancyPrior | None = None, b_shifts: BShifts | None = None, with_scale: bool = False,
+    bijvoet: tuple[AnomalousColumns, BijvoetErrors] | None = None,
 ) -> Posterior:  # fmt: skip
     """Return the posterior under the present mask, scale and error model.
 
@@ -55,6 +59,8 @@ def occupancy_posterior(
         Where they are unknowns, too.
     with_scale
         Whether scale and solvent move in a search; they count in every covariance in any case.
+    bijvoet
+        F'' of the same atoms and the errors of the Bijvoet differences, where these are data, too.
     """
     if not isinstance(sums, SumConstraints):
         sums = SumConstraints.complete_sets(sums)
@@ -70,6 +76,9 @@ def occupancy_posterior(
         observable=experiment.observable,
     )  # fmt: skip
     terms: list[Term] = [term]
+    if bijvoet is not None and data.bijvoet is not None:
+        observed = np.where(data.bijvoet.known, data.bijvoet.value, 0.0)
+        terms.append(BijvoetTerm(forward, bijvoet[0], observed, bijvoet[1], data.work, data.free))
     if prior is not None and len(prior):
         terms.append(prior)
     if b_shifts is not None:

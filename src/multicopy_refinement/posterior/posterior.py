@@ -11,6 +11,7 @@ from torch import Tensor
 
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.posterior.bijvoet import BijvoetTerm
 from multicopy_refinement.posterior.blocks import Kind, Point, Space
 from multicopy_refinement.posterior.data_term import DataTerm
 from multicopy_refinement.posterior.terms import Normal, Term
@@ -42,6 +43,17 @@ class Posterior:
         """The data set."""
         (found,) = (term for term in self.terms if isinstance(term, DataTerm))
         return found
+
+    @property
+    def differences(self) -> BijvoetTerm | None:
+        """The Bijvoet differences of the data set, where they are told apart."""
+        return next((term for term in self.terms if isinstance(term, BijvoetTerm)), None)
+
+    @property
+    def measured(self) -> tuple[DataTerm | BijvoetTerm, ...]:
+        """What was measured: the data set, and its Bijvoet differences."""
+        found = self.differences
+        return (self.data,) if found is None else (self.data, found)
 
     def value(self, at: Point) -> float:
         """Return the log posterior."""

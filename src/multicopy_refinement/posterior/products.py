@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,31 @@ def add_product(total: FloatArray, slopes: NDArray[np.floating]) -> None:
 
     tiles = -(-n // _TILE)
     in_threads(work, tiles, np.arange(1.0, tiles + 1))
+
+
+def weighted_products(
+    blocks: Iterable[slice], slopes: Callable[[slice], NDArray[np.floating]], weight: FloatArray
+) -> FloatArray:
+    """Return J W J' over all reflections, ``[n, n]``.
+
+    Parameters
+    ----------
+    blocks
+        Ranges of reflections, at least one.
+    slopes
+        J of a range, ``[n, n_rows]``, to be overwritten.
+    weight
+        W of all reflections; 0 of those that do not count, as leaving them out would copy J.
+    """
+    found: FloatArray | None = None
+    for rows in blocks:
+        jacobian = slopes(rows)
+        jacobian *= np.sqrt(weight[rows]).astype(jacobian.dtype)
+        found = np.zeros((len(jacobian),) * 2) if found is None else found
+        add_product(found, jacobian)
+    assert found is not None  # there are reflections
+    mirror(found)
+    return found
 
 
 def mirror(total: FloatArray) -> None:

@@ -19,8 +19,12 @@ def settle_beam(model: Model, options: RefineOptions, of_data: float | None) -> 
     """
     asked = options.radiation or options.wavelength or options.f_prime
     known = model.beam.wavelength or model.beam.f_prime
-    if asked or not known:
+    if options.anomalous and not asked and model.beam.f_double_prime:
+        return
+    length = options.wavelength or (model.beam.wavelength if options.anomalous else None)
+    if asked or options.anomalous or not known:
         model.measured_with(
-            options.radiation, wavelength=options.wavelength, f_prime=options.f_prime,
-            of_data=of_data,
+            options.radiation, wavelength=length,
+            f_prime=options.f_prime, of_data=of_data, f_double_prime=options.f_double_prime,
+            anomalous=options.anomalous,
         )  # fmt: skip

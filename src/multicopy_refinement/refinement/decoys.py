@@ -216,8 +216,25 @@ class Decoys:
     @cached_property
     def _coefficients(self) -> ComplexArray:
         """Coefficients c of dL/dq = Re sum conj(F_q) c, each equivalent reflection's part."""
-        data = self.experiment.data
         c = self.posterior.data.gradient_coefficients(self.at)
+        if self._of_differences is not None:
+            c = c + self._of_differences[0]
+        return self._shared(c)
+
+    @cached_property
+    def _of_differences(self) -> tuple[ComplexArray, ComplexArray] | None:
+        """The same of Bijvoet differences: of F, and of F''."""
+        term = self.posterior.differences
+        return None if term is None else term.gradient_coefficients(self.at)
+
+    @cached_property
+    def _second(self) -> dict[bytes, float]:
+        """Elements with f'' and these, where differences are data."""
+        beam = self.experiment.model.beam
+        return {symbol.encode(): value for symbol, value in beam.f_double_prime}
+
+    def _shared(self, c: ComplexArray) -> ComplexArray:
+        data = self.experiment.data
         return np.asarray(c * data.epsilon * np.where(data.centric, 1.0, 0.5))
 
     def _density(self, coefficients: ComplexArray, shape: tuple[int, ...]) -> FloatArray:
@@ -236,7 +253,10 @@ class Decoys:
             f = form_factors(np.array([element]), self.experiment.model.beam).at(data.s_squared)[0]
             fall = np.exp(-(_SAME_B**b_number) * data.s_squared / 4)
             shape = grid_size(data.cell, data.spacegroup, data.d_min / _FINE)
-            self._maps[element, b_number] = self._density(self._coefficients * f * fall, shape)
+            c = self._coefficients * f
+            if self._of_differences is not None and element in self._second:
+                c = c + self._shared(self._of_differences[1]) * self._second[element]
+            self._maps[element, b_number] = self._density(c * fall, shape)
         return self._maps[element, b_number]
 
     @cached_property

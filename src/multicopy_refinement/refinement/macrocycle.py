@@ -32,6 +32,12 @@ from multicopy_refinement.posterior.experiment import Statistics, check_same_cry
 from multicopy_refinement.posterior.occupancies import BShifts, occupancy_posterior
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.priors import OccupancyPrior
+from multicopy_refinement.refinement.anomalous import (
+    AnomalousResults,
+    AnomalousSignal,
+    hint,
+    other_elements,
+)
 from multicopy_refinement.refinement.audit import audited
 from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
 from multicopy_refinement.refinement.beam import radiation_of_run, settle_beam
@@ -138,7 +144,7 @@ def refine(
     if not isinstance(data, ReflectionData):
         data = read_reflections(
             data, cell=model.cell, spacegroup=model.spacegroup, prefer=preferred(options.target),
-            radiation=radiation_of_run(model, options),
+            radiation=radiation_of_run(model, options), anomalous=options.anomalous,
         )  # fmt: skip
     settle_beam(model, options, data.wavelength)
     check_same_crystal(model, data)
@@ -209,12 +215,17 @@ class _Run:
         self.experiment = self.before.experiment
         if twin is None:
             self.twinning = Twinning.of(self.experiment.data, self.before.size)
+        self.anomalous: AnomalousSignal | None = None
+        if options.anomalous:
+            self.anomalous = AnomalousSignal(model, self.experiment.data, self.refined)
+            start = torch.as_tensor(f_calc)
+            self.anomalous.renew(self.experiment, start, self.start[self.refined], None)
         self.seconds = {"basis": basis_seconds, "scale": clock.lap()}
         self.at = self._point(self.start[self.refined], np.zeros(len(self.refined)))
 
     def solution(self) -> Solution:
         """Refine and return what came of it."""
-        clock = Clock()
+        clock, start = Clock(), self.at
         results = GroupResults.nothing(len(self.groups))
         correlations = None
         states: tuple[State, ...] = ()
@@ -232,6 +243,12 @@ class _Run:
             status = Status(True, "nothing to refine: all occupancies are 1", 0)
         self.seconds["refine"] = clock.lap()
         occupancy = self._of_all_groups(self.at)
+        differences = None
+        if self.anomalous is not None:
+            differences = self.anomalous.results(
+                self._posterior(), self._here(start), self.at, self.groups, self.refined,
+                results.of_differences,
+            )  # fmt: skip
         if ligands is None:
             ligands = ligands_of(self.groups, ligand_sites(self.groups), occupancy)
         r_free_change = self._r_free_change()
@@ -239,6 +256,7 @@ class _Run:
             groups=self.groups, occupancy=occupancy, results=results, states=states,
             initial=initial, final=final, status=status,
             notices=self._notices(results, states)
+            + self._anomalous_notices(differences, occupancy, results.su)
             + rise_of_r_free(r_free_change)
             + worse_than_file(self.before, initial, final),
             ligands=ligands,
@@ -248,7 +266,7 @@ class _Run:
             seconds=self.seconds, experiment=self.experiment,
             listed_f_calc=self._listed_f_calc(self.at), options=self.options,
             history=tuple(self.history), correlations=correlations,
-            exchange=exchange_of(self.groups, occupancy, results),
+            exchange=exchange_of(self.groups, occupancy, results), anomalous=differences,
         )  # fmt: skip
 
     def maximum(self) -> tuple[Posterior, Point, Covariance | None]:
@@ -426,6 +444,8 @@ class _Run:
                 self.experiment, self.basis, self.sums, prior=self.prior,
                 b_shifts=self.b_shifts,
                 with_scale=self.options.solver is not Solver.LBFGS,
+                bijvoet=None if self.anomalous is None
+                else (self.anomalous.columns, self.anomalous.errors),
             )  # fmt: skip
         return self._made
 
@@ -468,10 +488,12 @@ class _Run:
         self.model.assign_group_occupancies(self._of_all_groups(at))
         if Kind.B_GROUP in at.space:
             assign_b(self.model, self.displacements, self.refined, at[Kind.B_GROUP])
-        fraction = at.get(Kind.TWIN)
+        fraction, f_calc = at.get(Kind.TWIN), self._f_calc(at)
         self.experiment.renew(
-            self._f_calc(at), twin_fraction=None if fraction is None else float(fraction[0])
+            f_calc, twin_fraction=None if fraction is None else float(fraction[0])
         )
+        if self.anomalous is not None:
+            self.anomalous.renew(self.experiment, f_calc, at[Kind.OCCUPANCY], at.get(Kind.B_GROUP))
         self._made = None
         self.at = self._here(at)
 
@@ -493,6 +515,13 @@ class _Run:
         beside = None if self.covariance is None else self.covariance.others.get(Kind.TWIN)
         su = float("nan") if beside is None else float(beside.su[0])
         return RefinedTwin(law, self.experiment.twin_fraction, su)
+
+    def _anomalous_notices(
+        self, found: AnomalousResults | None, occupancy: FloatArray, su: FloatArray
+    ) -> tuple[Notice, ...]:
+        if self.anomalous is None or found is None:
+            return hint(self.model, self.experiment.data)
+        return (*self.anomalous.notices, *other_elements(found, self.groups, occupancy, su))
 
     def _geometry_notices(self) -> tuple[Notice, ...]:
         used = "geometry" in self.__dict__ and not self.options.no_restraints

@@ -51,6 +51,14 @@ def _readable_f_prime(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _readable_f_double_prime(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if texts:
+        from multicopy_refinement.io.radiation import f_double_prime_values  # it imports gemmi
+
+        f_double_prime_values(texts)
+    return texts
+
+
 #: Value of ``twin`` that asks for the law to be found.
 FOUND = "found"
 
@@ -78,6 +86,9 @@ class RefineOptions(BaseModel):
     radiation, wavelength, f_prime
         What the crystal was measured with, in A what of, and f' in electrons as ``Zn=-6.9``: see
         `Model.measured_with`.
+    anomalous, f_double_prime
+        Whether F(+) - F(-) are data, too (`multicopy_refinement.posterior.bijvoet.BijvoetTerm`),
+        and f'' in electrons as ``Zn=3.9``.
     twin
         The law of a twin, the indices of the second domain as ``-h,-k,l``; ``found``, or True, for
         that of the lattice's which the model shows. The fraction of the domain is refined.
@@ -153,6 +164,17 @@ class RefineOptions(BaseModel):
         description="Add this f' in electrons to an element, as Zn=-6.9; or none to all. May be "
         "repeated.",
     )
+    anomalous: bool = Field(
+        default=False,
+        description="Take F(+) and F(-) apart: occupancies by f'' and Bijvoet differences, too.",
+    )
+    f_double_prime: Annotated[
+        tuple[str, ...], BeforeValidator(one_or_more), AfterValidator(_readable_f_double_prime)
+    ] = Field(
+        default=(),
+        description="Take this f'' in electrons for an element, as Zn=3.9; that of the wavelength "
+        "if left out. May be repeated.",
+    )
     twin: Annotated[str | None, BeforeValidator(_readable_twin)] = Field(
         default=None,
         description="Refine against a twin: of the law that the model shows, or of --twin=-h,-k,l.",
@@ -210,12 +232,30 @@ class RefineOptions(BaseModel):
             )
         if self.twin is not None and self.uncertainty is UncertaintyKind.AUDIT:
             raise ValueError("twin: there is no audit of twins; take --uncertainty marginal")
+        if self.anomalous:
+            self._check_anomalous(others)
+        elif self.f_double_prime:
+            raise ValueError("f-double-prime: f'' counts in F(+) - F(-) alone; add --anomalous")
         if Parameter.B_GROUP in self.parameters and self.joint:
             raise ValueError("parameters: b_group is for coordinates and B that are held")
         if self.radiation not in {None, Radiation.XRAY} and (self.wavelength or self.f_prime):
             option = "f-prime" if self.f_prime else "wavelength"
             raise ValueError(f"{option}: f' is of X-rays; leave it out for {self.radiation}s")
         return self
+
+    def _check_anomalous(self, others: list[str]) -> None:
+        """Refuse what Bijvoet differences do not go with."""
+        if self.radiation not in {None, Radiation.XRAY}:
+            raise ValueError(f"anomalous: f'' is of X-rays; leave it out for {self.radiation}s")
+        if self.twin is not None:
+            raise ValueError("anomalous: F(+) and F(-) of twins are not told apart; leave one out")
+        if self.joint:
+            raise ValueError(
+                "anomalous: coordinates and B of atoms are not refined against F(+) - F(-); leave "
+                f"out {others[0]}, or refine them first and take the result for the model"
+            )
+        if self.uncertainty is UncertaintyKind.AUDIT:
+            raise ValueError("anomalous: it has no audit; take --uncertainty marginal")
 
     @property
     def cycles(self) -> int:

@@ -15,6 +15,7 @@ from multicopy_refinement.errors import UnknownNameError
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.posterior.experiment import Statistics
+from multicopy_refinement.refinement.anomalous import AnomalousResults
 from multicopy_refinement.refinement.twinning import RefinedTwin, Twinning
 from multicopy_refinement.words import counted, probability, with_su
 
@@ -241,6 +242,8 @@ class GroupResults:
         Whether the scale can undo a common factor of these occupancies, bool.
     flags
         `Flag` values of each group.
+    of_differences
+        What of ``delta_log_likelihood`` is that of Bijvoet differences, where these are data.
     """
 
     su: FloatArray
@@ -257,12 +260,13 @@ class GroupResults:
     b_su: FloatArray
     share_factor: BoolArray
     flags: tuple[tuple[Flag, ...], ...]
+    of_differences: FloatArray
 
     @classmethod
     def nothing(cls, n: int) -> GroupResults:
         """Return the results of groups of which nothing is known."""
         blank = np.full(n, np.nan)
-        return cls(*(blank,) * 12, np.zeros(n, dtype=bool), ((),) * n)
+        return cls(*(blank,) * 12, np.zeros(n, dtype=bool), ((),) * n, blank)
 
 
 @dataclass(frozen=True, eq=False)
@@ -372,6 +376,8 @@ class Solution:
         What the data say of it; None where the lattice allows none.
     twin
         The law and the fraction that were refined against; None of a single crystal.
+    anomalous
+        What Bijvoet differences say; None where they were no data.
     """
 
     groups: OccupancyGroups
@@ -397,6 +403,7 @@ class Solution:
     exchange: tuple[Exchanged, ...] = ()
     twinning: Twinning | None = None
     twin: RefinedTwin | None = None
+    anomalous: AnomalousResults | None = None
 
     @property
     def su(self) -> FloatArray:

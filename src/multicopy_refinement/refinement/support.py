@@ -42,6 +42,8 @@ class Support:
         Whether that passes at a false discovery rate of 5% over the run.
     n_decoys
         How many decoys the probability was measured with, 0 where it is that of theory alone.
+    of_differences
+        What of the gain is that of Bijvoet differences; nan where these are no data.
     """
 
     gain: FloatArray
@@ -50,13 +52,14 @@ class Support:
     p_absent: FloatArray
     supported: BoolArray
     n_decoys: IntArray
+    of_differences: FloatArray
 
     def split(self, n: int) -> tuple[Support, Support]:
         """Return the support of the first n, and of the others."""
         parts = [
             Support(
                 self.gain[rows], self.gain_free[rows], self.wald[rows], self.p_absent[rows],
-                self.supported[rows], self.n_decoys[rows],
+                self.supported[rows], self.n_decoys[rows], self.of_differences[rows],
             )
             for rows in (slice(None, n), slice(n, None))
         ]  # fmt: skip
@@ -125,7 +128,9 @@ def support_of(
             counts[i] = len(scores) if len(scores) >= FEWEST else 0
             p[i] = p_beside_decoys(p[i], lost.gain[i], scores)
     p = np.where(np.isfinite(su), p, np.nan)
-    return Support(lost.gain, lost.gain_free, wald, p, discoveries(p), counts)
+    apart = lost.of_differences
+    apart = np.full(len(candidates), np.nan) if apart is None else apart
+    return Support(lost.gain, lost.gain_free, wald, p, discoveries(p), counts, apart)
 
 
 def p_beside_decoys(p: float, gain: float, scores: FloatArray) -> float:

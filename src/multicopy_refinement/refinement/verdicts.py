@@ -82,7 +82,7 @@ def group_results(
         delta_log_likelihood_free=spread(support.gain_free), wald=spread(support.wald),
         p_absent=spread(support.p_absent), misfit=spread(fit), su_xyz=of_xyz, b_su=of_b,
         share_factor=shares,
-        flags=tuple(flags),
+        flags=tuple(flags), of_differences=spread(support.of_differences),
     )  # fmt: skip
 
 

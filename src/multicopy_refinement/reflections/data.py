@@ -10,6 +10,7 @@ import numpy as np
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.notices import Notice
+from multicopy_refinement.reflections.bijvoet import BijvoetDifferences
 from multicopy_refinement.reflections.effective import Effective, Intensities
 
 
@@ -17,7 +18,8 @@ from multicopy_refinement.reflections.effective import Effective, Intensities
 class DataLabels:
     """Where the data came from: columns, and the value that marks the free set (or None).
 
-    ``no_flag`` stands for a reflection without a flag: -1, or less where flags go as low.
+    ``no_flag`` stands for a reflection without a flag: -1, or less where flags go as low; ``mates``
+    are the columns that tell Friedel mates apart, if any.
     """
 
     observations: tuple[str, ...]
@@ -26,6 +28,7 @@ class DataLabels:
     free_value: int | None
     choice: str
     no_flag: int = -1
+    mates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,8 @@ class ReflectionData:
     filled
         Bool ``[n]``: reflections that were not observed, and are there as the twin mates of others;
         None where there are none.
+    bijvoet
+        F(+) - F(-), where they were asked for; None otherwise.
     """
 
     hkl: IntArray
@@ -81,6 +86,7 @@ class ReflectionData:
     effective: Effective | None = None
     wavelength: float | None = None
     filled: BoolArray | None = None
+    bijvoet: BijvoetDifferences | None = None
 
     def __len__(self) -> int:
         return len(self.f_obs)
@@ -178,4 +184,5 @@ class ReflectionData:
             intensities=None if self.intensities is None else self.intensities.select(rows),
             effective=None if self.effective is None else self.effective.select(rows),
             filled=None if self.filled is None else self.filled[rows],
+            bijvoet=None if self.bijvoet is None else self.bijvoet.select(rows),
         )  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.crystal import Cell, SpaceGroup
-from multicopy_refinement.crystal.hkl import to_asymmetric_unit
+from multicopy_refinement.crystal.hkl import packed, to_asymmetric_unit
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.reflections.observations import Observations, checked, names_of
 from multicopy_refinement.words import counted
@@ -60,7 +60,7 @@ def unique_observations(
     keep, notices = rows_to_use(rows.hkl, cell, group, d_min=d_min)
     rows = rows.select(keep)
     rows = Observations(to_asymmetric_unit(rows.hkl, group), rows.value, rows.sigma, rows.flags)
-    merged, scatter, factor = _merge_duplicates(rows)
+    merged, scatter, factor = merge_duplicates(rows)
     if len(merged.hkl) < len(rows.hkl):
         count = len(rows.hkl) - len(merged.hkl)
         text = (
@@ -91,14 +91,14 @@ def drop_unusable(rows: Observations, what: str) -> tuple[Observations, Observat
     return rows.select(~rows.missing), rows.select(rows.missing), notices
 
 
-def _merge_duplicates(rows: Observations) -> tuple[Observations, float, float]:
+def merge_duplicates(rows: Observations) -> tuple[Observations, float, float]:
     """Return weighted means of rows with the same indices, in the order of first appearance.
 
     And how they scatter: chi^2 a degree of freedom, 1 at most, and sum |x - mean| / sum |mean|.
     Errors that scatter says nothing of are common to equivalents (all of them where rows are
     copies): those a mean does not lessen, sigma^2 = (chi^2 + (1 - chi^2) n) / sum 1/sigma_i^2.
     """
-    key = ((rows.hkl[:, 0] + 4096) * 8192 + rows.hkl[:, 1] + 4096) * 8192 + rows.hkl[:, 2] + 4096
+    key = packed(rows.hkl)
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     if len(first) == len(key):
         return rows, 1.0, 0.0

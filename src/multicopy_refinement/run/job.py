@@ -26,7 +26,7 @@ PLACES = frozenset({"model", "data", "out", "overwrite", "report"})
 _CHOSEN = frozenset({"labels", "free_label", "free_value"})
 
 #: Options that may be given several times.
-REPEATED = frozenset({"refine", "hold", "omit", "restraints", "f_prime"})
+REPEATED = frozenset({"refine", "hold", "omit", "restraints", "f_prime", "f_double_prime"})
 
 
 Selections = Annotated[tuple[str, ...], BeforeValidator(one_or_more)]

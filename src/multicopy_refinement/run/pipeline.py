@@ -133,7 +133,7 @@ def data_of(job: RefineJob, model: Model) -> ReflectionData:
     data = read_reflections(
         job.data, labels=job.labels, free_label=job.free_label, free_value=job.free_value,
         d_min=job.d_min, cell=model.cell, spacegroup=model.spacegroup,
-        prefer=preferred(job.target), radiation=model.radiation,
+        prefer=preferred(job.target), radiation=model.radiation, anomalous=job.anomalous,
     )  # fmt: skip
     try:
         target_kind(job.target, data)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.mtz import MtzColumn, write_mtz
@@ -17,6 +17,7 @@ from multicopy_refinement.modes import SolventTruth
 from multicopy_refinement.scaling.scaler import usual_k_sol
 from multicopy_refinement.scattering.atoms import atoms_of
 from multicopy_refinement.scattering.direct import direct_sum
+from multicopy_refinement.scattering.factors.tables import double_prime_factors
 from multicopy_refinement.scattering.splat import splat_structure_factors
 from multicopy_refinement.simulate.noise import amplitude_sigmas
 from multicopy_refinement.simulate.solvent import true_solvent
@@ -39,6 +40,9 @@ class SimulatedData:
         In the unit of the model's form factors, ``[n]``.
     flags
         Free flags 0..19 at random, 0 is free, ``[n]``.
+    mates
+        F(+) and F(-) with errors, whose mean is ``f_obs``, ``[2, n]``, and the sigma of either is
+        sqrt(2) of that of the mean; None where the beam has no f''.
     """
 
     hkl: IntArray
@@ -46,6 +50,7 @@ class SimulatedData:
     f_obs: FloatArray
     sigma: FloatArray
     flags: IntArray
+    mates: FloatArray | None = None
 
 
 def simulate(
@@ -54,6 +59,9 @@ def simulate(
     solvent: SolventTruth | str = SolventTruth.OCCUPANCY,
 ) -> SimulatedData:  # fmt: skip
     """Return amplitudes |F_calc + k_sol exp(-B_sol s^2/4) F_mask| with Gaussian errors.
+
+    Where the beam has f'', those of F(+) and F(-) apart, |F +- iF''| with errors of their own, and
+    their mean.
 
     Parameters
     ----------
@@ -82,21 +90,28 @@ def simulate(
     s_squared = model.cell.inverse_d_squared(hkl)
     k_sol = usual_k_sol(model.radiation) if k_sol is None else k_sol
     faded = k_sol * np.exp(-b_sol * s_squared / 4)
-    f_true = np.abs(_exact(model, hkl) + faded * true_solvent(model, hkl, SolventTruth(solvent)))
+    total = _exact(model, hkl) + faded * true_solvent(model, hkl, SolventTruth(solvent))
+    f_true = np.abs(total)
     random = np.random.default_rng(seed)
     sigma = amplitude_sigmas(f_true, s_squared, noise)
+    if model.beam.f_double_prime:
+        return _apart(model, hkl, total, sigma, random, noise)
     f_obs = np.abs(f_true + (sigma * random.standard_normal(len(hkl)) if noise > 0 else 0.0))
     flags = random.integers(0, LAST_FLAG + 1, len(hkl))
     return SimulatedData(hkl, f_true, f_obs, sigma, flags)
 
 
 def write_simulated(data: SimulatedData, model: Model, path: str | Path) -> None:
-    """Write F, SIGF and FreeR_flag as MTZ."""
+    """Write F, SIGF and FreeR_flag as MTZ, and F(+), SIGF(+), F(-), SIGF(-) where they differ."""
     columns = [
         MtzColumn("F", "F", data.f_obs),
         MtzColumn("SIGF", "Q", data.sigma),
         MtzColumn("FreeR_flag", "I", data.flags.astype(np.float64)),
     ]
+    if data.mates is not None:
+        for sign, values in zip("+-", data.mates, strict=True):
+            columns.append(MtzColumn(f"F({sign})", "G", values))
+            columns.append(MtzColumn(f"SIGF({sign})", "L", np.sqrt(2) * data.sigma))
     write_mtz(
         path,
         model.cell,
@@ -106,6 +121,25 @@ def write_simulated(data: SimulatedData, model: Model, path: str | Path) -> None
         title="simulated by multicopy_refinement",
         wavelength=model.beam.wavelength,
     )
+
+
+def _apart(
+    model: Model, hkl: IntArray, total: ComplexArray, sigma: FloatArray,
+    random: np.random.Generator, noise: float,
+) -> SimulatedData:  # fmt: skip
+    """Return F(+) and F(-) with their errors, and their mean."""
+    atoms = atoms_of(model)
+    factors = double_prime_factors(atoms.factors, model.beam)
+    scatters = torch.as_tensor(factors.a[:, 0] != 0)[atoms.element]
+    with torch.no_grad():
+        second = direct_sum(replace(atoms, factors=factors).select(scatters), hkl).numpy()
+    # of a centric reflection i F'' stands across F, and both are equal
+    mates = np.abs(np.stack([total + 1j * second, total - 1j * second]))
+    f_true = mates.mean(axis=0)
+    if noise > 0:
+        mates = np.abs(mates + np.sqrt(2) * sigma * random.standard_normal(mates.shape))
+    flags = random.integers(0, LAST_FLAG + 1, len(hkl))
+    return SimulatedData(hkl, f_true, mates.mean(axis=0), sigma, flags, mates)
 
 
 def _exact(model: Model, hkl: IntArray) -> np.ndarray:

@@ -254,6 +254,8 @@ def misfit(posterior: Posterior, at: Point, found: Covariance) -> FloatArray:
     whole = posterior.with_nuisance(at)
     products = posterior.data.score_products(whole)
     products /= posterior.data.variance_factor**2
+    if posterior.differences is not None:  # their errors are others
+        products += posterior.differences.score_products(whole)
     q = whole.space.indices([Kind.OCCUPANCY])
     p = np.setdiff1d(np.arange(whole.space.size), q)
     dtype = np.float32 if len(q) >= MANY else np.float64

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.parallel import in_threads
+from multicopy_refinement.posterior.bijvoet import BijvoetTerm, bijvoet_difference
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.solve.covariance import UNDETERMINED_SU, Covariance
@@ -62,10 +63,13 @@ class Evidence:
     ----------
     gain, gain_free
         Of the work and the free set, ``[n]``; the second nan where there is no free set.
+    of_differences
+        What of the gain is that of Bijvoet differences, ``[n]``; None where these are no data.
     """
 
     gain: FloatArray
     gain_free: FloatArray
+    of_differences: FloatArray | None = None
 
 
 def evidence(
@@ -92,17 +96,82 @@ def evidence(
     nulls = _Nulls(posterior, at, found)
     size = posterior.data.size(at)
     lost = np.tile(judge.lost(size), (len(candidates), 1))
+    differences = _Differences.of(posterior, at)
+    apart = np.zeros((len(candidates), 2))
     least = _SAME_MODEL * float(np.sqrt(np.mean(size**2)))
 
     def work(first: int, last: int) -> None:
         for number in range(first, last):
-            other = nulls.size(candidates[number])
-            if np.abs(other - size).max(initial=0.0) > least:  # members that coincide lose nothing
-                lost[number] = judge.lost(other)
+            null = nulls.without(candidates[number])
+            if np.abs(null.size - size).max(initial=0.0) > least:  # what coincides loses nothing
+                lost[number] = judge.lost(null.size)
+                if differences is not None:
+                    apart[number] = differences.lost(null)
 
     in_threads(work, len(candidates))
     factor = np.array([judge.factor[members].mean() for members in candidates])
-    return Evidence(lost[:, 0] * factor, lost[:, 1])
+    gain, free = lost[:, 0] * factor, lost[:, 1]
+    if differences is None:
+        return Evidence(gain, free)
+    return Evidence(gain + apart[:, 0], free + apart[:, 1], apart[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Null:
+    """A model without some groups.
+
+    Attributes
+    ----------
+    f_model, size
+        F_model, and what is measured of it, ``[n]``.
+    occupancy
+        Of all refined groups.
+    stretch
+        By what the overall scale is multiplied, ``[n]``.
+    """
+
+    f_model: ComplexArray
+    size: FloatArray
+    occupancy: FloatArray
+    stretch: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Differences:
+    """Log-likelihood of Bijvoet differences that models lose against the present one.
+
+    The figure of merit is held; the variance that the model adds is estimated anew for each, from
+    the work set.
+    """
+
+    term: BijvoetTerm
+    at: Point
+    overall: FloatArray
+    present: tuple[float, float]
+
+    @classmethod
+    def of(cls, posterior: Posterior, at: Point) -> _Differences | None:
+        term = posterior.differences
+        if term is None:
+            return None
+        overall = term.forward.overall(at)
+        found = cls(term, at, overall, (0.0, 0.0))
+        return cls(term, at, overall, found._values(term.calculated(at)))
+
+    def lost(self, null: _Null) -> tuple[float, float]:
+        """Return what work and free set lose."""
+        second = self.term.signal.f_second(null.occupancy, self.at.get(Kind.B_GROUP))
+        calculated = bijvoet_difference(
+            self.term.errors.merit, null.f_model, self.overall * null.stretch * second
+        )
+        values = self._values(calculated)
+        return self.present[0] - values[0], self.present[1] - values[1]
+
+    def _values(self, calculated: FloatArray) -> tuple[float, float]:
+        term = self.term
+        residual = term.observed - calculated
+        each = term.errors.renewed(residual, term.work).log_densities(residual)
+        return float(each[term.work].sum()), float(each[term.free].sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,15 +228,16 @@ class _Nulls:
         self.present = self.forward.f_model(at)
         self.rescale = self.forward.rescaling(posterior.with_nuisance(at))
 
-    def size(self, groups: IntArray) -> FloatArray:
-        """Return what is measured of F_model without some groups, ``[n]``."""
+    def without(self, groups: IntArray) -> _Null:
+        """Return the model without some groups."""
         after = self._occupancy_without(groups)
         change = after - self.occupancy
         moved = np.flatnonzero(change)
         f = self.present + self.forward.change(self.at, moved, change[moved])
         step = -(self.found.response @ change)
         f = self.rescale(f, step)
-        return self.observable.moved(Point(self.rescale.space, step)).size(f)
+        size = self.observable.moved(Point(self.rescale.space, step)).size(f)
+        return _Null(f, size, after, self.rescale.stretch(step))
 
     def _occupancy_without(self, groups: IntArray) -> FloatArray:
         """Return the occupancies without some groups."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.parallel import in_threads
+from multicopy_refinement.posterior.bijvoet import SampledDifferences
 from multicopy_refinement.posterior.blocks import Kind, Point
+from multicopy_refinement.posterior.data_term import SampledSlopes
 from multicopy_refinement.posterior.posterior import Posterior
-from multicopy_refinement.scattering.atom_slopes import atom_slopes, unknowns_of_atoms
+from multicopy_refinement.scattering.atom_slopes import unknowns_of_atoms
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
 from multicopy_refinement.solve.covariance import (
     UNDETERMINED_SU,
@@ -146,11 +149,18 @@ def with_surroundings(
     step = max(1, n // wanted)
     rows = posterior.data.observable.closed(np.sort(around.order[step // 2 :: step]))
     slopes = posterior.data.sampled_slopes(whole, rows)
+    measured: list[SampledSlopes | SampledDifferences] = [slopes]
+    if posterior.differences is not None:
+        measured.append(posterior.differences.sampled_slopes(whole, rows))
     unsampled = 1 - len(rows) / n
-    of_groups = slopes.of[Kind.OCCUPANCY]
+    of_groups = _beside([one.of[Kind.OCCUPANCY] for one in measured])
     scale = np.concatenate(
-        [of_groups[:0], *(v for kind, v in slopes.of.items() if kind is not Kind.OCCUPANCY)]
+        [
+            of_groups[:0],
+            *(_beside([o.of[k] for o in measured]) for k in slopes.of if k is not Kind.OCCUPANCY),
+        ]
     )
+    displaced = _beside([one.displaced for one in measured])
     used = max(slopes.n_used, 1)
     equalities = posterior.sums.equalities[0]
     blocks: list[_Block | None] = [None] * len(around.sets)
@@ -159,11 +169,11 @@ def with_surroundings(
         place = np.full(len(sizes), -1)
         place[atoms] = np.arange(len(atoms))
         tensor = around.tensor[atoms]
-        of_atoms = slopes.made(
-            atom_slopes(around.atoms.select_rows(atoms), around.hkl[rows], slopes.along, tensor)
+        of_atoms = _beside(
+            [one.of_atoms(around.atoms, atoms, around.hkl[rows], tensor) for one in measured]
         )
         local = _Local(
-            equalities, around, of_groups, scale, slopes.displaced, of_atoms, place,
+            equalities, around, of_groups, scale, displaced, of_atoms, place,
             unknowns_of_atoms(tensor), unsampled, used,
         )  # fmt: skip
 
@@ -177,6 +187,11 @@ def with_surroundings(
     for block in made:
         su_xyz[block.atoms], su_b[block.atoms] = block.su_xyz, block.su_b
     return Marginal(_widened(found, around.sets, made), su_xyz, su_b)
+
+
+def _beside(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return slopes of several kinds of observations beside one another."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def _batches(around: Surroundings, sizes: IntArray, n_rows: int) -> list[list[int]]:

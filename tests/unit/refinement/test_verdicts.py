@@ -135,7 +135,7 @@ def made_up(occupancy, su, correlation=None, fit=None, supported=None) -> list[t
     zero = np.zeros(n)
     there = np.ones(n, dtype=bool) if supported is None else np.array(supported)
     given = group_results(
-        Groups(), np.arange(n), at, found, Support(zero, zero, zero, zero, there, zero),
+        Groups(), np.arange(n), at, found, Support(zero, zero, zero, zero, there, zero, zero),
         at_bound(sums, np.array(occupancy)), np.ones(n) if fit is None else np.array(fit),
     )  # fmt: skip
     return list(given.flags)

@@ -86,3 +86,13 @@ def form_factors(elements: NDArray[np.bytes_], beam: Beam = PLAIN) -> FormFactor
     a[:, -1] += f_prime  # the constant is the last of X-rays, which alone have f'
     fitted = beam.radiation is Radiation.XRAY
     return FormFactors(symbols, row.astype(np.int64), a, b, f_prime, fitted)
+
+
+def double_prime_factors(like: FormFactors, beam: Beam) -> FormFactors:
+    """Return f'' of the same elements, constants in s: 0 of those of which the beam tells none."""
+    known = dict(beam.f_double_prime)
+    second = np.array([known.get(symbol.decode(), 0.0) for symbol in like.symbols.tolist()])
+    return FormFactors(
+        like.symbols, like.element, second[:, None], np.zeros((len(second), 1)),
+        np.zeros(len(second)),
+    )  # fmt: skip
