@@ -81,12 +81,16 @@ def free_places(structure: gemmi.Structure, n: int, seed: int) -> list[np.ndarra
         place = structure.cell.orthogonalize(gemmi.Fractional(*random.uniform(0, 1, 3)))
         marks = search.find_atoms(place, "\0", radius=6.0)
         near = min((m.pos.dist(place) for m in marks), default=99.0)
-        apart = all(
-            structure.cell.find_nearest_image(
-                place, gemmi.Position(*other), gemmi.Asu.Any
-            ).dist() > 6.0
-            for other in found
-        ) and structure.cell.is_special_position(place, 3.0) == 0
+        apart = (
+            all(
+                structure.cell.find_nearest_image(
+                    place, gemmi.Position(*other), gemmi.Asu.Any
+                ).dist()
+                > 6.0
+                for other in found
+            )
+            and structure.cell.is_special_position(place, 3.0) == 0
+        )
         if 3.0 < near < 5.0 and apart:
             found.append(np.array(place.tolist()))
     return found
@@ -110,7 +114,9 @@ def make(
     return folder / "start.pdb", folder / "data.mtz"
 
 
-def run(paths: tuple[Path, Path], wavelength: float, *, anomalous: bool, **more: object) -> list[Row]:
+def run(
+    paths: tuple[Path, Path], wavelength: float, *, anomalous: bool, **more: object
+) -> list[Row]:
     """Return the zinc sites of one refinement."""
     model = Model(dtype_float=torch.float64).load(paths[0])
     data = read_reflections(

@@ -27,7 +27,11 @@ def with_metals(
         residue, atom = gemmi.Residue(), gemmi.Atom()
         residue.name, residue.seqid = element.upper(), gemmi.SeqId(str(i + 1))
         residue.het_flag = "H"
-        atom.name, atom.element, atom.pos = element.upper(), gemmi.Element(element), gemmi.Position(*xyz)
+        atom.name, atom.element, atom.pos = (
+            element.upper(),
+            gemmi.Element(element),
+            gemmi.Position(*xyz),
+        )
         atom.occ, atom.b_iso = q, b_iso
         residue.add_atom(atom)
         chain.add_residue(residue)

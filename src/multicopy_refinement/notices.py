@@ -8,7 +8,8 @@ from typing import Protocol, TypeVar
 
 #: What spoils a result or changes what it means, the worst first: said even with --quiet.
 HARMFUL = (
-    "twinned", "r_free_rises", "worse_than_file", "common_factor", "joint_radiation", "outliers",
+    "twinned", "bijvoet_exchanged", "r_free_rises", "worse_than_file", "common_factor",
+    "joint_radiation", "outliers",
     "duplicate_atoms", "number_used_twice", "special_position", "occupancy_missing",
     "occupancy_above_1",
     "occupancy_below_0", "set_sum", "uneven_part", "uneven_copy",

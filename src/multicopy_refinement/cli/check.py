@@ -25,6 +25,8 @@ def run_check(model: Path, data: Path | None, fix: Path | None, radiation: Radia
     for one in found.findings:
         text = f"[yellow]{one.code}[/]  {escape(one.message)}"
         console.print(text, highlight=False, soft_wrap=True)
+    if found.mates:
+        console.print(found.mates, highlight=False, markup=False, soft_wrap=True)
     console.print(_outcome(found, model, data), highlight=False, markup=False, soft_wrap=True)
     if fix is not None:
         console.print(_fixed(found, fix), highlight=False, markup=False, soft_wrap=True)

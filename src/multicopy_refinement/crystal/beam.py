@@ -13,6 +13,10 @@ _NAMES = {
 }  # fmt: skip
 
 
+#: f'' in electrons from which on an element is told of, and its occupancy seen in differences.
+LARGE_F_DOUBLE_PRIME = 0.05
+
+
 @dataclass(frozen=True)
 class Beam:
     """Radiation, wavelength in A where it is known, and f' in electrons of elements that have it.
@@ -59,8 +63,9 @@ class Beam:
         return ", ".join(f"{symbol} {value:+.2f}" for symbol, value in self.f_prime) + " e"
 
     def f_double_prime_in_words(self) -> str:
-        """Return the elements with their f''."""
-        return ", ".join(f"{symbol} {value:.2f}" for symbol, value in self.f_double_prime) + " e"
+        """Return the elements whose f'' is large, with it."""
+        large = [(s, v) for s, v in self.f_double_prime if v >= LARGE_F_DOUBLE_PRIME]
+        return ", ".join(f"{symbol} {value:.2f}" for symbol, value in large) + " e"
 
 
 #: X-rays of no known wavelength.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import gemmi
 import numpy as np
 
-from multicopy_refinement.crystal.beam import Beam
+from multicopy_refinement.crystal.beam import LARGE_F_DOUBLE_PRIME, Beam
 from multicopy_refinement.errors import InputError, ModelFileError
 from multicopy_refinement.io.text import parse_number
 from multicopy_refinement.modes import Radiation
@@ -37,9 +37,6 @@ SHORTEST, LONGEST = 0.1, 7.0
 #: An element whose f' is not larger than this, in electrons, goes without: it is less than 0.5% of
 #: C, N and O at the wavelengths in use, and every constant costs time.
 SMALLEST_F_PRIME = 0.1
-#: The same for f'': an element with less scatters no differences beside metals, S and P. What it
-#: does is in the variance of the differences.
-SMALLEST_F_DOUBLE_PRIME = 0.05
 #: What switches f' off.
 NO_F_PRIME = "none"
 _F_PRIME = re.compile(r"([A-Za-z]{1,2})=([^,=]+)(?:,([^,=]+))?")
@@ -151,7 +148,7 @@ def beam_of(
     f_double_prime
         f'' as ``Zn=3.9``, which comes before that of ``f_prime`` and of the wavelength.
     anomalous
-        Whether f'' is wanted: that of the same tables, where it is above 0.05 e.
+        Whether f'' is wanted: that of the same tables, of every element.
 
     Raises
     ------
@@ -223,13 +220,16 @@ def cromer_liberman(symbols: Sequence[str], wavelength: float) -> dict[str, floa
 
 
 def cromer_liberman_second(symbols: Sequence[str], wavelength: float) -> dict[str, float]:
-    """Return f'' in electrons of elements at a wavelength in A, where it is above 0.05.
+    """Return f'' in electrons of elements at a wavelength in A.
+
+    That of C, N and O is small and counts: what all atoms have in proportion to f makes no
+    difference, so that a metal shows by what it has more than they.
 
     >>> cromer_liberman_second(["C", "SE"], 0.97)
-    {'SE': 3.848}
+    {'C': 0.003, 'SE': 3.848}
     """
-    found = {symbol: _of_table(symbol, wavelength)[1] for symbol in symbols}
-    return {s: round(v, 3) for s, v in found.items() if v > SMALLEST_F_DOUBLE_PRIME}
+    found = {symbol: round(_of_table(symbol, wavelength)[1], 4) for symbol in symbols}
+    return {symbol: value for symbol, value in found.items() if value > 0}
 
 
 def _of_table(symbol: str, wavelength: float) -> tuple[float, float]:
@@ -249,11 +249,11 @@ def _f_double_prime(
         )
     found = {} if wavelength is None else cromer_liberman_second(symbols, wavelength)
     values = {s: v for s, v in (found | given).items() if s in symbols and v != 0}
-    if not values:
+    if max(values.values(), default=0.0) < LARGE_F_DOUBLE_PRIME:
         where = "" if wavelength is None else f" at {wavelength:g} A"
         raise InputError(
             f"--anomalous: no element of the model has an f'' of more than "
-            f"{SMALLEST_F_DOUBLE_PRIME} e{where}; leave it out"
+            f"{LARGE_F_DOUBLE_PRIME} e{where}; leave it out"
         )
     return tuple(sorted(values.items()))
 

@@ -120,12 +120,13 @@ class BijvoetTerm:
 
         D = 2 m k Re(conj(u) iF'') = -2 m k Im(conj(u) F'').
 
-    For m = 1 that is |F(+)| - |F(-)| to second order: exactly it is smaller by
-    sqrt(1 - k^2 Re(conj(u) F'')^2/F^2), F the mean of the two. It is linear in F'', and has no
-    modulus of a model with errors in it. m is the mean cosine of the error of the phase
-    (`multicopy_refinement.targets.bijvoet.phase_merit`): the mean of the difference over the phases
-    that F may have, given F_model and the measured mean, since F(+)^2 - F(-)^2 = 4 F_0.iF''
-    (Blow & Rossmann 1961, Acta Cryst. 14, 1195; Hendrickson & Teeter 1981, Nature 290, 107).
+    It is linear in F'', and has no modulus of a model with errors in it. m is the mean cosine of
+    the error of the phase (`multicopy_refinement.targets.bijvoet.PhaseErrors`): D is the mean of
+    the difference over the phases that F_0 may have, given F_model and the measured mean, since
+    |F(+)|^2 - |F(-)|^2 = 4 k^2 Re(conj(F_0) iF'') (Blow & Rossmann 1961, Acta Cryst. 14, 1195;
+    Hendrickson & Teeter 1981, Nature 290, 107). Over |F(+)| + |F(-)| = 2 F that is D times
+    sqrt(1 - k^2 Re(conj(u) F'')^2/F^2), which m holds, too: it is 0.99 in the mean where F'' is 7%
+    of F.
 
     F(+) and F(-) have the errors of the model in common, which a likelihood of each alone would
     count twice: the mean has that of a single amplitude, and the difference, whose own errors are

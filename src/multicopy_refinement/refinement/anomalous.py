@@ -69,6 +69,9 @@ class AnomalousResults:
         refined.
     occupancy, su
         What they alone would have for a group, all others held, nan without f''; ``[n_groups]``.
+    observed, calculated
+        m (F(+) - F(-)) and D of every reflection, 0 where there is no pair or it is left out,
+        ``[n]``: coefficients of maps.
     """
 
     initial: DifferenceAgreement
@@ -81,6 +84,8 @@ class AnomalousResults:
     gain: FloatArray
     occupancy: FloatArray
     su: FloatArray
+    observed: FloatArray
+    calculated: FloatArray
 
 
 class AnomalousSignal:
@@ -122,10 +127,10 @@ class AnomalousSignal:
         data = experiment.data
         assert data.bijvoet is not None
         f_model: ComplexArray = experiment.at_renewal(f_calc).numpy()
-        self.errors = BijvoetErrors.of(data, experiment.errors, np.abs(f_model))
         k = experiment.scale.overall(data.hkl)
         observed = np.where(data.bijvoet.known, data.bijvoet.value, 0.0)
         second = k * self.columns.f_second(occupancy, b_shift)
+        self.errors = BijvoetErrors.of(data, experiment.errors, f_model, second)
         calculated = bijvoet_difference(self.errors.merit, f_model, second)
         residual = observed - calculated
         if self._renewals < MOST_SCREENINGS:
@@ -164,6 +169,8 @@ class AnomalousSignal:
             int((used & term.free).sum()), int((known_pairs & ~used).sum()),
             float(term.errors.merit[used].mean()) if used.any() else float("nan"),
             largest, gain, occupancy, su,
+            np.where(used, term.errors.merit * term.observed, 0.0),
+            np.where(used, term.calculated(at), 0.0),
         )  # fmt: skip
 
     @property

@@ -459,6 +459,12 @@ class Solution:
             "n_atoms": [len(groups.members[g]) for g in rows.tolist()],
             "flags": [", ".join(found.flags[g]) for g in rows.tolist()],
         }  # fmt: skip
+        if self.anomalous is not None:
+            columns |= {
+                "delta_log_likelihood_anomalous": self.anomalous.gain[rows],
+                "occupancy_anomalous": self.anomalous.occupancy[rows],
+                "su_anomalous": self.anomalous.su[rows],
+            }
         names = pd.Index([groups.names[g] for g in rows.tolist()], name="group")
         return pd.DataFrame(columns, index=names)
 

@@ -59,6 +59,17 @@ def columns(record: RunRecord) -> list[Column]:
                lambda g, d: None if d is None else d.lowest, 1),
         Column("B", "Mean B of its atoms, A^2", lambda g, d: None if d is None else d.b_mean, 0),
     ]  # fmt: skip
+    if any(g.occupancy_anomalous is not None for g in refined):
+        found += [
+            Column("\u0394logL F(+)\u2212F(\u2212)",
+                   "Part of Bijvoet differences in \u0394logL, of groups with f'' above 0.5 e",
+                   lambda g, d: None if g.occupancy_anomalous is None
+                   else g.delta_log_likelihood_anomalous, 1),
+            Column("q F(+)\u2212F(\u2212)", "Occupancy by Bijvoet differences alone, all else held",
+                   lambda g, d: g.occupancy_anomalous, 3),
+            Column("su F(+)\u2212F(\u2212)", "Standard uncertainty of that",
+                   lambda g, d: g.su_anomalous, 3),
+        ]  # fmt: skip
     if any(g.delta_b is not None for g in refined):
         found += [
             Column("\u0394B", "Shift of B of all its atoms, A^2", lambda g, d: g.delta_b, 1,

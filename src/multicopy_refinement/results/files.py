@@ -15,7 +15,7 @@ from multicopy_refinement.modes import Parameter
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.results.facts import ensembles_of, facts_of
-from multicopy_refinement.results.maps import map_coefficients
+from multicopy_refinement.results.maps import map_coefficients, with_differences
 from multicopy_refinement.results.omit import Omitted
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.results.reflection_files import write_map_file, write_sf_file
@@ -54,7 +54,9 @@ def write_model_and_maps(
         xyz_su=atom_su.xyz if atom_su and Parameter.XYZ in moved else None,
         b_su=atom_su.b if atom_su and Parameter.B_ISO in moved else None,
     )  # fmt: skip
-    maps = map_coefficients(solution.experiment, solution.listed_f_calc)
+    maps = with_differences(
+        map_coefficients(solution.experiment, solution.listed_f_calc), solution.anomalous
+    )
     facts = facts_of(solution, maps, model.table, values)
     if not any(notice.code == NO_PDB for notice in notices):
         write_pdb(model.source, model.atom_values(decimals=2), directory / "refined.pdb", facts)

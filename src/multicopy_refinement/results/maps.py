@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.posterior.experiment import Experiment
+from multicopy_refinement.refinement.anomalous import AnomalousResults
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,10 @@ class MapCoefficients:
     twin
         What F_obs of a twin is compared with, nan where nothing was observed; ``[n]``, None of a
         single crystal.
+    anomalous, anomalous_difference
+        m (F(+) - F(-)) and m (F(+) - F(-) - D) with the phase of F_model less 90 degrees, whose
+        maps have the density of f'' and what of it the model lacks; 0 where there is no pair.
+        Complex ``[n]``, None where differences were no data.
     """
 
     hkl: IntArray
@@ -42,6 +47,21 @@ class MapCoefficients:
     atoms: ComplexArray
     merit: FloatArray
     twin: FloatArray | None = None
+    anomalous: ComplexArray | None = None
+    anomalous_difference: ComplexArray | None = None
+
+
+def with_differences(maps: MapCoefficients, found: AnomalousResults | None) -> MapCoefficients:
+    """Return maps with those of Bijvoet differences (Kraut 1968, J. Mol. Biol. 35, 511), if any."""
+    if found is None:
+        return maps
+    n, missing = len(found.observed), len(maps.hkl) - len(found.observed)
+    turned = -1j * maps.model[:n] / np.maximum(np.abs(maps.model[:n]), 1e-300)
+    signal, rest = (
+        np.concatenate([turned * part, np.zeros(missing)])
+        for part in (found.observed, found.observed - found.calculated)
+    )
+    return replace(maps, anomalous=signal, anomalous_difference=rest)
 
 
 def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> MapCoefficients:

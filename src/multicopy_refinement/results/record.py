@@ -18,7 +18,9 @@ from multicopy_refinement.modes import Radiation, TargetKind
 from multicopy_refinement.notices import Notice, worst_first
 from multicopy_refinement.posterior.experiment import Statistics
 from multicopy_refinement.refinement import Solution
+from multicopy_refinement.refinement.anomalous import STRONG, AnomalousResults
 from multicopy_refinement.reflections import ReflectionData
+from multicopy_refinement.results.anomalous_record import AnomalousRecord
 from multicopy_refinement.results.geometry_record import (
     GeometryRecord,
     geometry_record,
@@ -30,6 +32,10 @@ from multicopy_refinement.results.twin_record import TwinRecord
 SCHEMA = 1
 #: Occupancies in the record have this many decimals, and sets still sum to 1.
 DECIMALS = 6
+#: Keys that are there where F(+) and F(-) were told apart.
+_OF_DIFFERENCES = {
+    "f_double_prime", "delta_log_likelihood_anomalous", "occupancy_anomalous", "su_anomalous",
+}  # fmt: skip
 #: Residues beside a ligand that are named.
 MOST_BESIDE = 3
 
@@ -59,7 +65,8 @@ class Inputs(_Record):
 class Data(_Record):
     """The reflections that were used, against which target, and measured with what.
 
-    Outliers are in neither set. ``f_prime`` is in electrons, of the elements that have it.
+    Outliers are in neither set. ``f_prime`` is in electrons, of the elements that have it, and
+    ``f_double_prime`` where F(+) and F(-) are told apart.
     """
 
     n_work: int
@@ -73,11 +80,13 @@ class Data(_Record):
     radiation: Radiation = Radiation.XRAY
     wavelength: float | None = None
     f_prime: dict[str, float] = {}
+    f_double_prime: dict[str, float] = {}
 
     @property
     def beam(self) -> Beam:
         """What they were measured with."""
-        return Beam(self.radiation, self.wavelength, tuple(sorted(self.f_prime.items())))
+        first, second = (tuple(sorted(one.items())) for one in (self.f_prime, self.f_double_prime))
+        return Beam(self.radiation, self.wavelength, first, second)
 
 
 class Agreement(_Record):
@@ -110,6 +119,8 @@ class Group(_Record):
     ``initial`` is what the file says, ``start`` what refinement began with, ``su`` null where the
     data do not determine the occupancy. ``omit_peak``, in standard deviations, and
     ``omit_correlation`` are of the map without it, where it was left out.
+    ``delta_log_likelihood_anomalous`` is the part of Bijvoet differences, ``occupancy_anomalous``
+    what they alone would have of atoms with an f'' above 0.5 e, all else held.
     """
 
     name: str
@@ -135,6 +146,9 @@ class Group(_Record):
     b_su: float | None = None
     omit_peak: float | None = None
     omit_correlation: float | None = None
+    delta_log_likelihood_anomalous: float | None = None
+    occupancy_anomalous: float | None = None
+    su_anomalous: float | None = None
 
     @property
     def begun_elsewhere(self) -> bool:
@@ -305,7 +319,8 @@ class RunRecord(_Record):
     """The whole record.
 
     ``conditional_on`` is what the standard uncertainties take as known; ``decoys`` the number of
-    decoys that ``p_absent`` was measured with, ``twinning`` there where the lattice allows any.
+    decoys that ``p_absent`` was measured with, ``twinning`` there where the lattice allows any,
+    ``anomalous`` where F(+) and F(-) were told apart.
     """
 
     schema_: int
@@ -328,12 +343,17 @@ class RunRecord(_Record):
     decoys: int = 0
     geometry: GeometryRecord | None = None
     twinning: TwinRecord | None = None
+    anomalous: AnomalousRecord | None = None
     provenance: Provenance | None = None
 
     def to_json(self) -> str:
         """Return the record as JSON text."""
         content = self.model_dump(mode="json")
-        for name in ("restraints", "exchange", "twinning"):
+        if not content["anomalous"]:
+            for one in (content["data"], *content["groups"]):
+                for name in _OF_DIFFERENCES & one.keys():
+                    del one[name]
+        for name in ("restraints", "exchange", "twinning", "anomalous"):
             if not content[name]:
                 del content[name]
         content["sets"] = [
@@ -363,6 +383,7 @@ def make_record(
             target=solution.experiment.target_kind, d_min=data.d_min,
             d_max=data.d_max, spacegroup=data.spacegroup.name, cell=list(data.cell.parameters),
             radiation=beam.radiation, wavelength=beam.wavelength, f_prime=dict(beam.f_prime),
+            f_double_prime=dict(beam.f_double_prime),
         ),
         statistics=AgreementPair(
             initial=agreement(solution.initial), final=agreement(solution.final),
@@ -395,6 +416,9 @@ def make_record(
         decoys=solution.n_decoys,
         geometry=geometry_record(solution),
         twinning=TwinRecord.of(solution.twinning, solution.twin),
+        anomalous=AnomalousRecord.of(
+            solution.anomalous, () if used.bijvoet is None else used.bijvoet.labels
+        ),
         provenance=provenance,
         status=Ended(converged=solution.status.converged, reason=solution.status.reason,
                      cycles=solution.status.cycles),
@@ -532,6 +556,19 @@ def _groups(solution: Solution) -> list[Group]:
             misfit=_known(results.misfit[g]),
             su_xyz=_known(results.su_xyz[g]), b_su=_known(results.b_su[g]),
             flags=[str(flag) for flag in results.flags[g]],
+            **_by_differences(solution.anomalous, g),
         )
         for g, name in enumerate(groups.names)
     ]  # fmt: skip
+
+
+def _by_differences(found: AnomalousResults | None, g: int) -> dict[str, float | None]:
+    """Return what Bijvoet differences say of a group."""
+    if found is None:
+        return {}
+    seen = found.f_double_prime[g] >= STRONG
+    return {
+        "delta_log_likelihood_anomalous": _known(found.gain[g]),
+        "occupancy_anomalous": _known(found.occupancy[g]) if seen else None,
+        "su_anomalous": _known(found.su[g]) if seen else None,
+    }

@@ -26,6 +26,11 @@ _MAPS = (
     ("DELFWT", "PHDELWT", "mFo-DFc; 0 of unobserved ones and outliers"),
     ("FC_ALL", "PHIC_ALL", "F_model: atoms and bulk solvent, on the scale of F"),
 )
+#: The same of Bijvoet differences, labels as REFMAC has them.
+_ANOMALOUS = (
+    ("FAN", "PHAN", "m(F(+)-F(-)), the phase less 90 degrees; 0 without a pair"),
+    ("DELFAN", "PHDELAN", "m(F(+)-F(-)) less that of the model"),
+)
 
 
 def write_map_file(
@@ -53,6 +58,8 @@ def write_map_file(
     of_maps = list(zip(_MAPS, (maps.weighted, maps.difference, maps.model), strict=True))
     if omit is not None:
         of_maps.append(((*OMIT_LABELS, "mFo-DFc without ligands and what was asked for"), omit))
+    if maps.anomalous is not None and maps.anomalous_difference is not None:
+        of_maps += zip(_ANOMALOUS, (maps.anomalous, maps.anomalous_difference), strict=True)
     for (amplitude, phase, what), complex_values in of_maps:
         columns.append(MtzColumn(amplitude, "F", np.abs(complex_values)))
         columns.append(MtzColumn(phase, "P", _degrees(complex_values)))

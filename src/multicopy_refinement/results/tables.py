@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from multicopy_refinement.results.anomalous_record import AnomalousRecord
 from multicopy_refinement.results.record import Group, LigandRecord, RunRecord, State
 from multicopy_refinement.words import counted, probability, with_su
 
@@ -112,7 +113,24 @@ def _agreement(record: RunRecord) -> Table:
     ):  # fmt: skip
         values = [getattr(side, field) for side in (before, after)]
         table.add_row(label, *("-" if v is None else f"{v:.{digits}f}" for v in values))
+    if record.anomalous is not None:
+        for label, *ends in differences_in_words(record.anomalous):
+            table.add_row(label, *ends)
     return table
+
+
+def differences_in_words(found: AnomalousRecord) -> list[tuple[str, str, str]]:
+    """Return rows of how Bijvoet differences agree: label, before, after."""
+    rows = []
+    for label, field, digits in (
+        ("CC of F(+) - F(-)", "cc_work", 3), ("CC of F(+) - F(-), free", "cc_free", 3),
+        ("log-likelihood of F(+) - F(-)", "log_likelihood", 1),
+        ("log-likelihood of F(+) - F(-), free", "log_likelihood_free", 1),
+    ):  # fmt: skip
+        ends = [getattr(side, field) for side in (found.initial, found.final)]
+        first, last = ("-" if v is None else f"{v:.{digits}f}" for v in ends)
+        rows.append((label, first, last))
+    return rows
 
 
 def _geometry(record: RunRecord) -> list[Table]:
@@ -227,6 +245,17 @@ def _columns(groups: Sequence[Group], *, roomy: bool) -> dict[str, Callable[[Gro
         )
     if roomy:
         columns[_GAIN] = _gain
+    if roomy and any(group.occupancy_anomalous is not None for group in groups):
+        columns[f"{_GAIN} of F(+)-F(-)"] = lambda group: (
+            "-"
+            if group.occupancy_anomalous is None
+            else _shown(group.delta_log_likelihood_anomalous)
+        )
+        columns["by F(+)-F(-)"] = lambda group: (
+            "-"
+            if group.occupancy_anomalous is None
+            else with_su(group.occupancy_anomalous, group.su_anomalous)
+        )
     columns["p absent"] = lambda group: probability(group.p_absent)
     if roomy and any(_other_set(group) for group in groups):
         columns["set"] = lambda group: escape(_other_set(group))
@@ -235,7 +264,10 @@ def _columns(groups: Sequence[Group], *, roomy: bool) -> dict[str, Callable[[Gro
 
 
 def _gain(one: Group | State | LigandRecord) -> str:
-    gain = one.delta_log_likelihood
+    return _shown(one.delta_log_likelihood)
+
+
+def _shown(gain: float | None) -> str:
     return "-" if gain is None else f"{round(gain, 1) + 0.0:.1f}"
 
 

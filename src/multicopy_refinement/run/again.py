@@ -51,6 +51,7 @@ def reflections_of(
         source, labels=tuple(inputs.labels), free_label=inputs.free_label,
         free_value=inputs.free_value, d_min=inputs.options.get("d_min"), cell=model.cell,
         spacegroup=model.spacegroup, radiation=model.radiation,
+        anomalous=bool(inputs.options.get("anomalous")),
     )  # fmt: skip
 
 

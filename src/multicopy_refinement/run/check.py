@@ -51,10 +51,13 @@ class Checked:
         As it is read, with what can be mended without a decision mended.
     findings
         The worst first.
+    mates
+        What F(+) and F(-) that the data hold apart show, in words; empty without.
     """
 
     model: Model
     findings: tuple[Notice, ...]
+    mates: str = ""
 
     @property
     def mended(self) -> tuple[Notice, ...]:
@@ -84,6 +87,7 @@ def check(model: Path, data: Path | None = None, radiation: Radiation | None = N
     found = [n for n in read.notices if n.code not in HARMLESS]
     found += [*lone_letters(table), *blanks_among_letters(table), *uneven_links(table)]
     found += clashes_with_images(read.source.structure())
+    mates = ""
     if data is not None:
         reflections = read_reflections(
             data, cell=read.cell, spacegroup=read.spacegroup, radiation=read.radiation
@@ -94,7 +98,23 @@ def check(model: Path, data: Path | None = None, radiation: Radiation | None = N
             raise InputError(f"{data}: {fault}; take the data of this crystal") from None
         found += [n for n in reflections.notices if n.code not in HARMLESS]
         found += twins(read, reflections)
-    return Checked(read, tuple(worst_first(found)))
+        mates = differences_in_words(read, data, reflections)
+    return Checked(read, tuple(worst_first(found)), mates)
+
+
+def differences_in_words(model: Model, path: Path, data: ReflectionData) -> str:
+    """Return what the Bijvoet differences of some data show, empty where there are none."""
+    if not data.labels.mates or model.radiation is not Radiation.XRAY or data.centric.all():
+        return ""
+    try:
+        apart = read_reflections(
+            path, cell=model.cell, spacegroup=model.spacegroup, radiation=model.radiation,
+            anomalous=True,
+        )  # fmt: skip
+    except InputError as fault:
+        return str(fault)
+    assert apart.bijvoet is not None
+    return apart.bijvoet.in_words(apart.f_obs)
 
 
 def twins(model: Model, data: ReflectionData) -> tuple[Notice, ...]:

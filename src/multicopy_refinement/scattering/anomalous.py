@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
+from multicopy_refinement.crystal.beam import LARGE_F_DOUBLE_PRIME
 from multicopy_refinement.scattering.atoms import AtomicModel, ScatteringAtoms, atoms_of
 from multicopy_refinement.scattering.basis import MEMORY_LIMIT
 from multicopy_refinement.scattering.columns import GroupColumns, make_columns, weighted_sum
@@ -21,12 +22,17 @@ class AnomalousColumns:
 
     F'' is the sum over atoms of q f'' T exp(2 pi i h.x) with f'' constant in s: the transform of a
     real density, so that F''(-h) is its conjugate. With F_0 of the real parts and the solvent,
-    which has no f'' worth the name, F(h) = F_0 + iF'' and |F(-h)| = |F_0 - iF''|.
+    whose f'' is left out, F(h) = F_0 + iF'' and |F(-h)| = |F_0 - iF''|.
+
+    f'' of C, N and O is 0.001 to 0.003 of their f, and 0.03 to 0.2 of that of S and metals: what is
+    in proportion to F_0 turns with it and makes no difference, so that metals show by what they
+    have more. All atoms count therefore; those of groups whose f'' is below 0.05 e at the
+    occupancies that they have when the columns are made.
 
     Attributes
     ----------
     groups
-        Places of the groups that have f'' among the refined ones, ``[m]``.
+        Places of the groups that have a large f'' among the refined ones, ``[m]``.
     columns
         G'' of these at occupancy 1.
     fixed
@@ -34,7 +40,7 @@ class AnomalousColumns:
     s_squared
         1/d^2 in 1/A^2, ``[n]``.
     atoms
-        All of the model, with f'' for their form factors: 0 of most.
+        All of the model, with f'' for their form factors.
     """
 
     groups: IntArray
@@ -70,14 +76,15 @@ def anomalous_columns(model: AtomicModel, hkl: IntArray, refined: IntArray) -> A
     with torch.no_grad():
         atoms = atoms_of(model).double()
     atoms = replace(atoms, factors=double_prime_factors(atoms.factors, model.beam))
-    scatters = atoms.factors.a[:, 0][atoms.element.numpy()] != 0
+    large = atoms.factors.a[:, 0][atoms.element.numpy()] >= LARGE_F_DOUBLE_PRIME
     place = np.full(len(model.occupancy_groups), -1)
     place[refined] = np.arange(len(refined))
     of_atom = place[model.occupancy_groups.index]
-    own = np.flatnonzero(scatters & (of_atom >= 0))
-    groups, number = np.unique(of_atom[own], return_inverse=True)
+    groups = np.unique(of_atom[large & (of_atom >= 0)])
+    own = np.flatnonzero(np.isin(of_atom, groups))
+    number = np.searchsorted(groups, of_atom[own])
     columns = make_columns(atoms.select_rows(own), number, len(groups), hkl, MEMORY_LIMIT)
-    rest = np.flatnonzero(scatters & (of_atom < 0))
+    rest = np.setdiff1d(np.arange(len(atoms)), own)
     fixed = np.zeros(len(hkl), dtype=np.complex128)
     if len(rest):
         fixed = splat_structure_factors(atoms.select_rows(rest), hkl).numpy()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import i0e, i1e
 
-from multicopy_refinement._typing import BoolArray, FloatArray
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray
 from multicopy_refinement.reflections.data import ReflectionData
 from multicopy_refinement.targets.shells import Shells, make_shells
 from multicopy_refinement.targets.sigma_a import ErrorModel
@@ -19,19 +19,37 @@ OUTLIER = 5.0
 _ROUNDS, _STEPS, _SETTLED = 4, 30, 1e-6
 
 
-def phase_merit(data: ReflectionData, errors: ErrorModel, size: FloatArray) -> FloatArray:
-    """Return <cos(phi - phi_model)> of the phase of F, ``[n]``.
+@dataclass(frozen=True, eq=False)
+class PhaseErrors:
+    """What is known of the phase of F, that of F_model being phi.
 
-    F is known by its model, a complex Gaussian around alpha F_model with the variance eps beta,
-    and by its measured amplitude. With F its mean modulus under both, Fo and alpha F_model weighted
-    by 1/noise and 1/(eps beta), it is I1(X)/I0(X), X = 2 alpha F |F_model|/(eps beta) (Sim 1959,
-    Acta Cryst. 12, 813). Errors of measurement do not turn a phase: of a perfect model m is 1.
+    F is known by its model, a complex Gaussian around alpha F_model with the variance eps beta, and
+    by its measured amplitude. With F its mean modulus under both, Fo and alpha F_model weighted by
+    1/noise and 1/(eps beta), the error of the phase has the density exp(X cos)/(2 pi I0(X)),
+    X = 2 alpha F |F_model|/(eps beta) (Sim 1959, Acta Cryst. 12, 813). Errors of measurement do not
+    turn a phase: of a perfect model m is 1.
+
+    Attributes
+    ----------
+    merit, second
+        <cos> = I1(X)/I0(X) and <cos 2> = I2(X)/I0(X) of the error, ``[n]``.
+    modulus
+        F, ``[n]``.
     """
-    expected, noise = errors.alpha * size, data.rice_noise
-    of_model = np.maximum(errors.variance - noise, 1e-12 * errors.variance)
-    modulus = (of_model * data.rice_f + noise * expected) / (of_model + noise)
-    x = 2 * modulus * expected / of_model
-    return np.asarray(i1e(x) / i0e(x))
+
+    merit: FloatArray
+    second: FloatArray
+    modulus: FloatArray
+
+    @classmethod
+    def of(cls, data: ReflectionData, errors: ErrorModel, size: FloatArray) -> PhaseErrors:
+        """Return it for an |F_model|, ``[n]``."""
+        expected, noise = errors.alpha * size, data.rice_noise
+        of_model = np.maximum(errors.variance - noise, 1e-12 * errors.variance)
+        modulus = (of_model * data.rice_f + noise * expected) / (of_model + noise)
+        x = np.maximum(2 * modulus * expected / of_model, 1e-6)
+        merit = i1e(x) / i0e(x)
+        return cls(merit, 1 - 2 * merit / x, modulus)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +59,17 @@ class BijvoetErrors:
     Attributes
     ----------
     merit
-        m, ``[n]``.
+        m, ``[n]``: the figure of merit times sqrt(1 - Re(conj(u) F'')^2/F^2), which is 1 but for
+        reflections as weak as F''.
     noise
-        sigma(+)^2 + sigma(-)^2, ``[n]``; 1 where there is no difference.
+        sigma(+)^2 + sigma(-)^2 (1 where there is no difference), and what errors of phases add:
+        with b = conj(u) F'', 2 (Im b)^2 (1 + <cos 2> - 2 m^2) + 2 (Re b)^2 (1 - <cos 2>), ``[n]``.
+        It grows with F'', so that reflections that show much err more.
     shells
         Of resolution.
     of_model
-        The variance that the model adds in each shell: what phases, f'' and missing anomalous
-        scatterers err, ``[n_shells]``.
+        The variance that the model adds in each shell: what f'' and missing anomalous scatterers
+        err, ``[n_shells]``.
     s_squared
         1/d^2, ``[n]``.
     used
@@ -63,14 +84,28 @@ class BijvoetErrors:
     used: BoolArray
 
     @classmethod
-    def of(cls, data: ReflectionData, errors: ErrorModel, size: FloatArray) -> BijvoetErrors:
-        """Return it with the errors of the mean at an |F_model|, and no variance of the model."""
+    def of(
+        cls, data: ReflectionData, errors: ErrorModel, f_model: ComplexArray, f_second: ComplexArray
+    ) -> BijvoetErrors:
+        """Return it with the errors of the mean at a model, and no variance of the model's own.
+
+        ``f_second`` is F''; both F are on the scale of the data.
+        """
         assert data.bijvoet is not None
         known = data.bijvoet.known & ~data.left_out
-        noise = np.where(known, data.bijvoet.sigma, 1.0) ** 2
+        size = np.maximum(np.abs(f_model), 1e-300)
+        phases = PhaseErrors.of(data, errors, size)
+        m, second = phases.merit, phases.second
+        projected = f_model.conj() * f_second / size
+        along, across = projected.real**2, projected.imag**2
+        turning = 2 * across * (1 + second - 2 * m**2) + 2 * along * (1 - second)
+        noise = np.where(known, data.bijvoet.sigma, 1.0) ** 2 + np.maximum(turning, 0.0)
         shells = make_shells(data.s_squared, known & data.work, per_shell=PER_SHELL)
+        # F(+)^2 - F(-)^2 is 4 F_0.iF'', and F_0^2 the square of the mean less that of what lies
+        # along F_0 of F''
+        part = 1 - along / np.maximum(phases.modulus, 1e-300) ** 2
         return cls(
-            phase_merit(data, errors, size), noise, shells, np.zeros(len(shells.count)),
+            m * np.sqrt(np.clip(part, 0.0, 1.0)), noise, shells, np.zeros(len(shells.count)),
             data.s_squared, known,
         )  # fmt: skip
 

@@ -89,7 +89,7 @@ def form_factors(elements: NDArray[np.bytes_], beam: Beam = PLAIN) -> FormFactor
 
 
 def double_prime_factors(like: FormFactors, beam: Beam) -> FormFactors:
-    """Return f'' of the same elements, constants in s: 0 of those of which the beam tells none."""
+    """Return f'' of the same elements, constants in s; 0 where the beam tells none."""
     known = dict(beam.f_double_prime)
     second = np.array([known.get(symbol.decode(), 0.0) for symbol in like.symbols.tolist()])
     return FormFactors(
