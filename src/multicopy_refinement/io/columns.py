@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -149,7 +149,7 @@ def bijvoet_columns(
     ('DANO', 'SIGDANO')
     """
     if chosen.friedel_pair:
-        return chosen
+        return _plus_first(chosen)
     unfit = unfit or {}
     fit = _fit(columns, unfit)
     found = [
@@ -161,7 +161,14 @@ def bijvoet_columns(
     found.sort(key=lambda mates: mates.quantity is not chosen.quantity)
     if not found and chosen.quantity is Quantity.AMPLITUDE:
         found = _means(Quantity.DIFFERENCE, _with_sigmas(columns, fit, *_DIFFERENCE))
-    return found[0] if found else None
+    return _plus_first(found[0]) if found else None
+
+
+def _plus_first(mates: ObservedColumns) -> ObservedColumns:
+    """Return the columns of mates with those of F(+) first, as far as their names say."""
+    if mates.friedel_pair and re.search(r"\(-\)|minus", mates.labels[0]):
+        return replace(mates, labels=(*mates.labels[2:], *mates.labels[:2]))
+    return mates
 
 
 def _fit(columns: Columns, unfit: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -218,27 +218,21 @@ def other_elements(
 ) -> tuple[Notice, ...]:
     """Return a notice of groups that the differences would have at another occupancy.
 
-    ``su`` is that of the refined occupancy, by amplitudes and differences: what the amplitudes
-    alone say is what is left of the sum of informations.
+    ``occupancy`` and ``su`` are as refined: mostly what the amplitudes say.
     """
-    of_both, of_differences = su**-2.0, results.su**-2.0
-    left = of_both - of_differences
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (occupancy * of_both - results.occupancy * of_differences) / left
-        error = np.sqrt(results.su**2 + 1 / left)
-        off = (left > 0) & (np.abs(mean - results.occupancy) > _APART * error)
-    off &= results.f_double_prime > STRONG
-    chosen = np.flatnonzero(off)
+    with np.errstate(invalid="ignore"):
+        off = np.abs(results.occupancy - occupancy) > _APART * np.hypot(results.su, su)
+    chosen = np.flatnonzero(off & (results.f_double_prime >= STRONG))
     if len(chosen) == 0:
         return ()
     named = [
-        f"{groups.names[g]} ({with_su(results.occupancy[g], results.su[g])}, and "
-        f"{with_su(mean[g], float(left[g]) ** -0.5)} by amplitudes)"
+        f"{groups.names[g]} ({with_su(float(results.occupancy[g]), float(results.su[g]))}, and "
+        f"{with_su(float(occupancy[g]), float(su[g]))} as refined)"
         for g in chosen.tolist()
     ]
     text = (
-        "Bijvoet differences and mean amplitudes ask for different occupancies, as where an atom "
-        f"is of another element or f'' is another: {listed(named)}"
+        "Bijvoet differences ask for other occupancies than amplitudes, as where an atom is of "
+        f"another element or f'' is another: {listed(named)}"
     )
     return (Notice("element_doubtful", text, groups.table.labels(np.isin(groups.index, chosen))),)
 

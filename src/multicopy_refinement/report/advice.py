@@ -11,7 +11,8 @@ __all__ = ["Advice", "Findings", "advise"]
 
 #: The most urgent first; what is good news, last.
 _CHECKS: tuple[Callable[[Findings], Advice | None], ...] = (
-    run_checks.twinned, run_checks.not_converged, run_checks.worse_free, run_checks.states,
+    run_checks.twinned, run_checks.exchanged_mates, run_checks.not_converged,
+    run_checks.worse_free, run_checks.states, run_checks.other_element,
     group_checks.absent_groups, group_checks.absent_waters, group_checks.identical,
     group_checks.unseen, group_checks.too_close, group_checks.at_bound, run_checks.sums,
     density_checks.peaks, density_checks.poor_density, density_checks.running_b,

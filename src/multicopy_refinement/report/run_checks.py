@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from multicopy_refinement.report.findings import Advice, Findings
 
 
@@ -45,6 +47,38 @@ def twinned(f: Findings) -> Advice | None:
         "of one domain: refine it as what it is.",
         (), serious=True, command=f.again("--twin"),
     )  # fmt: skip
+
+
+def exchanged_mates(f: Findings) -> Advice | None:
+    """Return what to do where F(+) and F(-) are exchanged, or show nothing."""
+    codes = {"bijvoet_exchanged", "no_anomalous_signal"}
+    found = [w for w in f.record.warnings if w.code in codes]
+    if not found:
+        return None
+    return Advice(
+        "Bijvoet differences are not those of the model",
+        f"{_sentence(found[0].message)} The occupancies of what has f'' are drawn away by them: "
+        "refine without --anomalous until that is clear.",
+        (), serious=True,
+    )  # fmt: skip
+
+
+def other_element(f: Findings) -> Advice | None:
+    """Return what to do where differences and amplitudes ask for different occupancies."""
+    found = [w for w in f.record.warnings if w.code == "element_doubtful"]
+    if not found:
+        return None
+    atoms = set(found[0].atoms)
+    names = [
+        group.name for group in f.refined
+        if atoms & set(f.table.labels(np.array(group.atom_indices)))
+    ]  # fmt: skip
+    return Advice(
+        "Atoms that may be of another element",
+        f"{_sentence(found[0].message)} Look at the coordination and at the anomalous map (FAN, "
+        "PHAN of refined.mtz).",
+        tuple(names),
+    )
 
 
 def sums(f: Findings) -> Advice | None:

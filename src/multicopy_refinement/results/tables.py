@@ -122,13 +122,9 @@ def _agreement(record: RunRecord) -> Table:
 def differences_in_words(found: AnomalousRecord) -> list[tuple[str, str, str]]:
     """Return rows of how Bijvoet differences agree: label, before, after."""
     rows = []
-    for label, field, digits in (
-        ("CC of F(+) - F(-)", "cc_work", 3), ("CC of F(+) - F(-), free", "cc_free", 3),
-        ("log-likelihood of F(+) - F(-)", "log_likelihood", 1),
-        ("log-likelihood of F(+) - F(-), free", "log_likelihood_free", 1),
-    ):  # fmt: skip
+    for label, field in (("CC, F(+) - F(-)", "cc_work"), ("CC, F(+) - F(-), free", "cc_free")):
         ends = [getattr(side, field) for side in (found.initial, found.final)]
-        first, last = ("-" if v is None else f"{v:.{digits}f}" for v in ends)
+        first, last = ("-" if v is None else f"{v:.3f}" for v in ends)
         rows.append((label, first, last))
     return rows
 
