@@ -14,6 +14,7 @@ from multicopy_refinement.posterior.bijvoet import bijvoet_difference
 from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.occupancies import BShifts, occupancy_posterior
 from multicopy_refinement.refinement.anomalous import AnomalousSignal
+from multicopy_refinement.refinement.decoys import Decoys
 from multicopy_refinement.refinement.surroundings import surroundings_of
 from multicopy_refinement.reflections.bijvoet import BijvoetDifferences
 from multicopy_refinement.scattering import structure_factors
@@ -190,3 +191,28 @@ def test_everything_that_is_said_of_occupancies_sees_the_differences(posterior, 
     assert np.allclose(gain.gain - gain.of_differences, before.gain, rtol=0.1, atol=1.0)
     assert before.of_differences is None
     assert np.nanmedian(misfit(made, at, with_)) == pytest.approx(1.0, abs=0.35)
+
+
+def test_decoys_see_the_differences(posterior, crystal):
+    """What their maps say where a zinc stands is its gradient."""
+    made, at = posterior
+    model, _, data = crystal
+    flat = at.replacing(Kind.B_GROUP, np.zeros(len(at[Kind.B_GROUP])))
+    alone = replace(made, terms=tuple(t for t in made.terms if t is not made.differences))
+    experiment = Experiment(model, data)
+    refined = np.flatnonzero(model.occupancy_groups.refined)
+    gradient = made.differences.gradient(flat)[flat.space.place(Kind.OCCUPANCY)]
+    scale = np.sqrt(np.diag(made.differences.normal(flat).information))
+    for name in ("Z/1/ZN", "Z/2/ZN"):
+        g = model.occupancy_groups.names.index(name)
+        (atom,) = own = model.occupancy_groups.members[g]
+        place = model.table.xyz[atom] @ model.cell.fractionalization.T
+        both, mean = (
+            Decoys(experiment, one, flat).gradient(own, place[None, None])[0]
+            for one in (made, alone)
+        )
+        i = int(np.flatnonzero(refined == g)[0])
+        assert both - mean == pytest.approx(
+            gradient[i], abs=0.15 * scale[i] + 0.1 * abs(gradient[i])
+        )
+        assert abs(gradient[i]) > 3 * scale[i]
