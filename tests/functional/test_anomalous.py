@@ -8,7 +8,8 @@ import pytest
 
 import anomalous as benchmark
 from anomalous_crystals import WAVELENGTH, with_metals
-from multicopy_refinement import RefineOptions, refine
+from multicopy_refinement import Model, RefineOptions, read_reflections, refine
+from multicopy_refinement.errors import InputError
 
 OPTIONS = {"wavelength": WAVELENGTH, "decoys": 0}
 
@@ -107,7 +108,7 @@ def test_without_the_option_mates_change_nothing(crystal, tmp_path):
 def test_su_and_values_over_draws(tmp_path):
     """Conditional su, since coordinates and B are those of the truth."""
     z, apart = [], []
-    for seed in range(4):
+    for seed in range(3):
         folder = tmp_path / str(seed)
         folder.mkdir()
         paths = benchmark.make(folder, 20 + seed, WAVELENGTH, 1.8, 0.0, 0.03)
@@ -220,8 +221,7 @@ def test_b_shifts_intensities_least_squares_and_lbfgs(crystal, tmp_path):
             mtz.add_column(label, kind).array[:] = values
     mtz.write_to_file(str(tmp_path / "data.mtz"))
     for more in (
-        {"parameters": "occupancy,b_group"}, {"target": "ls"}, {"target": "ml"},
-        {"solver": "lbfgs"}, {"uncertainty": "conditional"},
+        {"parameters": "occupancy,b_group"}, {"target": "ls"}, {"solver": "lbfgs"},
     ):  # fmt: skip
         options = RefineOptions(anomalous=True, **OPTIONS, **more)
         solution = refine(model, tmp_path / "data.mtz", options)
@@ -230,3 +230,11 @@ def test_b_shifts_intensities_least_squares_and_lbfgs(crystal, tmp_path):
         for number, true in enumerate(benchmark.LEVELS, 1):
             g = solution.groups.names.index(f"Z/{number}/ZN")
             assert solution.occupancy[g] == pytest.approx(true, abs=0.04), more
+
+
+def test_data_that_were_read_without_them(crystal):
+    model, data = crystal
+    loaded = Model(model)
+    mean = read_reflections(data, cell=loaded.cell, spacegroup=loaded.spacegroup)
+    with pytest.raises(InputError, match="read them with anomalous=True"):
+        refine(loaded, mean, RefineOptions(anomalous=True, **OPTIONS))

@@ -93,7 +93,7 @@ def _of_mates(
     mean = 0.5 * (plus.value + minus.value)
     factor: float | FloatArray = _same_data(mean, columns, data)
     if intensities:
-        factor = factor / (2 * data.f_obs)
+        factor = factor / (2 * np.where(data.f_obs > 0, data.f_obs, np.nan))
     difference, error = plus.value - minus.value, np.hypot(plus.sigma, minus.sigma)
     return np.asarray(difference * factor), np.asarray(error * factor)
 

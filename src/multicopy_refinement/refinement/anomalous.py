@@ -103,7 +103,7 @@ class AnomalousSignal:
     Raises
     ------
     InputError
-        Data without Bijvoet differences.
+        Data without Bijvoet differences, or with none in the work set.
     """
 
     errors: BijvoetErrors
@@ -113,6 +113,8 @@ class AnomalousSignal:
             raise InputError(
                 "anomalous: the data have no F(+) - F(-); read them with anomalous=True"
             )
+        if not (data.bijvoet.known & data.work).any():
+            raise InputError("anomalous: no reflection of the work set has both mates")
         self.columns: AnomalousColumns = anomalous_columns(model, data.hkl, refined)
         self._renewals = 0
         self._used: BoolArray | None = None

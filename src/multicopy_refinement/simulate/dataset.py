@@ -15,7 +15,7 @@ from multicopy_refinement.io.mtz import MtzColumn, write_mtz
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import SolventTruth
 from multicopy_refinement.scaling.scaler import usual_k_sol
-from multicopy_refinement.scattering.atoms import atoms_of
+from multicopy_refinement.scattering.atoms import ScatteringAtoms, atoms_of
 from multicopy_refinement.scattering.direct import direct_sum
 from multicopy_refinement.scattering.factors.tables import double_prime_factors
 from multicopy_refinement.scattering.splat import splat_structure_factors
@@ -90,7 +90,7 @@ def simulate(
     s_squared = model.cell.inverse_d_squared(hkl)
     k_sol = usual_k_sol(model.radiation) if k_sol is None else k_sol
     faded = k_sol * np.exp(-b_sol * s_squared / 4)
-    total = _exact(model, hkl) + faded * true_solvent(model, hkl, SolventTruth(solvent))
+    total = _exact(atoms_of(model), hkl) + faded * true_solvent(model, hkl, SolventTruth(solvent))
     f_true = np.abs(total)
     random = np.random.default_rng(seed)
     sigma = amplitude_sigmas(f_true, s_squared, noise)
@@ -129,10 +129,8 @@ def _apart(
 ) -> SimulatedData:  # fmt: skip
     """Return F(+) and F(-) with their errors, and their mean."""
     atoms = atoms_of(model)
-    factors = double_prime_factors(atoms.factors, model.beam)
-    scatters = torch.as_tensor(factors.a[:, 0] != 0)[atoms.element]
-    with torch.no_grad():
-        second = direct_sum(replace(atoms, factors=factors).select(scatters), hkl).numpy()
+    of_second = double_prime_factors(atoms.factors, model.beam)
+    second = _exact(replace(atoms, factors=of_second), hkl)
     # of a centric reflection i F'' stands across F, and both are equal
     mates = np.abs(np.stack([total + 1j * second, total - 1j * second]))
     f_true = mates.mean(axis=0)
@@ -142,9 +140,8 @@ def _apart(
     return SimulatedData(hkl, f_true, mates.mean(axis=0), sigma, flags, mates)
 
 
-def _exact(model: Model, hkl: IntArray) -> np.ndarray:
+def _exact(atoms: ScatteringAtoms, hkl: IntArray) -> ComplexArray:
     with torch.no_grad():
-        atoms = atoms_of(model)
-        if len(atoms) * len(hkl) * model.spacegroup.order < _DIRECT_TERMS:
+        if len(atoms) * len(hkl) * atoms.spacegroup.order < _DIRECT_TERMS:
             return np.asarray(direct_sum(atoms, hkl).numpy())
         return np.asarray(splat_structure_factors(atoms, hkl, accuracy=1e-6).numpy())
