@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 
 from demo_data import DEMO
-from multicopy_refinement import Model
-from multicopy_refinement.errors import ModelFileError, RestraintFileError, RuleError
+from multicopy_refinement import Model, read_reflections
+from multicopy_refinement.errors import (
+    ModelFileError,
+    ReflectionFileError,
+    RestraintFileError,
+    RuleError,
+)
 from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.occupancy.exchange import read_rules
 
@@ -79,3 +84,65 @@ def test_a_cell_that_cannot_be_is_none(whole, tmp_path):
     model = Model(path)  # groups need no crystal
     with pytest.raises(ModelFileError, match="no unit cell"):
         model.cell  # noqa: B018
+
+
+def test_types_of_columns_that_are_no_text(whole, tmp_path):
+    path = tmp_path / "data.mtz"
+    column = b"COLUMN " + b"H".ljust(30) + b" "
+    assert column + b"H" in whole["data.mtz"]
+    path.write_bytes(whole["data.mtz"].replace(column + b"H", column + b"\xe6"))
+    with pytest.raises(ReflectionFileError, match=r"damaged MTZ file: .* no text"):
+        read_reflections(path)
+
+
+@pytest.mark.parametrize("index", [-320.0, -7.7e12, 0.5, np.nan])
+def test_indices_of_a_run_that_cannot_be(finished, command, tmp_path, index):
+    for path in finished.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    mtz = gemmi.read_mtz_file(str(tmp_path / "refined.mtz"))
+    rows = np.array(mtz, copy=True)
+    rows[100, 1] = index
+    mtz.set_data(rows)
+    mtz.write_to_file(str(tmp_path / "refined.mtz"))
+    found = command("report", tmp_path)
+    assert found.status == 2
+    assert "refined.mtz: damaged MTZ file" in found.err
+    assert len(found.err.strip().splitlines()) == 1
+
+
+def test_phases_that_a_run_lacks_are_named(finished, command, tmp_path):
+    for path in finished.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    content = (tmp_path / "refined.mtz").read_bytes()
+    (tmp_path / "refined.mtz").write_bytes(content.replace(b"PHDELWT", b"PHDELWX"))
+    found = command("report", tmp_path)
+    assert found.status == 2
+    assert "no column PHDELWT" in found.err
+
+
+def test_bonds_of_no_known_type_are_refused(whole, tmp_path):
+    text = whole["dictionary.cif"].decode().replace("C1 O1 single", "C1 O1 gle")
+    path = tmp_path / "dictionary.cif"
+    path.write_text(text)
+    with pytest.raises(RestraintFileError, match=r"not a restraint dictionary: .*gle"):
+        Geometry.of(Model(DEMO / "start.pdb"), restraints=path)
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "GOL.cif").write_text(text)
+    with pytest.raises(RestraintFileError, match=r"GOL.cif: not a restraint dictionary"):
+        Geometry.of(Model(DEMO / "start.pdb"), monomers=tmp_path)
+
+
+def test_a_reflection_far_beyond_all_others_is_named(whole, tmp_path):
+    path = tmp_path / "data.mtz"
+    path.write_bytes(whole["2.5.mtz"])
+    mtz = gemmi.read_mtz_file(str(path))
+    rows = np.array(mtz, copy=True)
+    rows[100, 1] = -320
+    mtz.set_data(rows)
+    mtz.write_to_file(str(path))
+    name = " ".join(str(abs(i)) for i in rows[100, :3].astype(int).tolist())
+    with pytest.raises(ReflectionFileError, match=rf"{name} lies at 0.09 A, .* damaged index"):
+        read_reflections(path)
+    assert len(read_reflections(path, d_min=2.0)) == len(rows) - 1

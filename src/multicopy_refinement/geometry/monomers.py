@@ -93,7 +93,7 @@ class Dictionaries:
             described = [b.name[5:] for b in document if _is_component(b)]
             new = [name for name in described if name not in source]
             source.update({name: str(path) for name in new})
-            content.read_monomer_doc(_without(document, set(described) - set(new)))
+            _add(content, _without(document, set(described) - set(new)), path)
             if described and not set(described) & set(wanted):
                 notices.append(
                     Notice(
@@ -106,7 +106,7 @@ class Dictionaries:
             for name in wanted:
                 found = _in_folder(folder, name) if name not in source else None
                 if found is not None:
-                    content.read_monomer_doc(_restraint_file(found))
+                    _add(content, _restraint_file(found), found)
                     source[name] = str(found)
         if any(name not in source for name in wanted):
             own = _package()
@@ -158,8 +158,16 @@ def _links_and_energies(folders: list[Path]) -> gemmi.MonLib:
 def _read_library(content: gemmi.MonLib, folder: Path) -> None:
     try:
         content.read_monomer_lib(f"{folder}{os.sep}", [])
-    except (RuntimeError, ValueError) as fault:
+    except (RuntimeError, ValueError, IndexError) as fault:
         raise RestraintFileError(f"{folder}: not a monomer library: {one_line(fault)}") from None
+
+
+def _add(content: gemmi.MonLib, document: gemmi.cif.Document, path: Path) -> None:
+    """Give a library the components of a file."""
+    try:
+        content.read_monomer_doc(document)
+    except (RuntimeError, ValueError, IndexError) as fault:  # IndexError: of words gemmi knows not
+        raise RestraintFileError(f"{path}: not a restraint dictionary: {one_line(fault)}") from None
 
 
 def _picked(document: gemmi.cif.Document, starts: tuple[str, ...]) -> gemmi.cif.Document:

@@ -107,7 +107,7 @@ def miller_indices(values: FloatArray) -> IntArray:
 
 def read_mtz(path: str | Path, content: bytes) -> ReflectionTable:
     """Return the columns of an MTZ file."""
-    mtz = _parse(path, content)
+    mtz = parse_mtz(path, content)
     rows = np.array(mtz, copy=True).astype(np.float64)
     if len(mtz.columns) < 3 or len(rows) == 0:
         raise ReflectionFileError(f"{path}: no reflections in the file")
@@ -153,12 +153,24 @@ def cell_of(cell: gemmi.UnitCell) -> Cell | None:
     return Cell(*cell.parameters)
 
 
-def _parse(path: str | Path, content: bytes) -> gemmi.Mtz:
+def parse_mtz(path: str | Path, content: bytes) -> gemmi.Mtz:
+    """Return the content of an MTZ file, its labels and types checked to be text.
+
+    Raises
+    ------
+    ReflectionFileError
+        What is no MTZ file, or a damaged one.
+    """
     with tempfile.NamedTemporaryFile(suffix=".mtz") as plain:  # gemmi reads MTZ from files only
         plain.write(content)
         plain.flush()
         try:
-            return gemmi.read_mtz_file(plain.name)
+            mtz = gemmi.read_mtz_file(plain.name)
+            for column in mtz.columns:  # bytes that are no text are a UnicodeDecodeError
+                _ = column.label, column.type
+            return mtz
+        except UnicodeDecodeError:
+            reason = "labels or types of columns are no text"
         except (RuntimeError, ValueError) as fault:
             reason = one_line(fault).replace(plain.name, "").rstrip(": ")
-            raise ReflectionFileError(f"{path}: damaged MTZ file: {reason}") from None
+    raise ReflectionFileError(f"{path}: damaged MTZ file: {reason}")

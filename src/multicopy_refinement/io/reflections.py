@@ -46,6 +46,9 @@ from multicopy_refinement.reflections.preparation import (
 from multicopy_refinement.reflections.symmetry import group_to_merge_by
 from multicopy_refinement.words import counted
 
+#: Data with less than this part of the reflections to their resolution are refused, from so many
+#: on that these matter.
+_FEWEST_OF_ALL, _MANY = 0.01, 50_000
 #: Reflections without an observation are kept to this times the highest 1/d of those with one.
 FILLED_BEYOND = 1.05
 #: An intensity below this times its sigma is no observation (French & Wilson 1978).
@@ -151,6 +154,7 @@ def _read(path: str | Path, asked: _Asked) -> ReflectionData:
             + f" ({','.join(chosen.labels)})"
             + "".join(f"; {notice.message.split(':')[0]}" for notice in unused[-1:])
         )
+    _check_reach(observed.hkl, cell, group)
     intensities = None
     if chosen.quantity is not Quantity.AMPLITUDE:
         observed, intensities, more = _amplitudes(observed, cell, group)
@@ -162,6 +166,23 @@ def _read(path: str | Path, asked: _Asked) -> ReflectionData:
     if not asked.anomalous:
         return data
     return replace(data, bijvoet=bijvoet_differences(table, mates, data))
+
+
+def _check_reach(hkl: IntArray, cell: Cell, group: SpaceGroup) -> None:
+    """Refuse data of which one reflection lies far beyond all others: grids would reach there.
+
+    To a resolution d there are about 2 pi V/(3 d^3 n) reflections, n the operations of the group.
+    """
+    s_squared = cell.inverse_d_squared(hkl)
+    finest = int(s_squared.argmax())
+    d = float(s_squared[finest] ** -0.5)
+    possible = 2 * np.pi * cell.volume / (3 * d**3 * len(group.gemmi.operations()))
+    if possible > _MANY and len(hkl) < _FEWEST_OF_ALL * possible:
+        raise ReflectionFileError(
+            f"the reflection {' '.join(map(str, hkl[finest].tolist()))} lies at {d:.2f} A, and of "
+            f"about {possible:.0f} to there {len(hkl)} are in the file: a damaged index, or leave "
+            "it out by --d-min"
+        )
 
 
 def _mates_apart(

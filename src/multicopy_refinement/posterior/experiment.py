@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ from multicopy_refinement.scaling import Scale, fit_scale
 from multicopy_refinement.scaling.displaced import (
     FAINT,
     Displaced,
-    DisplacedSolvent,
+    Solvent,
     displaced_solvent,
 )
 from multicopy_refinement.scaling.mask import density_structure_factors, mask_grid
@@ -88,6 +89,8 @@ class Experiment(nn.Module):
     like
         Another experiment of the same atoms in the same cell, whose data reach as far: its mask is
         taken where it is made from the same.
+    solvent
+        Makes the solvent of partial groups, as `displaced_solvent` does when left out.
     twin
         The law of a twin and the fraction of its second domain to begin with: the data have the
         mate of each reflection beside it
@@ -104,7 +107,7 @@ class Experiment(nn.Module):
     errors: ErrorModel
     target: Target
     f_mask: ComplexArray
-    solvent: DisplacedSolvent
+    solvent: Solvent
 
     def __init__(
         self,
@@ -115,9 +118,11 @@ class Experiment(nn.Module):
         f_calc: Tensor | None = None,
         occupancy: FloatArray | None = None,
         like: Experiment | None = None,
+        solvent: Callable[..., Solvent] = displaced_solvent,
         twin: tuple[TwinLaw, float] | None = None,
     ) -> None:
         super().__init__()
+        self._make_solvent = solvent
         self._like = [] if like is None else [like]  # in a list: it is no module of this one
         self.notices = check_same_crystal(model, data)
         self.model = model
@@ -360,7 +365,7 @@ class Experiment(nn.Module):
             self._solvent_made_from = made_from
             self._partial = np.flatnonzero(partial)
             same = [one for one in self._like if one._solvent_made_from == made_from]
-            self.solvent = same[0].solvent.for_other_data() if same else displaced_solvent(
+            self.solvent = same[0].solvent.for_other_data() if same else self._make_solvent(
                 groups, self._partial, (occupancy > 0)[groups.index], xyz, self.data.cell,
                 self.data.spacegroup, self.data.listed_d_min,
             )  # fmt: skip

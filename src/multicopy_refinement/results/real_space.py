@@ -15,6 +15,8 @@ from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import ReflectionFileError
+from multicopy_refinement.io.reflection_table import cell_of, miller_indices, parse_mtz
+from multicopy_refinement.io.text import read_bytes
 from multicopy_refinement.posterior.experiment import r_factor
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
@@ -26,6 +28,10 @@ NEAR_ATOM, NEAR_PEAK = 1.5, 2.0
 OMIT_LABELS = ("FOMIT", "PHOMIT")
 #: Atoms whose surroundings are looked at at a time.
 _AT_ONCE = 64
+#: Columns that are always there.
+_LABELS = ("FWT", "PHWT", "DELFWT", "PHDELWT", "FC_ALL", "PHIC_ALL")
+#: Less than this part of the reflections to the resolution of a file are those of a damaged one.
+_FEWEST_OF_SPHERE = 0.02
 #: Label of what F_obs of a twin is compared with.
 TWIN_LABEL = "FC_TWIN"
 #: Groups of more atoms (whole copies) are described by so many of them.
@@ -82,14 +88,8 @@ def read_maps(path: Path) -> Maps:
     ReflectionFileError
         A file that cannot be read, or lacks the columns.
     """
-    try:
-        mtz = gemmi.read_mtz_file(str(path))
-    except (RuntimeError, OSError, ValueError) as fault:
-        raise ReflectionFileError(f"{path}: cannot be read: {fault}") from None
+    mtz = _opened(path)
     labels = mtz.column_labels()
-    for label in ("FWT", "DELFWT", "FC_ALL"):
-        if label not in labels:
-            raise ReflectionFileError(f"{path}: no column {label}; it is not a run's refined.mtz")
 
     def grid(amplitude: str, phase: str) -> np.ndarray:
         found = mtz.transform_f_phi_to_map(amplitude, phase, sample_rate=SAMPLING)
@@ -102,6 +102,31 @@ def read_maps(path: Path) -> Maps:
         grid("FC_ALL", "PHIC_ALL"), Cell(*mtz.cell.parameters),
         None if omit is None else omit / (float(omit.std()) or 1.0),
     )  # fmt: skip
+
+
+def _opened(path: Path) -> gemmi.Mtz:
+    """Return ``refined.mtz``, checked to have what is read of it."""
+    mtz = parse_mtz(path, read_bytes(path, ReflectionFileError))
+    labels = mtz.column_labels()
+    wanted = [*_LABELS, *(OMIT_LABELS if OMIT_LABELS[0] in labels else ())]
+    for label in wanted:
+        if label not in labels:
+            raise ReflectionFileError(f"{path}: no column {label}; it is not a run's refined.mtz")
+    try:
+        miller_indices(np.array(mtz, copy=False)[:, :3].astype(np.float64))
+    except ReflectionFileError as fault:
+        raise ReflectionFileError(f"{path}: damaged MTZ file: {fault}") from None
+    if cell_of(mtz.cell) is None or mtz.spacegroup is None:
+        raise ReflectionFileError(f"{path}: damaged MTZ file: it has no cell or no space group")
+    # a sphere of 1/d has 4 pi/3 V/d^3 reflections, and the grid V (SAMPLING/d)^3 points
+    whole = 2 * len(mtz.spacegroup.operations()) * mtz.nreflections
+    points = SAMPLING**3 * 3 / (4 * np.pi) * whole / _FEWEST_OF_SPHERE
+    if not 0 < float(np.prod(mtz.get_size_for_hkl(sample_rate=SAMPLING), dtype=float)) <= points:
+        raise ReflectionFileError(
+            f"{path}: damaged MTZ file: {mtz.nreflections} reflections are far too few for their "
+            "Miller indices and cell"
+        )
+    return mtz
 
 
 class Gridded(Protocol):
@@ -206,7 +231,7 @@ def read_amplitudes(
     ``labels`` are the column that was observed, that of the free flags or None, and the value that
     is free.
     """
-    mtz = gemmi.read_mtz_file(str(path))
+    mtz = _opened(path)
     observed = mtz.column_with_label(labels[0])
     if observed is None or observed.type != "F":  # F was made from intensities or Friedel mates
         observed = mtz.column_with_label("F")

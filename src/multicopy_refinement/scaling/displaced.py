@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -67,6 +68,43 @@ class Displaced:
 
     low: IntArray
     columns: np.ndarray
+
+
+class Solvent(Protocol):
+    """The solvent of a crystal as a function of the occupancies of its partial groups."""
+
+    @property
+    def base(self) -> FloatArray:
+        """The mask of all atoms, ``[nu, nv, nw]``."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points of the grid along the axes."""
+        ...
+
+    @property
+    def fraction(self) -> float:
+        """Part of the cell that is solvent where all groups are there."""
+        ...
+
+    def for_other_data(self) -> Solvent:
+        """Return the solvent of the same crystal for other reflections."""
+        ...
+
+    def density(self, occupancy: FloatArray) -> FloatArray:
+        """Return how much solvent each point of the grid holds."""
+        ...
+
+    def f_mask(self, occupancy: FloatArray, hkl: IntArray) -> ComplexArray:
+        """Return F of the solvent for a density of 1, complex ``[n]``."""
+        ...
+
+    def displaced(
+        self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray, b_sol: float
+    ) -> Displaced:
+        """Return M of chosen groups around present occupancies of all groups, ``[n_groups]``."""
+        ...
 
 
 class DisplacedSolvent:

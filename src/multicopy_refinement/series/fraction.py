@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scaling.displaced import Displaced
 from multicopy_refinement.scattering.columns import StoredColumns
 from multicopy_refinement.series.crystal import Crystal
+from multicopy_refinement.series.solvent import SolventOfStates
 from multicopy_refinement.solve import gauss_newton
 from multicopy_refinement.solve.covariance import Covariance, covariance
 
@@ -71,6 +72,7 @@ class SetOfSeries:
             crystal.model, data, target=target, f_calc=self._f_calc(start),
             occupancy=crystal.state.occupancy(start),
             like=None if like is None else like.experiment,
+            solvent=partial(SolventOfStates.of, crystal.state),
         )  # fmt: skip
         self.search = Search(False, 0, "not begun")
 

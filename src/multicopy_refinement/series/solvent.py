@@ -1,0 +1,107 @@
+"""The solvent of a crystal with a state in a part of its molecules: the mean of two masks."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+
+import numpy as np
+
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
+from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.occupancy.values import not_full
+from multicopy_refinement.scaling.displaced import Displaced, DisplacedSolvent, displaced_solvent
+from multicopy_refinement.scaling.mask import density_structure_factors
+from multicopy_refinement.series.state import SeriesState
+
+
+@dataclass(eq=False)
+class SolventOfStates:
+    """F_mask(f) = (1 - f) F_mask(0) + f F_mask(1), of molecules without the state and with it.
+
+    All that follows the fraction is there, or away, in the same molecules: a pocket that several of
+    its residues leave is that of one molecule, with all of it. Groups that are partial at an end,
+    too, displace there what `DisplacedSolvent` says, whose place in an experiment it takes.
+
+    Attributes
+    ----------
+    each
+        The solvent as if groups were there or not independently: which group displaces what.
+    without, with_
+        How much solvent each point of the grid holds at f = 0 and at 1, ``[nu, nv, nw]``.
+    offset, slope
+        Of the occupancies of partial groups, ``[n_partial]``.
+    """
+
+    each: DisplacedSolvent
+    without: FloatArray
+    with_: FloatArray
+    offset: FloatArray
+    slope: FloatArray
+
+    @classmethod
+    def of(
+        cls, state: SeriesState, groups: OccupancyGroups, partial: IntArray, present: BoolArray,
+        xyz: FloatArray, cell: Cell, group: SpaceGroup, d_min: float,
+    ) -> SolventOfStates:  # fmt: skip
+        """Return it for a model; arguments after the state are those of `displaced_solvent`."""
+        crystal, follows = (xyz, cell, group, d_min), state.slope != 0
+        ends = []
+        for fraction in (0.0, 1.0):
+            q = state.occupancy(fraction)
+            left = partial[~follows[partial] | ((q > 0) & not_full(q))[partial]]
+            there = np.where(follows[groups.index], (q > 0)[groups.index], present)
+            ends.append(displaced_solvent(groups, left, there, *crystal).density(q[left]))
+        each = displaced_solvent(groups, partial, present, *crystal)
+        return cls(each, ends[0], ends[1], state.offset[partial], state.slope[partial])
+
+    @property
+    def base(self) -> FloatArray:
+        """The mask of all atoms."""
+        return self.each.base
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points of the grid along the axes."""
+        return self.each.shape
+
+    @property
+    def fraction(self) -> float:
+        """Part of the cell that is solvent where all groups are there."""
+        return self.each.fraction
+
+    def for_other_data(self) -> SolventOfStates:
+        """Return the solvent of the same crystal for other reflections; grids are shared."""
+        other = copy(self)
+        other.each = self.each.for_other_data()
+        return other
+
+    def density(self, occupancy: FloatArray) -> FloatArray:
+        """Return how much solvent each point of the grid holds."""
+        along = self.slope @ (occupancy - self.offset)
+        fraction = float(along) / max(float(self.slope @ self.slope), 1e-300)
+        return self.without + fraction * (self.with_ - self.without)
+
+    def f_mask(self, occupancy: FloatArray, hkl: IntArray) -> ComplexArray:
+        """Return F of the solvent for a density of 1, complex ``[n]``."""
+        return self._transform(self.density(occupancy), hkl)
+
+    def displaced(
+        self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray, b_sol: float
+    ) -> Displaced:
+        """Return M of chosen groups, all that follow among them.
+
+        sum_g slope_g M_g = F_mask(0) - F_mask(1), the sum over those that follow the fraction.
+        What that differs by from the sum for independent groups is shared among them alike.
+        """
+        found = self.each.displaced(occupancy, chosen, hkl, b_sol)
+        columns, slope = found.columns.copy(), self.slope[chosen]
+        follows = np.flatnonzero(slope)
+        both = self._transform(self.without - self.with_, hkl[found.low])
+        rest = both - slope[follows] @ columns[follows]
+        columns[follows] += (rest / (slope[follows, None] * len(follows))).astype(np.complex64)
+        return Displaced(found.low, columns)
+
+    def _transform(self, density: FloatArray, hkl: IntArray) -> ComplexArray:
+        return density_structure_factors(density, self.each.cell, self.each.group, hkl)

@@ -1,0 +1,72 @@
+"""The solvent of a series: masks of molecules with and without the state, and what lies between."""
+
+import gemmi
+import numpy as np
+import pytest
+
+from demo_data import DEMO
+from multicopy_refinement import Model
+from multicopy_refinement.crystal.hkl import unique_reflections
+from multicopy_refinement.scaling.displaced import displaced_solvent
+from multicopy_refinement.scaling.mask import density_structure_factors, mask_grid
+from multicopy_refinement.series.crystal import in_cell
+from multicopy_refinement.series.solvent import SolventOfStates
+from multicopy_refinement.series.state import state_of
+
+D_MIN = 2.5
+
+
+@pytest.fixture(scope="module")
+def made():
+    """A crystal whose state is all its conformers B, each beside one A, or beside nothing."""
+    structure = gemmi.read_pdb(str(DEMO / "truth.pdb"))
+    for chain in structure[0]:
+        for i in reversed(range(len(chain))):
+            if any(atom.altloc == "C" for atom in chain[i]):
+                del chain[i]
+    model = Model(structure)
+    state = state_of(model, "B")
+    model = in_cell(model, state, model.cell)
+    partial = state.tied
+    present = np.ones(len(model.table), dtype=bool)
+    crystal = model.table.xyz, model.cell, model.spacegroup, D_MIN
+    made = SolventOfStates.of(state, state.groups, partial, present, *crystal)
+    return model, state, made, displaced_solvent(state.groups, partial, present, *crystal)
+
+
+def test_ends_are_the_masks_of_molecules_with_and_without_it(made):
+    model, state, solvent, _ = made
+    hkl = unique_reflections(model.cell, model.spacegroup, D_MIN)
+    masks = []
+    for fraction in (0.0, 1.0):
+        q = state.occupancy(fraction)
+        assert set(q[state.tied].tolist()) <= {0.0, 1.0}
+        there = np.where((state.slope != 0)[state.groups.index], q[state.groups.index] > 0, True)
+        masks.append(mask_grid(model.table, there, model.table.xyz, model.cell, model.spacegroup,
+                               D_MIN))  # fmt: skip
+        assert np.array_equal(solvent.density(q[state.tied]), masks[-1])
+    between = solvent.f_mask(state.occupancy(0.3)[state.tied], hkl)
+    mean = density_structure_factors(
+        0.7 * masks[0] + 0.3 * masks[1], model.cell, model.spacegroup, hkl
+    )
+    assert between == pytest.approx(mean, rel=1e-4, abs=1e-3)
+    assert not np.array_equal(masks[0], masks[1])
+
+
+def test_what_groups_displace_is_the_change_with_the_fraction(made):
+    model, state, solvent, _ = made
+    hkl = unique_reflections(model.cell, model.spacegroup, D_MIN)
+    q0, q1 = (state.occupancy(f)[state.tied] for f in (0.2, 0.6))
+    chosen = np.arange(len(state.tied))
+    found = solvent.displaced(q0, chosen, hkl, 20.0)
+    change = -0.4 * (state.slope[state.tied] @ found.columns)
+    right = (solvent.f_mask(q1, hkl) - solvent.f_mask(q0, hkl))[found.low]
+    assert change == pytest.approx(right, abs=1e-3 * np.abs(right).max())
+    assert solvent.for_other_data().each is not solvent.each
+
+
+def test_a_pocket_that_several_residues_leave_is_one(made):
+    """Judged residue by residue more is solvent than in the molecules with the state."""
+    _, state, solvent, independent = made
+    q = state.occupancy(1.0)[state.tied]
+    assert solvent.density(q).sum() != independent.density(q).sum()
