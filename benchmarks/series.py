@@ -12,6 +12,7 @@ import gemmi
 import numpy as np
 import torch
 
+from everything_wrong import natural
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.crystal import Cell
 from multicopy_refinement.modes import Parameter
@@ -19,7 +20,7 @@ from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.series import SeriesData, SeriesOptions, SeriesSolution, refine_series
 from multicopy_refinement.series.crystal import in_cell
 from multicopy_refinement.series.state import state_of
-from two_states import series_truth, shaken, two_states, write
+from two_states import TwoStates, series_truth, shaken, two_states, write
 
 TIMES = np.array([0.0, 1.0, 2.0, 4.0, 8.0, 16.0])
 RATE, END = 0.25, 0.5
@@ -82,6 +83,8 @@ def draw(path: Path, d_min: float, seed: int, *, wrong: bool, reference: bool) -
         None,
     ) if path == DEMO else None  # fmt: skip
     states = two_states(path, seed=seed, ligand=ligand)
+    if wrong:  # a refinement with restraints can have no other geometry
+        states = of_dictionary(states, np.random.default_rng(seed + 5))
     sets = series_truth(TIMES, FRACTIONS, seed=seed + 100)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -99,6 +102,23 @@ def draw(path: Path, d_min: float, seed: int, *, wrong: bool, reference: bool) -
         loaded, data = load(model, folder, [one.name for one in sets])
         alone = refine_series(loaded, [data[3]], "B", SeriesOptions(decoys=0))
     return judged(found, float(alone.su[0]), seconds, reference=reference)
+
+
+def of_dictionary(states: TwoStates, random: np.random.Generator) -> TwoStates:
+    """Return states with a draw of the dictionary's geometry, contacts among it."""
+    both = natural(states.both, random)
+    found = []
+    for other in "BA":
+        one = both.clone()
+        for chain in one[0]:
+            for residue in chain:
+                for i in reversed(range(len(residue))):
+                    if residue[i].altloc == other:
+                        del residue[i]
+                    else:
+                        residue[i].altloc, residue[i].occ = "\0", 1.0
+        found.append(one)
+    return replace(states, ground=found[0], other=found[1], both=both)
 
 
 def refined(model: Path, data: Path, out: Path) -> Path:

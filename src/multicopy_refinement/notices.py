@@ -49,8 +49,12 @@ AnyNotice = TypeVar("AnyNotice", bound=Coded)
 
 def worst_first(notices: Iterable[AnyNotice]) -> list[AnyNotice]:
     """Return notices in the order in which they should be read: harmful ones, then as they came."""
-    place = {code: i for i, code in enumerate(HARMFUL)}
-    return sorted(notices, key=lambda notice: place.get(notice.code, len(HARMFUL)))
+    return sorted(notices, key=rank)
+
+
+def rank(notice: Coded) -> int:
+    """Return the place of a notice among those that should be read, the harmful ones first."""
+    return HARMFUL.index(notice.code) if notice.code in HARMFUL else len(HARMFUL)
 
 
 def listed(items: list[str], limit: int = 6) -> str:

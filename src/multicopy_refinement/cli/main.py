@@ -429,12 +429,14 @@ def series(
     """
     refuse_missing(model, table, values["rules"])
     with named_steps(quiet=quiet) as show:
-        from multicopy_refinement.cli.series import print_series, run
+        from multicopy_refinement.cli.series import print_harmful, print_series, run
         from multicopy_refinement.series.job import SeriesJob
 
         job = SeriesJob(model, table, state, out, reference, values, hold_model, overwrite)
         record = run(job, values["threads"], show)
-    if not quiet:
+    if quiet:
+        print_harmful(record)
+    else:
         print_series(record, out)
 
 

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from multicopy_refinement.cli.progress import Show
 from multicopy_refinement.cli.refine import use_threads
+from multicopy_refinement.notices import HARMFUL
 from multicopy_refinement.series.job import SeriesJob, run_series
-from multicopy_refinement.series.record import FitRecord, SeriesRecord
+from multicopy_refinement.series.record import FitRecord, SeriesRecord, WarningRecord
 from multicopy_refinement.words import counted, probability, with_su
 
 #: Warnings that are shown; the files have all of them.
@@ -22,6 +23,14 @@ def run(job: SeriesJob, threads: int | None, show: Show) -> SeriesRecord:
     """Refine a series."""
     use_threads(threads)
     return run_series(job, lambda step, done, total: show(step, done, total, None))
+
+
+def print_harmful(record: SeriesRecord) -> None:
+    """Print what spoils the result, for those who asked for quiet."""
+    console = Console(emoji=False, stderr=True)
+    for one in record.warnings:
+        if one.code in HARMFUL:
+            _warn(console, one)
 
 
 def print_series(record: SeriesRecord, out: Path) -> None:
@@ -42,11 +51,15 @@ def print_series(record: SeriesRecord, out: Path) -> None:
             f"p {probability(test.total_p)}; {said}.",
         )
     for one in record.warnings[:_MOST]:
-        where = f"{one.data_set}: " if one.data_set else ""
-        _line(console, f"Warning: {where}{one.message}")
+        _warn(console, one)
     if len(record.warnings) > _MOST:
         _line(console, f"{counted(len(record.warnings) - _MOST, 'more warning')} in series.json")
     _line(console, f"Results are in {out}: series.html, series.csv, series.parquet, series.json.")
+
+
+def _warn(console: Console, one: WarningRecord) -> None:
+    where = f"{one.data_set}: " if one.data_set else ""
+    _line(console, f"Warning: {where}{one.message}")
 
 
 def _line(console: Console, text: str) -> None:

@@ -97,7 +97,11 @@ class Twinning:
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """What is to be said of it."""
+        """What is to be said of it before a refinement."""
+        return self.said("occupancies are biased without --twin={law}")
+
+    def said(self, advice: str) -> tuple[Notice, ...]:
+        """Return what is to be said of it; ``advice`` has the place {law}."""
         found = self.found
         if found is None or found.beside_model is None:
             return ()
@@ -111,7 +115,7 @@ class Twinning:
             Notice(
                 "twinned",
                 f"the crystal is a twin by {name}: beside the model alpha is {alpha}{beside}; "
-                f"occupancies are biased without --twin={name}",
+                + advice.format(law=name),
             ),
         )
 

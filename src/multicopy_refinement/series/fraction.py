@@ -10,6 +10,7 @@ import torch
 
 from multicopy_refinement._typing import ComplexArray, FloatArray
 from multicopy_refinement.modes import TargetKind
+from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior.blocks import Block, Kind, Point, Space
 from multicopy_refinement.posterior.data_term import DataTerm
@@ -17,6 +18,7 @@ from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.forward import GroupForward
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.scale import ScaledMask
+from multicopy_refinement.refinement.twinning import Twinning, lawless
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scaling.displaced import Displaced
 from multicopy_refinement.scattering.columns import StoredColumns
@@ -27,6 +29,11 @@ from multicopy_refinement.solve.covariance import Covariance, covariance
 
 #: Converged when the fraction changes by less than this in a cycle, or by this part of its su.
 TOLERANCE, PART_OF_SU = 0.001, 0.05
+#: What a twin means for a series, which refines against one domain.
+_TWIN = (
+    "its fraction is biased, and the shared model; leave it out, or refine it by itself with "
+    "--twin={law}"
+)
 #: Cycles of fraction, mask, scale and errors.
 MOST_CYCLES = 10
 
@@ -87,6 +94,13 @@ class SetOfSeries:
     def data(self) -> ReflectionData:
         """The reflections, on the model's crystal; outliers are in neither set."""
         return self.experiment.data
+
+    @property
+    def twin_notices(self) -> tuple[Notice, ...]:
+        """What is to be said of a twin, beside the model at the present fraction."""
+        f_model = self.experiment.at_renewal(self._f_calc(self.fraction))
+        seen = Twinning.of(self.data, self.experiment.size(f_model))
+        return lawless(self.data) if seen is None else seen.said(_TWIN)
 
     def posterior(self, *, by_region: bool = False) -> Posterior:
         """Return that of the fraction, scale and solvent; or of the fractions of all regions.

@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.notices import rank
 from multicopy_refinement.results.record import Program
 from multicopy_refinement.series.fits import Fit
 from multicopy_refinement.series.regions import RegionTest
@@ -194,7 +195,7 @@ def make_record(
         ),
         warnings=[
             WarningRecord(data_set=name, code=notice.code, message=notice.message)
-            for name, notice in found.notices
+            for name, notice in sorted(found.notices, key=lambda one: rank(one[1]))
         ],
         seconds={name: round(value, 2) for name, value in found.seconds.items()},
     )  # fmt: skip

@@ -121,11 +121,13 @@ class _Series:
         seconds["structure_factors"] = clock_of.lap()
         self._search(work, reference)
         shared = SharedModel.of(self.model, state, work[0], self.geometry)
+        self.notices += [("", n) for n in shared.notices]
         found = self._judged(work, alike)
         if self.options.moving:
             work, found = self._relaxed(state, regions, work, found, shared, alike, reference)
         for one in work:
-            self.notices += [(one.name, n) for n in one.experiment.notices]
+            found_in = (*one.twin_notices, *one.experiment.notices)
+            self.notices += [(one.name, n) for n in found_in]
         start = np.array([one.fraction for one in work])
         scores, common, correlation = found
         seconds["refine"] = clock.lap() - seconds["structure_factors"]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.model import Model
+from multicopy_refinement.notices import Notice
 from multicopy_refinement.posterior.blocks import Kind
-from multicopy_refinement.refinement.surroundings import Restrained, surroundings_of
+from multicopy_refinement.refinement.surroundings import REACH, Restrained, surroundings_of
 from multicopy_refinement.scattering.atom_slopes import atom_slopes
 from multicopy_refinement.scattering.atoms import atoms_of
 from multicopy_refinement.series.fraction import SetOfSeries
@@ -36,10 +37,13 @@ class SharedModel:
         What is known of them beside the data.
     atoms
         Those that count, ``[n_atoms]``.
+    notices
+        Where there are too many for all to count.
     """
 
     around: Surroundings
     atoms: IntArray
+    notices: tuple[Notice, ...] = ()
 
     @classmethod
     def of(
@@ -48,10 +52,13 @@ class SharedModel:
         """Return that of a model; the atoms of the state first, where there are too many."""
         sums = state.groups.sums.restricted(state.tied, state.occupancy(state.fraction))
         around = surroundings_of(model, data.data, state.tied, sums, geometry)
-        near = np.unique(np.concatenate(around.near))
-        own = around.group_of_atom[near] >= 0
-        atoms = np.concatenate([near[own], near[~own]])[:MOST_ATOMS]
-        return cls(around, np.sort(atoms))
+        near = np.concatenate(around.near)
+        rank = np.concatenate([np.arange(len(one)) for one in around.near])
+        # own atoms first, then the nearest of each set in turn
+        order = np.lexsort((near, rank, around.group_of_atom[near] < 0))
+        every, first = np.unique(near[order], return_index=True)
+        atoms = every[np.argsort(first)][:MOST_ATOMS]
+        return cls(around, np.sort(atoms), _cut(len(every)))
 
     @property
     def known(self) -> FloatArray:
@@ -95,6 +102,20 @@ class SharedModel:
         fractions = slopes.of[Kind.OCCUPANCY][:, rows] * np.float32(share)
         everything = projected(np.concatenate([fractions, displaced, of_atoms]), away)
         return everything[:n_own], everything[n_own:]
+
+
+def _cut(n_atoms: int) -> tuple[Notice, ...]:
+    """Return a notice of atoms that do not count."""
+    if n_atoms <= MOST_ATOMS:
+        return ()
+    return (
+        Notice(
+            "surroundings_cut",
+            f"the state, what it replaces and what is within {REACH:g} A are {n_atoms} atoms or "
+            f"more: coordinates and B of {MOST_ATOMS}, the nearest, are refined and count in the "
+            "su, the others are taken as right; of a state of fewer residues all count",
+        ),
+    )
 
 
 @dataclass(frozen=True, eq=False)
