@@ -146,3 +146,15 @@ def test_a_reflection_far_beyond_all_others_is_named(whole, tmp_path):
     with pytest.raises(ReflectionFileError, match=rf"{name} lies at 0.09 A, .* damaged index"):
         read_reflections(path)
     assert len(read_reflections(path, d_min=2.0)) == len(rows) - 1
+
+
+def test_a_signalling_nan_is_a_missing_value(whole, tmp_path):
+    path, again = tmp_path / "data.mtz", tmp_path / "again.mtz"
+    path.write_bytes(whole["2.5.mtz"])
+    mtz = gemmi.read_mtz_file(str(path))
+    width, place = len(mtz.columns), mtz.column_labels().index("F")
+    content = bytearray(whole["2.5.mtz"])
+    begin = 80 + 4 * (50 * width + place)
+    content[begin : begin + 4] = (0x7F800001).to_bytes(4, "little")
+    again.write_bytes(bytes(content))
+    assert len(read_reflections(again)) == len(read_reflections(path)) - 1

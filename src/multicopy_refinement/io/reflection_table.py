@@ -108,7 +108,7 @@ def miller_indices(values: FloatArray) -> IntArray:
 def read_mtz(path: str | Path, content: bytes) -> ReflectionTable:
     """Return the columns of an MTZ file."""
     mtz = parse_mtz(path, content)
-    rows = np.array(mtz, copy=True).astype(np.float64)
+    rows = rows_of(mtz)
     if len(mtz.columns) < 3 or len(rows) == 0:
         raise ReflectionFileError(f"{path}: no reflections in the file")
     if np.isfinite(mtz.valm):  # the number that stands for "missing" in this file
@@ -133,6 +133,12 @@ def read_mtz(path: str | Path, content: bytes) -> ReflectionTable:
         notices = (Notice("unmerged", text),)
     hkl = miller_indices(rows[:, :3])
     return ReflectionTable(columns, values, hkl, cell, group, own, notices, wavelengths)
+
+
+def rows_of(mtz: gemmi.Mtz) -> FloatArray:
+    """Return the numbers of an MTZ file, ``[n_rows, n_columns]``; a NaN of any kind is one."""
+    with np.errstate(invalid="ignore"):
+        return np.array(mtz, copy=True).astype(np.float64)
 
 
 def _labels(mtz: gemmi.Mtz) -> list[str]:

@@ -15,7 +15,7 @@ from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import ReflectionFileError
-from multicopy_refinement.io.reflection_table import cell_of, miller_indices, parse_mtz
+from multicopy_refinement.io.reflection_table import cell_of, miller_indices, parse_mtz, rows_of
 from multicopy_refinement.io.text import read_bytes
 from multicopy_refinement.posterior.experiment import r_factor
 from multicopy_refinement.units import EIGHT_PI_SQUARED
@@ -113,7 +113,7 @@ def _opened(path: Path) -> gemmi.Mtz:
         if label not in labels:
             raise ReflectionFileError(f"{path}: no column {label}; it is not a run's refined.mtz")
     try:
-        miller_indices(np.array(mtz, copy=False)[:, :3].astype(np.float64))
+        miller_indices(rows_of(mtz)[:, :3])
     except ReflectionFileError as fault:
         raise ReflectionFileError(f"{path}: damaged MTZ file: {fault}") from None
     if cell_of(mtz.cell) is None or mtz.spacegroup is None:
