@@ -25,15 +25,16 @@ $(VENV)/.dev: $(VENV)/.installed
 demo: $(VENV)/.installed ## simulate a small crystal, refine it, compare with the truth
 	$(BIN)/multicopy-refine demo --out build/demo --overwrite
 
+# two at a time, each on one thread: threads of two processes wait for one another
 test: $(VENV)/.dev ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 check: lint types layers docs test ## format, lint, types, import layers, documentation, tests
 
 kernels: $(VENV)/.dev ## run the solver's tests with the arithmetic of two other processors
-	OPENBLAS_CORETYPE=Haswell $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" tests/unit/solve tests/unit/refinement
-	OPENBLAS_CORETYPE=Prescott $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" tests/unit/solve tests/unit/refinement
+	OMP_NUM_THREADS=1 OPENBLAS_CORETYPE=Haswell $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" tests/unit/solve tests/unit/refinement
+	OMP_NUM_THREADS=1 OPENBLAS_CORETYPE=Prescott $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" tests/unit/solve tests/unit/refinement
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
