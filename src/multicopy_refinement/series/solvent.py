@@ -88,14 +88,14 @@ class SolventOfStates:
         return self._transform(self.density(occupancy), hkl)
 
     def displaced(
-        self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray, b_sol: float
+        self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray, s_squared_max: float
     ) -> Displaced:
         """Return M of chosen groups, all that follow among them.
 
         sum_g slope_g M_g = F_mask(0) - F_mask(1), the sum over those that follow the fraction.
         What that differs by from the sum for independent groups is shared among them alike.
         """
-        found = self.each.displaced(occupancy, chosen, hkl, b_sol)
+        found = self.each.displaced(occupancy, chosen, hkl, s_squared_max)
         columns, slope = found.columns.copy(), self.slope[chosen]
         follows = np.flatnonzero(slope)
         both = self._transform(self.without - self.with_, hkl[found.low])
