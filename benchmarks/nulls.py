@@ -7,6 +7,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -51,8 +52,20 @@ class Row:
     supported: bool
 
 
+class Solvent(NamedTuple):
+    """S = k_sol exp(-b_sol s^2/4 - c_sol s^4) of the truth."""
+
+    k_sol: float
+    b_sol: float
+    c_sol: float = 0.0
+
+
+GAUSSIAN, SHARP = Solvent(truth.K_SOL, truth.B_SOL), Solvent(truth.K_SOL, 5.0, 90.0)
+NONE = Solvent(0.0, truth.B_SOL)
+
+
 def make(
-    shared: Path, name: str, d_min: float, seed: int, shake: float, k_sol: float, folder: Path,
+    shared: Path, name: str, d_min: float, seed: int, shake: float, solvent: Solvent, folder: Path,
     *, of_dictionary: bool = False,
 ) -> dict[tuple[str, str], truth.Site]:  # fmt: skip
     """Write start.pdb and data.mtz of a crystal; return its sites by chain and number.
@@ -65,7 +78,7 @@ def make(
     )  # fmt: skip
     if of_dictionary:
         made = natural_crystal(made, np.random.default_rng(seed + 5), shake)
-    hkl, f = truth.amplitudes(made.truth, d_min, k_sol=k_sol)
+    hkl, f = truth.amplitudes(made.truth, d_min, **solvent._asdict())
     s_squared = np.asarray(made.truth.cell.calculate_1_d2_array(hkl))
     made.start.write_pdb(str(folder / "start.pdb"))
     truth.write_mtz(folder / "data.mtz", made.truth, truth.observe(hkl, f, s_squared, seed=seed))
@@ -85,13 +98,13 @@ def natural_crystal(
 
 
 def run(
-    shared: Path, name: str, d_min: float, seed: int, shake: float, k_sol: float, folder: Path,
+    shared: Path, name: str, d_min: float, seed: int, shake: float, solvent: Solvent, folder: Path,
     jointly: bool = False,
 ) -> list[Row]:  # fmt: skip
     """Return the groups of one refinement."""
     from multicopy_refinement.refinement.support import boundary_p
 
-    known = make(shared, name, d_min, seed, shake, k_sol, folder, of_dictionary=jointly)
+    known = make(shared, name, d_min, seed, shake, solvent, folder, of_dictionary=jointly)
     model = Model(dtype_float=torch.float64).load(folder / "start.pdb")
     data = read_reflections(folder / "data.mtz", cell=model.cell, spacegroup=model.spacegroup)
     options = {**JOINTLY, "monomers": shared / "monomers"} if jointly else {}
@@ -156,11 +169,12 @@ def main() -> None:
     given = parser.parse_args()
     began, lines = time.time(), []
     with tempfile.TemporaryDirectory() as folder:
-        for title, shake, k_sol, jointly in (
-            ("Coordinates and B right", 0.0, truth.K_SOL, False),
-            ("Coordinates off by 0.1 A (rms)", 0.1, truth.K_SOL, False),
-            ("Coordinates off by 0.1 A, refined with B and occupancies", 0.1, truth.K_SOL, True),
-            ("No solvent, neither in truth nor model: the statistics alone", 0.0, 0.0, False),
+        for title, shake, solvent, jointly in (
+            ("Coordinates and B right", 0.0, GAUSSIAN, False),
+            ("Coordinates off by 0.1 A (rms)", 0.1, GAUSSIAN, False),
+            ("Coordinates off by 0.1 A, refined with B and occupancies", 0.1, GAUSSIAN, True),
+            ("Solvent with a sharp edge, as in crystals", 0.0, SHARP, False),
+            ("No solvent, neither in truth nor model: the statistics alone", 0.0, NONE, False),
         ):
             if given.only and given.only not in title:
                 continue
@@ -169,7 +183,7 @@ def main() -> None:
                 for d_min in JOINT_RESOLUTIONS if jointly else RESOLUTIONS:
                     for seed in range(given.seeds):
                         rows += run(
-                            given.shared, name, d_min, seed, shake, k_sol, Path(folder), jointly
+                            given.shared, name, d_min, seed, shake, solvent, Path(folder), jointly
                         )
             lines += [f"### {title}", "", *table(rows), ""]
             print("\n".join(lines[-len(table(rows)) - 3 :]), flush=True)

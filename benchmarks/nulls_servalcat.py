@@ -26,7 +26,7 @@ import numpy as np
 
 import gemmi_truth as truth
 from data_sets import shared_data
-from nulls import CRYSTALS, RESOLUTIONS, make
+from nulls import CRYSTALS, GAUSSIAN, RESOLUTIONS, make
 
 OURS, THEIRS, TUNED = "multicopy_refinement", "Servalcat", "Servalcat, other options"
 #: What is given to Servalcat beyond occupancies alone: nothing, and what served it best.
@@ -144,7 +144,7 @@ def refined_by_all(peer: Path, shake: float, crystal: tuple[int, str, float]) ->
     seed, name, d_min = crystal
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        known = make(shared_data(), name, d_min, seed, shake, truth.K_SOL, folder)
+        known = make(shared_data(), name, d_min, seed, shake, GAUSSIAN, folder)
         n_reflections = gemmi.read_mtz_file(str(folder / "data.mtz")).nreflections
         results = {OURS: by_us(folder)}
         results |= {p: by_servalcat(peer, folder, extra) for p, extra in OPTIONS.items()}
