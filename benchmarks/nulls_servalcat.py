@@ -24,7 +24,6 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
-import gemmi_truth as truth
 from data_sets import shared_data
 from nulls import CRYSTALS, GAUSSIAN, RESOLUTIONS, make
 
