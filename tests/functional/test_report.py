@@ -198,7 +198,7 @@ def test_it_can_be_left_out(command, demo, tmp_path):
         (lambda d: (d / "result.json").write_text('{"schema": 9}'), "not a result of schema 1"),
         (lambda d: (d / "result.json").write_text('{"schema": 1}'), "not a result of this version"),
         (lambda d: (d / "refined.pdb").unlink(), "refined.pdb: no such file"),
-        (lambda d: (d / "refined.mtz").write_text("x"), "refined.mtz: cannot be read"),
+        (lambda d: (d / "refined.mtz").write_text("x"), "refined.mtz: damaged MTZ file"),
     ],
 )
 def test_broken_runs_are_one_line(command, run, tmp_path, broken, message):

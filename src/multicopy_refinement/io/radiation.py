@@ -226,7 +226,7 @@ def cromer_liberman_second(symbols: Sequence[str], wavelength: float) -> dict[st
     difference, so that a metal shows by what it has more than they.
 
     >>> cromer_liberman_second(["C", "SE"], 0.97)
-    {'C': 0.003, 'SE': 3.848}
+    {'C': 0.0032, 'SE': 3.7647}
     """
     found = {symbol: round(_of_table(symbol, wavelength)[1], 4) for symbol in symbols}
     return {symbol: value for symbol, value in found.items() if value > 0}

@@ -33,7 +33,7 @@ SCHEMA = 1
 #: Occupancies in the record have this many decimals, and sets still sum to 1.
 DECIMALS = 6
 #: Keys that are there where F(+) and F(-) were told apart.
-_OF_DIFFERENCES = {
+OF_DIFFERENCES = {
     "f_double_prime", "delta_log_likelihood_anomalous", "occupancy_anomalous", "su_anomalous",
 }  # fmt: skip
 #: Residues beside a ligand that are named.
@@ -351,7 +351,7 @@ class RunRecord(_Record):
         content = self.model_dump(mode="json")
         if not content["anomalous"]:
             for one in (content["data"], *content["groups"]):
-                for name in _OF_DIFFERENCES & one.keys():
+                for name in OF_DIFFERENCES & one.keys():
                     del one[name]
         for name in ("restraints", "exchange", "twinning", "anomalous"):
             if not content[name]:
