@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -64,17 +65,25 @@ def crystal(seed: int, shake: float) -> tuple[gemmi.Structure, gemmi.Structure]:
         truth.move_at_random(start, np.random.default_rng(seed + 50), shake)
     places = free_places(structure, len(LEVELS), seed)
     for one, levels in ((structure, LEVELS), (start, (0.5,) * len(LEVELS))):
-        chain = gemmi.Chain("Z")
-        for number, (xyz, q) in enumerate(zip(places, levels, strict=True), 1):
-            residue, atom = gemmi.Residue(), gemmi.Atom()
-            residue.name, residue.seqid, residue.het_flag = "ZN", gemmi.SeqId(str(number)), "H"
-            atom.name, atom.element, atom.pos = "ZN", gemmi.Element("Zn"), gemmi.Position(*xyz)
-            atom.occ, atom.b_iso = q, 20.0
-            residue.add_atom(atom)
-            chain.add_residue(residue)
-        one[0].add_chain(chain)
-        one.setup_cell_images()
+        add_metals(one, places, ["Zn"] * len(LEVELS), levels)
     return structure, start
+
+
+def add_metals(
+    structure: gemmi.Structure, places: Sequence[np.ndarray], elements: Sequence[str],
+    occupancies: Sequence[float], b_iso: float = 20.0,
+) -> None:  # fmt: skip
+    """Add atoms of elements in places as chain Z, a residue each from 1 on."""
+    chain = gemmi.Chain("Z")
+    for number, (xyz, element, q) in enumerate(zip(places, elements, occupancies, strict=True), 1):
+        residue, atom, name = gemmi.Residue(), gemmi.Atom(), element.upper()
+        residue.name, residue.seqid, residue.het_flag = name, gemmi.SeqId(str(number)), "H"
+        atom.name, atom.element, atom.pos = name, gemmi.Element(element), gemmi.Position(*xyz)
+        atom.occ, atom.b_iso = q, b_iso
+        residue.add_atom(atom)
+        chain.add_residue(residue)
+    structure[0].add_chain(chain)
+    structure.setup_cell_images()
 
 
 def free_places(structure: gemmi.Structure, n: int, seed: int) -> list[np.ndarray]:

@@ -285,8 +285,7 @@ def observe_mates(
     s_squared = np.asarray(structure.cell.calculate_1_d2_array(hkl))
     random = np.random.default_rng(seed + 1000)
     mates = np.abs(np.stack([f + 1j * second, f - 1j * second]))
-    typical = np.sqrt(np.mean(np.abs(f) ** 2))
-    sigma = noise * (0.5 * np.abs(f) + 0.5 * typical * np.exp(-3.0 * s_squared))
+    sigma = _sigmas(np.abs(f), s_squared, noise)
     mates = np.abs(mates + np.sqrt(2) * sigma * random.standard_normal(mates.shape))
     flags = random.integers(0, 20, len(hkl))
     columns = {"F": ("F", mates.mean(axis=0)), "SIGF": ("Q", sigma)}
@@ -315,13 +314,18 @@ class Observed:
     flags: np.ndarray
 
 
+def _sigmas(f: np.ndarray, s_squared: np.ndarray, noise: float) -> np.ndarray:
+    """Return sigmas of amplitudes, whose relative error grows with resolution."""
+    typical = np.sqrt(np.mean(f**2))
+    return noise * (0.5 * f + 0.5 * typical * np.exp(-3.0 * s_squared))
+
+
 def observe(
     hkl: np.ndarray, f: np.ndarray, s_squared: np.ndarray, *, seed: int, noise: float = NOISE
 ) -> Observed:
     """Return amplitudes with a relative error that grows with resolution, 5% of them free."""
     random = np.random.default_rng(seed + 1000)
-    typical = np.sqrt(np.mean(f**2))
-    sigma = noise * (0.5 * f + 0.5 * typical * np.exp(-3.0 * s_squared))
+    sigma = _sigmas(f, s_squared, noise)
     f_obs = np.abs(f + sigma * random.standard_normal(len(f)))
     return Observed(np.asarray(hkl), f_obs, sigma, random.integers(0, 20, len(f)))
 

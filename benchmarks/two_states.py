@@ -58,6 +58,17 @@ class SetTruth:
     seed: int
 
 
+def single_conformer(path: Path) -> gemmi.Structure:
+    """Return a structure without altlocs and hydrogens, all of it there."""
+    structure = gemmi.read_structure(str(path))
+    structure.remove_alternative_conformations()
+    structure.remove_hydrogens()
+    for site in structure[0].all():
+        site.atom.occ = 1.0
+    structure.setup_entities()
+    return structure
+
+
 def two_states(
     path: Path, *, seed: int, n: int = 5, ligand: tuple[str, int] | None = None, file: float = 0.3
 ) -> TwoStates:
@@ -67,12 +78,7 @@ def two_states(
     the file has.
     """
     random = np.random.default_rng(seed)
-    ground = gemmi.read_structure(str(path))
-    ground.remove_alternative_conformations()
-    ground.remove_hydrogens()
-    for site in ground[0].all():
-        site.atom.occ = 1.0
-    ground.setup_entities()
+    ground = single_conformer(path)
     other = ground.clone()
     turned = _turn(other, random, n)
     both = ground.clone()

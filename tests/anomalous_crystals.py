@@ -20,22 +20,9 @@ def with_metals(
     import anomalous as benchmark
 
     structure = gemmi.read_structure(str(DEMO / "truth.pdb"))
-    chain = gemmi.Chain("Z")
     places = benchmark.free_places(structure, len(occupancies), seed=4)
-    for i, ((what, q), xyz) in enumerate(zip(occupancies.items(), places, strict=True)):
-        element = what.rstrip("0123456789")
-        residue, atom = gemmi.Residue(), gemmi.Atom()
-        residue.name, residue.seqid = element.upper(), gemmi.SeqId(str(i + 1))
-        residue.het_flag = "H"
-        atom.name, atom.element, atom.pos = (
-            element.upper(),
-            gemmi.Element(element),
-            gemmi.Position(*xyz),
-        )
-        atom.occ, atom.b_iso = q, b_iso
-        residue.add_atom(atom)
-        chain.add_residue(residue)
-    structure[0].add_chain(chain)
+    elements = [what.rstrip("0123456789") for what in occupancies]
+    benchmark.add_metals(structure, places, elements, list(occupancies.values()), b_iso)
     structure.write_pdb(str(folder / name))
     return folder / name
 

@@ -13,6 +13,7 @@ from multicopy_refinement import Model, read_reflections
 from multicopy_refinement.modes import Parameter, TargetKind
 from multicopy_refinement.series import SeriesData, SeriesOptions, refine_series
 from multicopy_refinement.series import shared as shared_model
+from two_states import single_conformer
 
 pytestmark = pytest.mark.slow
 QUICK = SeriesOptions(decoys=0, parameters=(Parameter.OCCUPANCY,))
@@ -20,15 +21,9 @@ FRACTIONS = (0.15, 0.45)
 D_MIN = 2.3
 
 
-def whole(path=DEMO / "truth.pdb"):
+def whole():
     """Return a crystal without altlocs and hydrogens."""
-    structure = gemmi.read_pdb(str(path))
-    structure.remove_alternative_conformations()
-    structure.remove_hydrogens()
-    for site in structure[0].all():
-        site.atom.occ = 1.0
-    structure.setup_entities()
-    return structure
+    return single_conformer(DEMO / "truth.pdb")
 
 
 def turned(structure, number=8):

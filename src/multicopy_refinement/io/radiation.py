@@ -260,12 +260,8 @@ def _f_double_prime(
 
 def _second_numbers(texts: Sequence[str]) -> list[tuple[str, float]]:
     """Return f'' of the elements that have one behind their f'."""
-    matches = [_F_PRIME.fullmatch(text.strip()) for text in texts]
-    return [
-        (m[1].upper(), number)
-        for m in matches
-        if m is not None and m[3] and (number := parse_number(m[3])) is not None
-    ]
+    told = [_element_with_numbers(text) for text in texts]
+    return [(one[0], one[1][1]) for one in told if one is not None and len(one[1]) > 1]
 
 
 def f_double_prime_values(texts: Sequence[str]) -> dict[str, float]:
@@ -311,16 +307,24 @@ def f_prime_values(texts: Sequence[str]) -> dict[str, float] | None:
         return None
     values: dict[str, float] = {}
     for text in texts:
-        match = _F_PRIME.fullmatch(text.strip())
-        numbers = [] if match is None else [parse_number(t) for t in match.groups()[1:] if t]
-        symbol = "" if match is None else match[1].upper()
-        if not numbers or None in numbers or gemmi.Element(symbol).atomic_number == 0:
+        told = _element_with_numbers(text)
+        if told is None:
             raise ValueError(
                 f"{text!r} is not an element with its f' (and f'') in electrons, as Zn=-6.9 or "
                 f"Zn=-6.9,0.5, nor {NO_F_PRIME}"
             )
-        values[symbol] = float(numbers[0] or 0.0)
+        values[told[0]] = told[1][0]
     return values
+
+
+def _element_with_numbers(text: str) -> tuple[str, list[float]] | None:
+    """Return an element with its f', and f'' if that follows; None of what is not read so."""
+    match = _F_PRIME.fullmatch(text.strip())
+    if match is None or gemmi.Element(match[1].upper()).atomic_number == 0:
+        return None
+    numbers = [parse_number(part) for part in match.groups()[1:] if part]
+    known = [number for number in numbers if number is not None]
+    return (match[1].upper(), known) if len(known) == len(numbers) else None
 
 
 def _charged(table: AtomTable) -> list[Notice]:

@@ -227,7 +227,7 @@ class BijvoetTerm:
     @cached_property
     def _weight(self) -> FloatArray:
         """1/V of the pairs that count, 0 of all others, ``[n]``."""
-        return np.where(self.work & self.errors.used, 1 / self.errors.variance, 0.0)
+        return self.errors.weights(self.work)
 
     def _of_signal(self, b_shift: FloatArray | None) -> OccupancyJacobian:
         shift = None if b_shift is None else b_shift[self.signal.groups]

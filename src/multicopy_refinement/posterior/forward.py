@@ -16,7 +16,6 @@ from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.posterior.blocks import Kind, Point, Space
 from multicopy_refinement.posterior.scale import ScaledMask
 from multicopy_refinement.scaling.displaced import Displaced
-from multicopy_refinement.scaling.scaler import solvent_fall
 from multicopy_refinement.scattering.columns import (
     GroupColumns,
     LowColumns,
@@ -359,12 +358,10 @@ class GroupForward:
 
     def _less_at(self, at: Point) -> LowColumns | None:
         """Return S M with the solvent of a point, where it moves."""
-        solvent, less = at.get(Kind.SOLVENT), self._less
-        if solvent is None or less is None:
+        less = self._less
+        if less is None or Kind.SOLVENT not in at.space:
             return None
-        k_sol, b_sol, c_sol = solvent.tolist()
-        fall = k_sol * solvent_fall(b_sol, c_sol, self.s_squared[less.low])
-        return replace(less, fall=fall)
+        return replace(less, fall=self.scaled.density(at, less.low))
 
     def _mask_at(self, at: Point) -> ComplexArray:
         """Return F of the solvent at the occupancies of a point; that of the last is kept."""

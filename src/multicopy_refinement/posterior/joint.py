@@ -21,7 +21,7 @@ from multicopy_refinement.posterior.local import local_information
 from multicopy_refinement.posterior.moving import MovingAtoms
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.posterior.scale import DenseJacobian, ScaledMask
-from multicopy_refinement.scaling.scaler import isotropic_parts, solvent_fall
+from multicopy_refinement.scaling.scaler import isotropic_parts
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
 from multicopy_refinement.scattering.compiled import SplatJacobian
 from multicopy_refinement.scattering.plan import SplatPlan, plan_splat
@@ -138,10 +138,8 @@ class _Forward:
         displaced = self.joint.displaced
         if displaced is None or len(displaced.low) == 0:
             return None
-        s_squared = self.joint.scaled.s_squared[displaced.low]
-        k_sol, b_sol, c_sol = self.at[Kind.SOLVENT].tolist()
-        fall = (k_sol * solvent_fall(b_sol, c_sol, s_squared)).astype(np.float32)
-        return displaced.low, displaced.columns * fall
+        fall = self.joint.scaled.density(self.at, displaced.low)
+        return displaced.low, displaced.columns * fall.astype(np.float32)
 
     def times(self, v: FloatArray) -> ComplexArray:
         """Return J v of all unknowns, complex ``[n]``."""

@@ -115,12 +115,15 @@ class ScaledMask:
 
     def solvent(self, at: Point, f_mask: ComplexArray) -> ComplexArray:
         """Return S(h) F_mask for an F_mask, complex ``[n]``."""
+        if at.get(Kind.SOLVENT) is None and f_mask is self.f_mask:
+            return self.held[1]
+        return np.asarray(self.density(at) * f_mask)
+
+    def density(self, at: Point, rows: IntArray | slice = slice(None)) -> FloatArray:
+        """Return S of some reflections, or all, ``[n_rows]``."""
         values = at.get(Kind.SOLVENT)
-        if values is None:
-            if f_mask is self.f_mask:
-                return self.held[1]
-            values = self._fitted_solvent
-        return np.asarray(values[0] * self._fall(values) * f_mask)
+        k_sol, b_sol, c_sol = (self._fitted_solvent if values is None else values).tolist()
+        return np.asarray(k_sol * solvent_fall(b_sol, c_sol, self.s_squared[rows]))
 
     def jacobians(
         self, at: Point, total: ComplexArray, f_mask: ComplexArray
@@ -134,15 +137,12 @@ class ScaledMask:
             slopes = np.concatenate([np.ones((len(total), 1)), -self.quadratic / 4], axis=1)
             found[Kind.SCALE] = DenseJacobian(slopes.T * total)
         if Kind.SOLVENT in at.space:
-            values = at[Kind.SOLVENT]
-            of_k = self._fall(values) * f_mask
-            of_b = -values[0] * self.s_squared / 4 * of_k
+            k_sol, b_sol, c_sol = at[Kind.SOLVENT].tolist()
+            of_k = solvent_fall(b_sol, c_sol, self.s_squared) * f_mask
+            of_b = -k_sol * self.s_squared / 4 * of_k
             found[Kind.SOLVENT] = DenseJacobian(np.stack([of_k, of_b, 4 * self.s_squared * of_b]))
         return found
 
     @property
     def _fitted_solvent(self) -> FloatArray:
         return np.array([self.scale.k_sol, self.scale.b_sol, self.scale.c_sol])
-
-    def _fall(self, values: FloatArray) -> FloatArray:
-        return solvent_fall(values[1], values[2], self.s_squared)

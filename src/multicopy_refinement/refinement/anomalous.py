@@ -143,7 +143,7 @@ class AnomalousSignal:
             self.errors = replace(self.errors, used=used).renewed(residual, data.work)
         self._renewals += 1
         if self.seen is None:
-            weight = np.where(data.work & self.errors.used, 1 / self.errors.variance, 0.0)
+            weight = self.errors.weights(data.work)
             square = max(float(weight @ calculated**2), 1e-300)
             self.seen = float(weight @ (observed * calculated)) / square, square**-0.5
 
@@ -165,10 +165,9 @@ class AnomalousSignal:
             rows = refined[own]
             occupancy[rows] = at[Kind.OCCUPANCY][own] + here.gradient[q][own] / known[own]
             su[rows] = known[own] ** -0.5
-        known_pairs = term.errors.used | (term.observed != 0)
         return AnomalousResults(
             agreement(term, start), agreement(term, at), int((used & term.work).sum()),
-            int((used & term.free).sum()), int((known_pairs & ~used).sum()),
+            int((used & term.free).sum()), int(((term.observed != 0) & ~used).sum()),
             float(term.errors.merit[used].mean()) if used.any() else float("nan"),
             largest, gain, occupancy, su,
             np.where(used, term.errors.merit * term.observed, 0.0),
@@ -210,7 +209,7 @@ def agreement(term: BijvoetTerm, at: Point) -> DifferenceAgreement:
 
 
 def _correlation(term: BijvoetTerm, calculated: FloatArray, rows: BoolArray) -> float:
-    weight = np.where(rows & term.errors.used, 1 / term.errors.variance, 0.0)
+    weight = term.errors.weights(rows)
     squares = float(weight @ term.observed**2) * float(weight @ calculated**2)
     return float(weight @ (term.observed * calculated) / np.sqrt(max(squares, 1e-300)))
 

@@ -101,9 +101,12 @@ class Solvent(Protocol):
         ...
 
     def displaced(
-        self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray, b_sol: float
+        self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray, s_squared_max: float
     ) -> Displaced:
-        """Return M of chosen groups around present occupancies of all groups, ``[n_groups]``."""
+        """Return M of chosen groups around present occupancies of all groups, ``[n_groups]``.
+
+        It is needed up to ``s_squared_max`` in 1/A^2.
+        """
         ...
 
 

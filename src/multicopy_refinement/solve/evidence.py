@@ -154,9 +154,8 @@ class _Differences:
         term = posterior.differences
         if term is None:
             return None
-        overall = term.forward.overall(at)
-        found = cls(term, at, overall, (0.0, 0.0))
-        return cls(term, at, overall, found._values(term.calculated(at)))
+        present = _of_differences(term, term.calculated(at))
+        return cls(term, at, term.forward.overall(at), present)
 
     def lost(self, null: _Null) -> tuple[float, float]:
         """Return what work and free set lose."""
@@ -164,14 +163,15 @@ class _Differences:
         calculated = bijvoet_difference(
             self.term.errors.merit, null.f_model, self.overall * null.stretch * second
         )
-        values = self._values(calculated)
-        return self.present[0] - values[0], self.present[1] - values[1]
+        work, free = _of_differences(self.term, calculated)
+        return self.present[0] - work, self.present[1] - free
 
-    def _values(self, calculated: FloatArray) -> tuple[float, float]:
-        term = self.term
-        residual = term.observed - calculated
-        each = term.errors.renewed(residual, term.work).log_densities(residual)
-        return float(each[term.work].sum()), float(each[term.free].sum())
+
+def _of_differences(term: BijvoetTerm, calculated: FloatArray) -> tuple[float, float]:
+    """Return log p of the differences of work and free set, the variance estimated anew."""
+    residual = term.observed - calculated
+    each = term.errors.renewed(residual, term.work).log_densities(residual)
+    return float(each[term.work].sum()), float(each[term.free].sum())
 
 
 @dataclass(frozen=True, eq=False)

@@ -114,6 +114,10 @@ class BijvoetErrors:
         """Of each difference, ``[n]``."""
         return self.noise + self.shells.interpolate(self.of_model, self.s_squared)
 
+    def weights(self, rows: BoolArray) -> FloatArray:
+        """Return 1/variance of the differences of some reflections that are used, 0 of others."""
+        return np.where(rows & self.used, 1 / self.variance, 0.0)
+
     def without_outliers(self, residual: FloatArray, work: BoolArray) -> BijvoetErrors:
         """Return it with the variance of the model estimated, outliers left out in turns."""
         found = self
