@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +14,7 @@ from rich.console import Console
 from multicopy_refinement.cli.progress import Show
 from multicopy_refinement.cli.summary import print_harmful, print_summary
 from multicopy_refinement.modes import Step
+from multicopy_refinement.refinement.macrocycle import Progress
 from multicopy_refinement.results.record import RunRecord
 from multicopy_refinement.run.job import RefineJob, run
 
@@ -21,15 +25,25 @@ if TYPE_CHECKING:
 def run_refine(job: RefineJob, show: Show) -> tuple[RunRecord, list[Advice]]:
     """Refine and make the report, and return with the record what the report says to do."""
     use_threads(job.threads)
-    record = run(job, lambda at: show(at.step, at.done, at.total, at.largest_change))
-    if job.report:
-        show(Step.REPORT, 0, 0, None)
-        from multicopy_refinement.report.write import (
-            write_report,
-        )  # its figures take long to import
+    libraries = threading.Thread(target=_import_report, daemon=True)
 
-        return record, write_report(job.out)
-    return record, []
+    def step(at: Progress) -> None:
+        # loops of numbers leave a processor to it, reading and writing do not
+        if job.report and at.step is Step.SOLVING and not libraries.ident:
+            libraries.start()
+        show(at.step, at.done, at.total, at.largest_change)
+
+    record = run(job, step)
+    if not job.report:
+        return record, []
+    show(Step.REPORT, 0, 0, None)
+    return record, _import_report().write_report(job.out)
+
+
+def _import_report() -> ModuleType:
+    """Return what writes the page; its figures take a second and more to import."""
+    import_module("multicopy_refinement.report.plots")
+    return import_module("multicopy_refinement.report.write")
 
 
 def print_outcome(

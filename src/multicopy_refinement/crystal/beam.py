@@ -13,6 +13,8 @@ _NAMES = {
 }  # fmt: skip
 
 
+#: f' in electrons from which on its value is told.
+LARGE_F_PRIME = 0.1
 #: f'' in electrons from which on an element is told of, and its occupancy seen in differences.
 LARGE_F_DOUBLE_PRIME = 0.05
 
@@ -58,9 +60,23 @@ class Beam:
             text += f"; f'' {self.f_double_prime_in_words()}"
         return text
 
+    @property
+    def large_f_prime(self) -> tuple[tuple[str, float], ...]:
+        """The elements whose f' is large, with it."""
+        return tuple((s, v) for s, v in self.f_prime if abs(v) >= LARGE_F_PRIME)
+
     def f_prime_in_words(self) -> str:
-        """Return the elements with their f'."""
-        return ", ".join(f"{symbol} {value:+.2f}" for symbol, value in self.f_prime) + " e"
+        """Return the elements with their f', those that have little of it by name alone.
+
+        >>> Beam(f_prime=(("C", 0.018), ("S", 0.333))).f_prime_in_words()
+        'S +0.33 e, below 0.1 e of C'
+        """
+        large = ", ".join(f"{symbol} {value:+.2f}" for symbol, value in self.large_f_prime)
+        little = ", ".join(s for s, value in self.f_prime if abs(value) < LARGE_F_PRIME)
+        parts = [f"{large} e"] * bool(large) + [f"below {LARGE_F_PRIME} e of {little}"] * bool(
+            little
+        )
+        return ", ".join(parts)
 
     def f_double_prime_in_words(self) -> str:
         """Return the elements whose f'' is large, with it."""

@@ -34,9 +34,6 @@ _OTHERS = {"NEUTRON": Radiation.NEUTRON, "ELECTRON": Radiation.ELECTRON}
 _OTHER_METHODS = (b"neutron", b"electron cryst", b"electron micro", b"electron diff")
 #: Wavelengths of X-rays in A that f' is known for; 0 and the like stand for none.
 SHORTEST, LONGEST = 0.1, 7.0
-#: An element whose f' is not larger than this, in electrons, goes without: it is less than 0.5% of
-#: C, N and O at the wavelengths in use, and every constant costs time.
-SMALLEST_F_PRIME = 0.1
 #: What switches f' off.
 NO_F_PRIME = "none"
 _F_PRIME = re.compile(r"([A-Za-z]{1,2})=([^,=]+)(?:,([^,=]+))?")
@@ -130,7 +127,7 @@ def beam_of(
     """Return radiation and wavelength, with f' of the elements that have some, and f''.
 
     f' of Cromer & Liberman (1970, J. Chem. Phys. 53, 1891), as gemmi computes it, is taken where
-    the wavelength is known and |f'| is above 0.1 e.
+    the wavelength is known.
 
     Parameters
     ----------
@@ -186,7 +183,8 @@ def beam_of(
     values = {s: v for s, v in (found | given).items() if s in symbols and v != 0}
     beam = Beam(radiation, length, tuple(sorted(values.items())), second)
     notices = []
-    if wavelength is None and set(found) - set(given):
+    large = {symbol for symbol, _ in beam.large_f_prime}
+    if wavelength is None and large & set(found) - set(given):
         text = (
             f"f' at {length:g} A ({where}) is added to the form factors: {beam.f_prime_in_words()} "
             "(--wavelength for another, --f-prime none for none)"
@@ -210,13 +208,15 @@ def present_elements(table: AtomTable) -> tuple[str, ...]:
 
 
 def cromer_liberman(symbols: Sequence[str], wavelength: float) -> dict[str, float]:
-    """Return f' in electrons of elements at a wavelength in A, where it is above 0.1.
+    """Return f' in electrons of elements at a wavelength in A.
+
+    That of C, N and O is below 0.1 e, and counts beside a metal: it is what the scale is made by.
 
     >>> cromer_liberman(["C", "SE"], 1.0)
-    {'SE': -3.378}
+    {'C': 0.007, 'SE': -3.378}
     """
-    found = {symbol: _of_table(symbol, wavelength)[0] for symbol in symbols}
-    return {s: round(v, 3) for s, v in found.items() if abs(v) > SMALLEST_F_PRIME}
+    found = {symbol: round(_of_table(symbol, wavelength)[0], 3) for symbol in symbols}
+    return {symbol: value for symbol, value in found.items() if value}
 
 
 def cromer_liberman_second(symbols: Sequence[str], wavelength: float) -> dict[str, float]:

@@ -207,7 +207,7 @@ class Model(nn.Module):
             In A; that of the data, or else of the model's file, when left out.
         f_prime
             f' in electrons as ``Zn=-6.9``, or ``none``; of elements that are not named it is that
-            of the wavelength, where it is above 0.1 e.
+            of the wavelength.
         of_data
             The wavelength that the data's file names.
         f_double_prime
