@@ -36,9 +36,13 @@ test: $(VENV)/.dev ## run the tests
 
 check: lint types layers docs test ## format, lint, types, import layers, documentation, tests
 
-kernels: $(VENV)/.dev ## run the solver's tests with the arithmetic of two other processors
-	OMP_NUM_THREADS=1 OPENBLAS_CORETYPE=Haswell $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" tests/unit/solve tests/unit/refinement
-	OMP_NUM_THREADS=1 OPENBLAS_CORETYPE=Prescott $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" tests/unit/solve tests/unit/refinement
+kernels: kernels-Haswell kernels-Prescott ## run the solver's tests with the arithmetic of two other processors (with -j2 at once)
+
+# `make test` has that of this processor
+kernels-%: $(VENV)/.dev
+	@own=$$($(BIN)/python -c "import numpy, threadpoolctl as t; print(*{i.get('architecture') for i in t.threadpool_info()})"); \
+	if test "$$own" = $*; then echo "$*: the arithmetic of this processor, which is that of make test"; else \
+	OMP_NUM_THREADS=1 OPENBLAS_CORETYPE=$* $(BIN)/python -m pytest -m "not slow" tests/unit/solve tests/unit/refinement; fi
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
