@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(PIP) install --no-compile
+# bytecode is written for what is imported, as it is imported: of torch's it is one file in six
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fuzz kernels format lint types layers docs pictures wheel study audit many-groups nulls consistency bench servalcat nulls-servalcat whole-model screen series form-factors clean
@@ -14,27 +17,32 @@ help: ## show this list
 # torch goes first and from its own line: a range would draw the CUDA build on some machines
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install $$(grep '^torch==' constraints.txt)
-	$(PIP) install --constraint constraints.txt --editable .
+	$(INSTALL) $$(grep '^torch==' constraints.txt)
+	$(INSTALL) --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 demo: $(VENV)/.installed ## simulate a small crystal, refine it, compare with the truth
 	$(BIN)/multicopy-refine demo --out build/demo --overwrite
 
-# two at a time, each on one thread: threads of two processes wait for one another
+# two at a time, each on one thread: threads of two processes wait for one another; in the order of
+# the files, whose last are small ones, so that both end together
 test: $(VENV)/.dev ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not alone"
+	$(BIN)/python -m pytest -m alone $$(grep -rl --include='*.py' 'mark\.alone' tests)
 
 check: lint types layers docs test ## format, lint, types, import layers, documentation, tests
 
-kernels: $(VENV)/.dev ## run the solver's tests with the arithmetic of two other processors
-	OMP_NUM_THREADS=1 OPENBLAS_CORETYPE=Haswell $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" tests/unit/solve tests/unit/refinement
-	OMP_NUM_THREADS=1 OPENBLAS_CORETYPE=Prescott $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" tests/unit/solve tests/unit/refinement
+kernels: kernels-Haswell kernels-Prescott ## run the solver's tests with the arithmetic of two other processors (with -j2 at once)
+
+# `make test` has that of this processor
+kernels-%: $(VENV)/.dev
+	@own=$$($(BIN)/python -c "import numpy, threadpoolctl as t; print(*{i.get('architecture') for i in t.threadpool_info()})"); \
+	if test "$$own" = $*; then echo "$*: the arithmetic of this processor, which is that of make test"; else \
+	OMP_NUM_THREADS=1 OPENBLAS_CORETYPE=$* $(BIN)/python -m pytest -m "not slow" tests/unit/solve tests/unit/refinement; fi
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -25,12 +25,10 @@ def demo(tmp_path_factory):
 
 
 @pytest.fixture
-def own_files(tmp_path, monkeypatch):
+def own_files(demo, tmp_path, monkeypatch):
     """A folder with model.pdb and data.mtz, as a user has them, to run in."""
-    source = files("multicopy_refinement") / "demo"
-    truth = Model(dtype_float=torch.float64).load(str(source / "truth.pdb"))
-    write_simulated(simulate(truth, 2.2, seed=1), truth, tmp_path / "data.mtz")
-    (tmp_path / "model.pdb").write_text((source / "start.pdb").read_text())
+    for name, source in (("model.pdb", "start.pdb"), ("data.mtz", "2.5.mtz")):
+        (tmp_path / name).write_bytes((demo / source).read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -111,7 +111,7 @@ def test_su_and_values_over_draws(tmp_path):
     for seed in range(3):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        paths = benchmark.make(folder, 20 + seed, WAVELENGTH, 1.8, 0.0, 0.03)
+        paths = benchmark.make(folder, 20 + seed, WAVELENGTH, 2.2, 0.0, 0.03)
         rows = benchmark.run(paths, WAVELENGTH, anomalous=True, decoys=0)
         plain = benchmark.run(paths, WAVELENGTH, anomalous=False, decoys=0)
         there = [r for r in rows if r.true > 0]

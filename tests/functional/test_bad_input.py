@@ -405,11 +405,6 @@ def test_process_that_fails(place):
     assert done.stderr == "multicopy-refine: none.pdb: no such file\n"
 
 
-def test_process_that_is_quiet(demo, place):
-    done = _process("refine", demo / "start.pdb", demo / "2.5.mtz", "--quiet")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
 @pytest.mark.alone
 def test_help_is_fast_and_loads_no_torch(place):
     code = (

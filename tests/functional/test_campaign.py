@@ -37,11 +37,11 @@ COSTS = ["seconds", "memory"]
 
 @pytest.fixture(scope="module")
 def screen(tmp_path_factory):
-    """A folder with a table of six data sets: two are broken, in two ways, two have options."""
+    """A folder with a table of five data sets: two are broken, in two ways, two have options."""
     folder = tmp_path_factory.mktemp("screen")
     start = files("multicopy_refinement") / "demo" / "start.pdb"
     (folder / "model.pdb").write_text(start.read_text())
-    for k in range(4):
+    for k in range(3):
         simulate_demo(folder / f"{k}.mtz", 4.0, seed=k)
     (folder / "damaged.mtz").write_bytes((folder / "0.mtz").read_bytes()[:2000])
     other = start.read_text().replace("CRYST1   28.000", "CRYST1   56.000")
@@ -54,7 +54,6 @@ def screen(tmp_path_factory):
         "damaged,model.pdb,damaged.mtz,,,,,\n"
         "x2,model.pdb,2.mtz,,A/5;A/17/GLU,0,no,\n"
         "other,other.pdb,2.mtz,,,,,\n"
-        "x3,model.pdb,3.mtz,,,0,no,\n"
     )
     return folder
 
@@ -111,15 +110,14 @@ def test_faults_are_rows_with_reasons_and_the_others_finish(done, screen):
     out, called = done
     assert (called.status, called.err) == (0, "")
     sets = table_of(out).set_index("name")
-    assert list(sets.index) == ["x0", "x1", "damaged", "x2", "other", "x3"]
+    assert list(sets.index) == ["x0", "x1", "damaged", "x2", "other"]
     assert sets["status"].to_dict() == {
         "x0": "done", "x1": "done", "damaged": "failed", "x2": "done", "other": "failed",
-        "x3": "done",
     }  # fmt: skip
     assert sets.loc["damaged", "reason"].startswith(f"{screen / 'damaged.mtz'}: ")
     assert "cell" in sets.loc["other", "reason"]
     assert "damaged: " in called.out
-    assert "6 data sets, 2 failed" in called.out
+    assert "5 data sets, 2 failed" in called.out
     assert processes(CHILD) == processes(WORKER) == []
     assert not (out / "campaign.lock").exists()
 
@@ -188,9 +186,9 @@ def test_only_what_is_missing_or_changed_is_due(done, screen, tmp_path):
     assert due(screen, out) == ["x1"]
     text = (screen / "table.csv").read_text()
     (screen / "changed.csv").write_text(
-        text.replace("x3,model.pdb,3.mtz,,", "x3,model.pdb,3.mtz,4,")
+        text.replace("x2,model.pdb,2.mtz,,", "x2,model.pdb,2.mtz,4,")
     )
-    assert due(screen, out, "changed.csv") == ["x1", "x3"]
+    assert due(screen, out, "changed.csv") == ["x1", "x2"]
     (screen / "changed.csv").write_text(text.replace("x0,model.pdb,0.mtz", "x0,model.pdb,1.mtz"))
     assert due(screen, out, "changed.csv") == ["x0", "x1"]  # contents count, not names
     (screen / "same.mtz").write_bytes((screen / "0.mtz").read_bytes())
@@ -218,7 +216,7 @@ def test_a_campaign_that_is_stopped_and_killed_comes_to_the_same(
             break
     signal.signal(signal.SIGINT, before_tests)
     assert (one.returncode, stdout) == (130, "")
-    assert stderr.startswith(f"interrupted: {len(ended(out))} of 6 data sets have ended; go on")
+    assert stderr.startswith(f"interrupted: {len(ended(out))} of 5 data sets have ended; go on")
     assert stderr.endswith(f"{out}/table.csv --out {out} --resume\n")
     assert len(stderr.splitlines()) == 1
     before = {name: (out / "runs" / name / "job.json").stat().st_mtime_ns for name in ended(out)}

@@ -17,6 +17,11 @@ def solve(root, folder: str, model: str = "model.pdb", options=None) -> Solution
     return refine(atoms, data, options)
 
 
+@pytest.fixture(scope="module")
+def mpro(shared_data) -> Solution:
+    return solve(shared_data, "mpro-x0107")
+
+
 def coincident_pairs(solution: Solution) -> list[tuple[int, int]]:
     """Return pairs of members of a set whose atoms agree in names, coordinates and B."""
     groups, table = solution.groups, solution.groups.table
@@ -50,8 +55,8 @@ def test_disorder_of_a_small_molecule_is_that_of_a_full_matrix(shared_data):
         assert Flag.UNDETERMINED not in solution.results.flags[group]
 
 
-def test_states_written_twice_are_determined_as_sums(shared_data):
-    solution = solve(shared_data, "mpro-x0107")
+def test_states_written_twice_are_determined_as_sums(mpro):
+    solution = mpro
     groups = solution.groups
     members = [g for g in range(len(groups)) if groups.names[g].startswith("A/142/ASN:")]
     assert len(members) == 4
@@ -106,8 +111,8 @@ def largest_gap(solution: Solution, group: int) -> float:
     return float(min(gaps))
 
 
-def test_two_runs_are_identical(shared_data):
-    one, two = (solve(shared_data, "mpro-x0107") for _ in range(2))
+def test_two_runs_are_identical(mpro, shared_data):
+    one, two = mpro, solve(shared_data, "mpro-x0107")
     assert np.array_equal(one.occupancy, two.occupancy)
     assert np.array_equal(one.su, two.su, equal_nan=True)
     assert one.states == two.states

@@ -17,10 +17,12 @@ CODE = """
 import json, sys
 from multicopy_refinement.results.record import read_record
 from multicopy_refinement.run.job import RefineJob, run
-model, data, out, parameters = sys.argv[1:]
-record = run(RefineJob(model=model, data=data, out=out, parameters=parameters))
-print(json.dumps([[g.name, g.occupancy, g.su, g.flags] for g in record.groups if g.refined]
-                 + [record.status.converged]))
+found = {}
+for name, job in json.loads(sys.argv[1]).items():
+    record = run(RefineJob(**job))
+    found[name] = [[g.name, g.occupancy, g.su, g.flags] for g in record.groups if g.refined]
+    found[name].append(record.status.converged)
+print(json.dumps(found))
 """
 
 
@@ -41,19 +43,29 @@ def coincident(demo, tmp_path_factory):
     return path
 
 
-def refined_by_each_kernel(model, data, folder, parameters):
-    """Return the refined groups and whether it converged, for every kernel."""
+@pytest.fixture(scope="module")
+def found(demo, coincident, tmp_path_factory):
+    """By case: the refined groups and whether it converged, for every kernel."""
+    folder, data = tmp_path_factory.mktemp("kernels"), str(demo / "1.8.mtz")
+    jobs = {
+        "coincident": {"model": str(coincident), "data": data},
+        "b_group": {"model": str(demo / "start.pdb"), "data": data,
+                    "parameters": "occupancy,b_group"},
+    }  # fmt: skip
 
     def refined_by(kernel):
-        arguments = [model, data, folder / kernel, parameters]
+        mine = {name: job | {"out": str(folder / kernel / name)} for name, job in jobs.items()}
         done = subprocess.run(
-            [sys.executable, "-c", CODE, *map(str, arguments)], check=True, text=True,
+            [sys.executable, "-c", CODE, json.dumps(mine)], check=True, text=True,
             capture_output=True, env={**os.environ, "OPENBLAS_CORETYPE": kernel},
         )  # fmt: skip
         return json.loads(done.stdout)
 
+    for kernel in KERNELS:
+        (folder / kernel).mkdir()
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(refined_by, KERNELS))
+        kernels = list(pool.map(refined_by, KERNELS))
+    return {name: [one[name] for one in kernels] for name in jobs}
 
 
 def check_alike(found):
@@ -67,16 +79,13 @@ def check_alike(found):
     return {row[0]: row for row in one}
 
 
-def test_a_coincident_pair_keeps_what_it_had_on_every_kernel(demo, coincident, tmp_path):
-    found = refined_by_each_kernel(coincident, demo / "1.8.mtz", tmp_path, "occupancy")
-    groups = check_alike(found)
+def test_a_coincident_pair_keeps_what_it_had_on_every_kernel(found):
+    groups = check_alike(found["coincident"])
     for letter, occupancy in (("A", 0.4), ("B", 0.6)):
         _, refined, su, flags = groups[f"A/7/LEU:{letter}"]
         assert refined == pytest.approx(occupancy, abs=1e-5)
         assert (su, flags) == (None, ["undetermined"])
 
 
-def test_b_shifts_agree_on_every_kernel(demo, tmp_path):
-    check_alike(
-        refined_by_each_kernel(demo / "start.pdb", demo / "1.8.mtz", tmp_path, "occupancy,b_group")
-    )
+def test_b_shifts_agree_on_every_kernel(found):
+    check_alike(found["b_group"])

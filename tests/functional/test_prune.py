@@ -16,7 +16,7 @@ def case(demo, command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("prune")
     truth = write_case(folder / "model.pdb")
     ended = command(
-        "refine", folder / "model.pdb", demo / "1.8.mtz", "--out", folder / "run", "--no-report",
+        "refine", folder / "model.pdb", demo / "2.5.mtz", "--out", folder / "run", "--no-report",
         "--quiet",
     )  # fmt: skip
     assert ended.status == 0, ended.err
@@ -170,7 +170,7 @@ def test_what_rules_name_stays_unless_asked(case, demo, command, tmp_path):
     rules = tmp_path / "rules.toml"
     rules.write_text(f'[[rule]]\nshare = ["{ABSENT[0]}", "{ABSENT[1]}"]\n')
     ended = command(
-        "refine", folder / "model.pdb", demo / "1.8.mtz", "--rules", rules, "--no-report",
+        "refine", folder / "model.pdb", demo / "2.5.mtz", "--rules", rules, "--no-report",
         "--quiet", "--out", tmp_path / "run",
     )  # fmt: skip
     assert ended.status == 0, ended.err
@@ -223,7 +223,7 @@ def test_mmcif_is_pruned_as_pdb_is(case, demo, command, tmp_path):
     structure.make_mmcif_document().write_file(str(tmp_path / "model.cif"))
     common = ("--no-report",)
     assert command(
-        "refine", tmp_path / "model.cif", demo / "1.8.mtz", "--out", tmp_path / "run", *common,
+        "refine", tmp_path / "model.cif", demo / "2.5.mtz", "--out", tmp_path / "run", *common,
         "--quiet",
     ).status == 0  # fmt: skip
     ended = command("prune", tmp_path / "run", "--out", tmp_path / "out", *common)

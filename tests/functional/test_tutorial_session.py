@@ -34,7 +34,7 @@ def session(demo, command, tmp_path_factory):
         for atom in next(r for r in model[0]["A"] if r.seqid.num == 5):
             atom.occ = TOO_MUCH.get(atom.altloc, atom.occ)
         model.write_pdb("model.pdb")
-        (folder / "data.mtz").write_bytes((demo / "1.8.mtz").read_bytes())
+        (folder / "data.mtz").write_bytes((demo / "2.5.mtz").read_bytes())
         printed = {}
         checked = command("check", "model.pdb", "data.mtz", "--fix", "mended.pdb")
         assert checked.status == 1

@@ -237,7 +237,7 @@ def test_su_is_where_the_profile_likelihood_falls_by_one_half(demo):
 def test_su_is_the_scatter_over_noise_realisations(monkeypatch):
     truth, start = load_demo("truth.pdb"), load_demo("start.pdb")
     refined = np.flatnonzero(start.occupancy_groups.refined)
-    data, f_true = observe(truth, 2.0), simulate(truth, 2.0, seed=3).f_true
+    data, f_true = observe(truth, 2.4), simulate(truth, 2.4, seed=3).f_true
     # the basis does not depend on the amplitudes, and is most of the time
     basis = group_basis(start, data.hkl, refined)
     monkeypatch.setattr("multicopy_refinement.refinement.macrocycle.group_basis", lambda *_: basis)
