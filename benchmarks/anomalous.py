@@ -38,10 +38,8 @@ of the coordinates of all other atoms; B and the places of zincs are those of th
 `su_conditional` is what to judge by where they are exact. Rms z is that of the sites that are
 there; "error" is their mean, beside the standard error of that.
 
-At 1.54 A the amplitudes are 0.7% too low since f' of C, N and O, below 0.1 e, is in the truth and
-not in the model: with `--f-prime` of these the error is +0.0001(4). A model that is wrong has too
-low a scale, by amplitudes and by differences; the su of the run, which counts coordinates, covers
-it."""
+A model that is wrong has too low a scale, by amplitudes and by differences; the su of the run,
+which counts coordinates, covers it."""
 
 
 @dataclass(frozen=True)
