@@ -160,10 +160,18 @@ def _nearest(
 
 
 def _mask(structure: gemmi.Structure, spacing: float) -> np.ndarray:
-    """Return gemmi's mask with the radii of REFMAC, of atoms whose occupancy is not 0."""
+    """Return gemmi's mask with the radii of REFMAC, of atoms whose occupancy is not 0.
+
+    On fine grids (below 0.3 A) solvent grows back as far as it would without one: r beyond a plane
+    needs a point within the cap that a sphere of r cuts off, whose height a is (voxel/pi r)^1/2
+    where it holds one.
+    """
     masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Refmac)
     grid = gemmi.FloatGrid()
     grid.setup_from(structure, spacing)
+    if spacing < 0.3:
+        voxel = structure.cell.volume / grid.point_count
+        masker.rshrink += (voxel / (np.pi * masker.rshrink)) ** 0.5
     masker.put_mask_on_float_grid(grid, structure[0])
     return np.array(grid.array)
 

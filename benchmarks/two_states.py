@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import gemmi
@@ -16,6 +17,8 @@ import numpy as np
 
 import gemmi_truth as truth
 
+#: Spacing of the mask of the truth in A.
+FINE = 0.2
 #: Side chains that turn about CA-CB, and by how much; no atom comes nearer to others than this.
 _TURNS, _CLEAR = (120.0, -120.0, 180.0, 90.0, -90.0), 2.7
 _BACKBONE = frozenset({"N", "CA", "C", "O", "OXT", "CB"})
@@ -191,7 +194,7 @@ def observed(states: TwoStates, one: SetTruth, d_min: float, spread: float = 0.0
                 own = factor.get((chain.name, residue.seqid.num), 1.0)
                 for atom in residue:
                     atom.b_iso = atom.b_iso * own + one.b
-        hkl, f = truth.factors(moved, d_min, hkl=hkl)
+        hkl, f = truth.factors(moved, d_min, hkl=hkl, filled=partial(truth.solvent, spacing=FINE))
         total = total + weight * f
     s_squared = np.asarray(in_cell(states.ground, one.cell).cell.calculate_1_d2_array(hkl))
     # flags are those of the indices: the free set is one for all data sets

@@ -6,7 +6,9 @@ import pytest
 
 from demo_data import DEMO
 from multicopy_refinement import Model, read_reflections
+from multicopy_refinement.campaign.table import read_table
 from multicopy_refinement.errors import (
+    InputError,
     ModelFileError,
     ReflectionFileError,
     RestraintFileError,
@@ -120,6 +122,40 @@ def test_phases_that_a_run_lacks_are_named(finished, command, tmp_path):
     found = command("report", tmp_path)
     assert found.status == 2
     assert "no column PHDELWT" in found.err
+
+
+@pytest.mark.parametrize("label", ["FWT", "PHDELWT", "FC_ALL", "F"])
+@pytest.mark.parametrize("value", [3e35, -1e20, np.inf])
+def test_values_of_a_run_that_cannot_be(finished, command, tmp_path, label, value):
+    for path in finished.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    mtz = gemmi.read_mtz_file(str(tmp_path / "refined.mtz"))
+    rows = np.array(mtz, copy=True)
+    rows[100, mtz.column_labels().index(label)] = value
+    mtz.set_data(rows)
+    mtz.write_to_file(str(tmp_path / "refined.mtz"))
+    found = command("report", tmp_path)
+    assert found.status == 2
+    assert f"refined.mtz: damaged MTZ file: {label} has the value" in found.err
+    assert len(found.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ('name,model,data\none,"start.pdb,2.5.mtz\ntwo,start.pdb",2.5.mtz\n', 2),
+        ('name,model,"da\nta"\none,start.pdb,2.5.mtz\n', 1),
+    ],
+)
+def test_fields_of_several_lines_are_refused(tmp_path, text, row):
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"row {row} has a line break") as fault:
+        read_table(path)
+    assert len(str(fault.value).splitlines()) == 1
+    path.write_text('name,model,data,#notes\none,start.pdb,2.5.mtz,"first\nsecond"\n')
+    assert read_table(path)[1][0].values["#notes"] == "first\nsecond"
 
 
 def test_bonds_of_no_known_type_are_refused(whole, tmp_path):

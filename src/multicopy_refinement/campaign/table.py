@@ -80,7 +80,20 @@ def read_table(path: Path, required: Sequence[str] = REQUIRED) -> tuple[list[str
         for n, row in enumerate(rows[1:], 2)
         if any(value.strip() for value in row)
     ]
+    _unbroken(path, [Row(1, dict(zip(columns, columns, strict=True))), *found])
     return columns, found
+
+
+def _unbroken(path: Path, rows: Sequence[Row]) -> None:
+    """Refuse fields of several lines, which a quotation mark without its mate makes of rows."""
+    for row in rows:
+        for column, value in row.values.items():
+            if column[:1] != "#" and len(value.splitlines()) > 1:
+                first = column.splitlines()[0]
+                raise InputError(
+                    f"{path}: row {row.number} has a line break in its column {first!r}; a "
+                    "quotation mark too many, or one too few?"
+                )
 
 
 def data_sets(

@@ -32,6 +32,8 @@ _AT_ONCE = 64
 _LABELS = ("FWT", "PHWT", "DELFWT", "PHDELWT", "FC_ALL", "PHIC_ALL")
 #: Less than this part of the reflections to the resolution of a file are those of a damaged one.
 _FEWEST_OF_SPHERE = 0.02
+#: No amplitude, in e, and no phase is larger; squares of it have a sum in single precision.
+_LARGEST = 1e12
 #: Label of what F_obs of a twin is compared with.
 TWIN_LABEL = "FC_TWIN"
 #: Groups of more atoms (whole copies) are described by so many of them.
@@ -112,6 +114,7 @@ def _opened(path: Path) -> gemmi.Mtz:
     for label in wanted:
         if label not in labels:
             raise ReflectionFileError(f"{path}: no column {label}; it is not a run's refined.mtz")
+        _sensible(path, mtz, label)
     try:
         miller_indices(rows_of(mtz)[:, :3])
     except ReflectionFileError as fault:
@@ -127,6 +130,15 @@ def _opened(path: Path) -> gemmi.Mtz:
             "Miller indices and cell"
         )
     return mtz
+
+
+def _sensible(path: Path, mtz: gemmi.Mtz, label: str) -> np.ndarray:
+    """Return a column, refused where it has numbers that nothing is as large as."""
+    values = np.array(mtz.column_with_label(label))
+    if (np.abs(values) > _LARGEST).any():
+        largest = np.nanmax(np.abs(values))
+        raise ReflectionFileError(f"{path}: damaged MTZ file: {label} has the value {largest:.3g}")
+    return values
 
 
 class Gridded(Protocol):
@@ -235,15 +247,17 @@ def read_amplitudes(
     observed = mtz.column_with_label(labels[0])
     if observed is None or observed.type != "F":  # F was made from intensities or Friedel mates
         observed = mtz.column_with_label("F")
-    f_obs = np.array(observed)
+    if observed is None:
+        raise ReflectionFileError(f"{path}: no column F; it is not a run's refined.mtz")
+    f_obs = _sensible(path, mtz, observed.label)
     seen = np.isfinite(f_obs)
     free = np.zeros(len(f_obs), dtype=bool)
     column = None if labels[1] is None else mtz.column_with_label(labels[1])
     if column is not None and labels[2] is not None:
         free = np.array(column) == labels[2]
     hkl = np.array(mtz.make_miller_array(), dtype=np.int64)
-    of_twin = mtz.column_with_label(TWIN_LABEL)
-    f_model = np.array(mtz.column_with_label("FC_ALL") if of_twin is None else of_twin)
+    twin = TWIN_LABEL in mtz.column_labels()
+    f_model = _sensible(path, mtz, TWIN_LABEL if twin else "FC_ALL")
     cell = Cell(*mtz.cell.parameters)
     return Amplitudes(hkl[seen], f_obs[seen], f_model[seen], free[seen], cell, group)
 

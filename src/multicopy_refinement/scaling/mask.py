@@ -35,9 +35,41 @@ def mask_grid(
     The grid holds all indices to ``d_min``, what lies right on that limit among them. Solvent
     grows back by ``shrink`` in A; islands smaller than ``island`` in A^3 are none.
     """
-    masker = solvent_masker(shrink, island)
     spacing = min(COARSEST, MASK_SPACING * d_min * 2)
-    grid = gemmi.FloatGrid(*grid_size(cell, group, spacing, d_min=d_min))
+    size = grid_size(cell, group, spacing, d_min=d_min)
+    return _put(solvent_masker(shrink, island), table, present, xyz, cell, group, size)
+
+
+def smooth_mask(
+    table: AtomTable, present: BoolArray, xyz: FloatArray, cell: Cell, group: SpaceGroup,
+    shape: tuple[int, ...],
+) -> FloatArray:  # fmt: skip
+    """Return how much solvent there is around each point of a grid, ``[nu, nv, nw]``.
+
+    It is the mask on a grid twice as fine, a mean of three points along each axis with weights 1/4,
+    1/2, 1/4: what a coarse grid cannot hold is gone and does not fold back on low indices. F at h
+    is less by cos^2(pi h/2n) for each axis, as by a B of pi^2 times the square of the spacing
+    (2.5 A^2 at 0.5 A), which B_sol takes up. Solvent grows back by r from points of the grid, of
+    which one has to lie in the cap by which a sphere of r reaches into the solvent: of height a it
+    has a volume of pi r a^2, so that r is larger here by the a at which that is a voxel's. It takes
+    eight times as long as `mask_grid`.
+    """
+    size = tuple(2 * n for n in shape)
+    voxel = cell.volume / float(np.prod(size))
+    masker = solvent_masker(SHRINK + (voxel / (np.pi * SHRINK)) ** 0.5)
+    smooth = _put(masker, table, present, xyz, cell, group, size)
+    for axis in range(3):
+        smooth = smooth / 2 + (np.roll(smooth, 1, axis) + np.roll(smooth, -1, axis)) / 4
+        smooth = smooth[(slice(None),) * axis + (slice(None, None, 2),)]
+    return smooth
+
+
+def _put(
+    masker: gemmi.SolventMasker, table: AtomTable, present: BoolArray, xyz: FloatArray, cell: Cell,
+    group: SpaceGroup, size: tuple[int, ...],
+) -> FloatArray:  # fmt: skip
+    """Return the mask of a masker on a grid of some size."""
+    grid = gemmi.FloatGrid(*size)
     grid.spacegroup = group.gemmi
     grid.set_unit_cell(cell.gemmi)
     masker.put_mask_on_float_grid(grid, _gemmi_model(table, present, xyz))
@@ -51,11 +83,8 @@ def within_reach(
     """Return which points of a grid are within a radius in A of an atom, ``[nu, nv, nw]``."""
     masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Constant, radius)
     masker.rprobe = masker.rshrink = masker.island_min_volume = 0.0
-    grid = gemmi.FloatGrid(*shape.tolist())
-    grid.spacegroup = group.gemmi
-    grid.set_unit_cell(cell.gemmi)
-    masker.put_mask_on_float_grid(grid, _gemmi_model(table, present, xyz))
-    return np.asarray(grid.array == 0)
+    around = _put(masker, table, present, xyz, cell, group, tuple(shape.tolist()))
+    return np.asarray(around == 0)
 
 
 def density_structure_factors(

@@ -23,7 +23,7 @@ from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scaling.displaced import Displaced
 from multicopy_refinement.scattering.columns import StoredColumns
 from multicopy_refinement.series.crystal import Crystal
-from multicopy_refinement.series.solvent import SolventOfStates
+from multicopy_refinement.series.solvent import MasksOfCells, SolventOfStates
 from multicopy_refinement.solve import gauss_newton
 from multicopy_refinement.solve.covariance import Covariance, covariance
 
@@ -62,13 +62,15 @@ class SetOfSeries:
         As in a refinement.
     start
         Fraction to begin with.
+    masks
+        Of the model, shared by its cells.
     like
         Another data set of the crystal, whose mask is taken.
     """
 
     def __init__(
         self, name: str, crystal: Crystal, data: ReflectionData, target: TargetKind | None,
-        start: float, like: SetOfSeries | None = None,
+        start: float, masks: MasksOfCells, like: SetOfSeries | None = None,
     ) -> None:  # fmt: skip
         self.name, self.crystal, self.fraction = name, crystal, start
         rows = crystal.rows(data.hkl)
@@ -79,7 +81,7 @@ class SetOfSeries:
             crystal.model, data, target=target, f_calc=self._f_calc(start),
             occupancy=crystal.state.occupancy(start),
             like=None if like is None else like.experiment,
-            solvent=partial(SolventOfStates.of, crystal.state),
+            solvent=partial(SolventOfStates.of, crystal.state, masks),
         )  # fmt: skip
         self.search = Search(False, 0, "not begun")
 

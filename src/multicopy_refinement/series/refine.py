@@ -38,6 +38,7 @@ from multicopy_refinement.series.relax import state_of as state_of_atoms
 from multicopy_refinement.series.scores import CommonErrors, Scores
 from multicopy_refinement.series.shared import SharedModel, responses
 from multicopy_refinement.series.solution import SeriesData, SeriesOptions, SeriesSolution
+from multicopy_refinement.series.solvent import MasksOfCells
 from multicopy_refinement.series.state import SeriesState, state_of
 from multicopy_refinement.series.support import Evidence, evidence_of
 from multicopy_refinement.solve.covariance import UNDETERMINED_SU
@@ -236,7 +237,7 @@ class _Series:
         cells = [one.data.cell for one in self.sets]
         number = shared_cells(cells, self.model.cell)
         made: list[SetOfSeries | None] = [None] * len(self.sets)
-        done = 0
+        done, masks = 0, MasksOfCells()
         for n in dict.fromkeys(number):
             cell = self.model.cell if n == 0 else cells[n - 1]
             placed = in_cell(self.model, state, cell)
@@ -252,7 +253,8 @@ class _Series:
                 self.tell("structure factors, scale and solvent", done, len(made))
                 made[i] = SetOfSeries(
                     self.sets[i].name, crystal, data[i].on_crystal(cell, placed.spacegroup),
-                    self.options.target, _start(state) if start is None else start[i], first,
+                    self.options.target, _start(state) if start is None else start[i], masks,
+                    first,
                 )  # fmt: skip
                 first, done = first or made[i], done + 1
         return [one for one in made if one is not None]
