@@ -12,7 +12,7 @@ import torch
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.modes import Parameter
 from multicopy_refinement.series import SeriesData, SeriesOptions, refine_series
-from two_states import TwoStates, series_truth, two_states, write
+from two_states import TwoStates, series_truth, shaken, two_states, write
 
 pytestmark = pytest.mark.slow
 TIMES = np.array([0.0, 1.0, 10.0])
@@ -29,7 +29,7 @@ def made(folder) -> tuple[TwoStates, list]:
     ligand = next((c.name, r.seqid.num) for c in structure[0] for r in c if r.name == "GOL")
     states = two_states(path, seed=1, n=3, ligand=ligand)
     sets = series_truth(TIMES, FRACTIONS, seed=7)
-    write(folder, states, sets, D_MIN)
+    write(folder, states, sets, D_MIN, start=shaken(states.both, 0.05, 0.1, seed=3))
     return states, sets
 
 

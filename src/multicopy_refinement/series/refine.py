@@ -106,6 +106,8 @@ class _Series:
     tell: Tell
     notices: list[tuple[str, Notice]] = field(default_factory=list)
     moved: tuple[float, float] = (0.0, 0.0)
+    #: Of the atoms of the file, for all steps.
+    masks: MasksOfCells = field(default_factory=MasksOfCells)
 
     def solution(self) -> SeriesSolution:
         clock, seconds = Clock(), {}
@@ -237,7 +239,7 @@ class _Series:
         cells = [one.data.cell for one in self.sets]
         number = shared_cells(cells, self.model.cell)
         made: list[SetOfSeries | None] = [None] * len(self.sets)
-        done, masks = 0, MasksOfCells()
+        done = 0
         for n in dict.fromkeys(number):
             cell = self.model.cell if n == 0 else cells[n - 1]
             placed = in_cell(self.model, state, cell)
@@ -253,8 +255,8 @@ class _Series:
                 self.tell("structure factors, scale and solvent", done, len(made))
                 made[i] = SetOfSeries(
                     self.sets[i].name, crystal, data[i].on_crystal(cell, placed.spacegroup),
-                    self.options.target, _start(state) if start is None else start[i], masks,
-                    first,
+                    self.options.target, _start(state) if start is None else start[i],
+                    self.masks, first,
                 )  # fmt: skip
                 first, done = first or made[i], done + 1
         return [one for one in made if one is not None]
