@@ -34,8 +34,9 @@ Made by `python benchmarks/series.py --out docs/series.md` on one thread, in {mi
 
 Truth by gemmi alone: two crystals, one without the state and one with it, each with gemmi's density
 and flat solvent from gemmi's own mask on a grid of 0.2 A; a data set is the sum of both by its
-fraction, in a cell that differs by up to 0.3% in each axis, with its own scale (a factor of 0.4 to 2.7), B (0 to 6 A^2
-more), errors (2 to 4%), and B of each residue that takes part (8%, as in crystals of one form). The
+fraction, in a cell that differs by up to 0.3% in each axis, with its own scale (a factor of 0.4 to
+2.7), B (0 to 6 A^2 more), errors (2 to 4%), and B of each residue that takes part (8%, as in
+crystals of one form). The
 state is five side chains that have turned, in the demonstration crystal also a ligand that is
 bound. Fractions are 0.5 (1 - exp(-0.25 t)) at t = 0, 1, 2, 4, 8, 16; the file says 0.3.
 
