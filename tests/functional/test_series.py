@@ -23,13 +23,14 @@ HOLD = (Parameter.OCCUPANCY,)
 
 
 def made(folder) -> tuple[TwoStates, list]:
-    """Write a series of the demonstration crystal."""
+    """Write a series of the demonstration crystal, and a model whose atoms are off as off.pdb."""
     path = files("multicopy_refinement") / "demo" / "truth.pdb"
     structure = gemmi.read_structure(str(path))
     ligand = next((c.name, r.seqid.num) for c in structure[0] for r in c if r.name == "GOL")
     states = two_states(path, seed=1, n=3, ligand=ligand)
     sets = series_truth(TIMES, FRACTIONS, seed=7)
-    write(folder, states, sets, D_MIN, start=shaken(states.both, 0.05, 0.1, seed=3))
+    write(folder, states, sets, D_MIN)
+    shaken(states.both, 0.05, 0.1, seed=3).write_pdb(str(folder / "off.pdb"))
     return states, sets
 
 
@@ -57,7 +58,7 @@ def load(folder, names=("d0", "d1", "d2")):
 def run(folder, command, tmp_path_factory):
     """A series from the command line: what it printed, and where its files are."""
     out = tmp_path_factory.mktemp("out") / "series"
-    called = command("series", folder / "model.pdb", folder / "series.csv", "--state", "B",
+    called = command("series", folder / "off.pdb", folder / "series.csv", "--state", "B",
                      "--out", out, "--decoys", "0", "--reference", "d0")  # fmt: skip
     assert called.status == 0, called.err
     return called, out
