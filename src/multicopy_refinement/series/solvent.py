@@ -20,8 +20,8 @@ from multicopy_refinement.series.state import SeriesState
 class MasksOfCells:
     """Smooth masks of one model, made once for all cells whose grids have as many points.
 
-    They stay when atoms move: 0.05 A changes fractions by 0.001, but a pocket may open or close by
-    it, which would hide what a step of the atoms gains.
+    They stay when atoms move: 0.05 A changes fractions by 0.002, but log-likelihoods by hundreds in
+    some crystals, which would hide what a step of the atoms gains.
 
     Atoms have the same fractional coordinates in all cells of a series: where these differ by 1%,
     spheres of 3 A do by 0.03 A.
