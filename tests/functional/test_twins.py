@@ -99,6 +99,9 @@ def test_check_and_the_record_tell_of_it(twin, command, tmp_path):
     assert law["obliquity"] == pytest.approx(np.degrees(np.log(30.15 / 30)), abs=0.002)
     assert law["beside_model"]["value"] == pytest.approx(0.25, abs=0.02)
     assert law["h_test"]["value"] == pytest.approx(0.25, abs=0.02)
+    assert law["britton"]["fraction"]["value"] == pytest.approx(0.25, abs=0.03)
+    assert len(law["britton"]["alphas"]) == len(law["britton"]["negative"]) == 10
+    assert "Britton plot 0.2" in record["warnings"][0]["message"]
     assert 0.37 < record["twinning"]["l_test"]["mean"] < 0.46
 
 

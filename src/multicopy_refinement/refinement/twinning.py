@@ -20,8 +20,10 @@ from multicopy_refinement.reflections.twin_mates import with_mates
 from multicopy_refinement.reflections.twinning import (
     PERFECT_L,
     UNTWINNED_L,
+    BrittonPlot,
     LTest,
     TwinFraction,
+    britton_plot,
     fraction_beside_model,
     fraction_by_statistics,
     l_test,
@@ -50,11 +52,14 @@ class LawSeen:
         Of the twin.
     by_statistics, beside_model
         alpha by the H-test, and by the model; None of too few pairs.
+    britton
+        The plot of Britton; None of too few pairs.
     """
 
     law: TwinLaw
     by_statistics: TwinFraction | None
     beside_model: TwinFraction | None
+    britton: BrittonPlot | None
 
     @property
     def told(self) -> bool:
@@ -80,6 +85,7 @@ class Twinning:
             LawSeen(
                 law, fraction_by_statistics(data, law),
                 None if size is None else fraction_beside_model(data, law, size),
+                britton_plot(data, law),
             )
             for law in laws
         )  # fmt: skip
@@ -107,6 +113,9 @@ class Twinning:
             return ()
         alpha = with_su(found.beside_model.value, found.beside_model.su)
         said = [] if self.l_test is None else [l_in_words(self.l_test)]
+        if found.britton is not None:
+            plot = found.britton.fraction
+            said.insert(0, f"Britton plot {with_su(plot.value, plot.su)}")
         if found.by_statistics is not None:
             said.insert(0, f"H-test {with_su(found.by_statistics.value, found.by_statistics.su)}")
         beside = f" ({'; '.join(said)})" if said else ""

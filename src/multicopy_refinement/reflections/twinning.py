@@ -18,6 +18,8 @@ UNTWINNED_L, PERFECT_L = (0.5, 1 / 3), (0.375, 0.2)
 _STRONG = 8.0
 #: Fewest pairs that a statistic is made of, and reflections of a shell of resolution.
 FEWEST_PAIRS, _OF_SHELL = 200, 300
+#: Fractions at which a Britton plot has its points.
+BRITTON_ALPHAS = tuple(round(0.05 * k, 2) for k in range(10))
 #: Neighbours in the L-test: even steps, so that a cell doubled by translational NCS is no matter.
 _STEPS = [
     step for step in product((-4, -2, 0, 2, 4), repeat=3)
@@ -53,6 +55,23 @@ class TwinFraction:
     value: float
     su: float
     n_pairs: int
+
+
+@dataclass(frozen=True)
+class BrittonPlot:
+    """How many intensities would be negative without a second domain of so large a part.
+
+    Attributes
+    ----------
+    alphas, negative
+        The part that is assumed, and that of the pairs with a negative intensity then.
+    fraction
+        alpha where the straight line of the plot begins.
+    """
+
+    alphas: tuple[float, ...]
+    negative: tuple[float, ...]
+    fraction: TwinFraction
 
 
 def intensities_of(data: ReflectionData) -> tuple[FloatArray, FloatArray]:
@@ -114,17 +133,35 @@ def fraction_by_statistics(data: ReflectionData, law: TwinLaw) -> TwinFraction |
     errors of measurement add. Non-crystallographic symmetry along the twin's axis looks alike.
     """
     value, sigma = intensities_of(data)
-    one, other = _pairs(data, law, ~data.centric)
-    total = value[one] + value[other]
-    strong = total > _STRONG * np.hypot(sigma[one], sigma[other])
-    one, other, total = one[strong], other[strong], total[strong]
+    one, other = _strong_pairs(data, law, value, sigma)
     if len(one) < FEWEST_PAIRS:
         return None
-    squares = ((value[one] - value[other]) / total) ** 2 - _noise(one, other, value, sigma)
+    ratio = (value[one] - value[other]) / (value[one] + value[other])
+    squares = ratio**2 - _noise(one, other, value, sigma)
     mean = max(float(squares.mean()), 1e-6)
     error = float(squares.std()) / np.sqrt(len(squares))
     root = np.sqrt(3 * mean)
     return TwinFraction(float(max(0.5 * (1 - root), 0.0)), float(0.75 * error / root), len(squares))
+
+
+def britton_plot(data: ReflectionData, law: TwinLaw) -> BrittonPlot | None:
+    """Return the plot of Britton (1972, Acta Cryst. A28, 296); None of too few pairs.
+
+    I = ((1 - a) I1 - a I2)/(1 - 2a) of one domain is negative where the smaller of a pair of twin
+    mates is less than a of their sum. Of acentric mates without errors that part is uniform from
+    alpha to 1/2, and so the plot 0 to alpha and a straight line to 1 from there on (Fisher & Sweet
+    1980, Acta Cryst. A36, 755). The line is drawn back from (1/2, 1) through the median m, which
+    errors of measurement hardly move: alpha = 2m - 1/2, with su (1/2 - alpha)/n^(1/2).
+    """
+    value, sigma = intensities_of(data)
+    one, other = _strong_pairs(data, law, value, sigma)
+    n = len(one)
+    if n < FEWEST_PAIRS:
+        return None
+    least = np.minimum(value[one], value[other]) / (value[one] + value[other])
+    negative = tuple(float(np.mean(least < alpha)) for alpha in BRITTON_ALPHAS)
+    alpha = float(np.clip(2 * np.median(least) - 0.5, 0.0, 0.5))
+    return BrittonPlot(BRITTON_ALPHAS, negative, TwinFraction(alpha, (0.5 - alpha) / n**0.5, n))
 
 
 def fraction_beside_model(
@@ -178,6 +215,15 @@ def _pairs(data: ReflectionData, law: TwinLaw, use: BoolArray) -> tuple[IntArray
     other = place[one]
     both = use[other] & ~data.left_out[other]
     return one[both], other[both]
+
+
+def _strong_pairs(
+    data: ReflectionData, law: TwinLaw, value: FloatArray, sigma: FloatArray
+) -> tuple[IntArray, IntArray]:
+    """Return places of acentric twin mates whose sum says something of their ratio."""
+    one, other = _pairs(data, law, ~data.centric)
+    strong = value[one] + value[other] > _STRONG * np.hypot(sigma[one], sigma[other])
+    return one[strong], other[strong]
 
 
 def _normalised(data: ReflectionData, intensity: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ import math
 from pydantic import BaseModel, ConfigDict
 
 from multicopy_refinement.refinement.twinning import RefinedTwin, Twinning
-from multicopy_refinement.reflections.twinning import LTest, TwinFraction
+from multicopy_refinement.reflections.twinning import BrittonPlot, LTest, TwinFraction
 from multicopy_refinement.words import with_su
 
 
@@ -28,6 +28,22 @@ class FractionRecord(_Record):
         return None if found is None else cls(**vars(found))
 
 
+class BrittonRecord(_Record):
+    """The part of negative intensities by the fraction that is assumed, and what comes of it."""
+
+    alphas: list[float]
+    negative: list[float]
+    fraction: FractionRecord
+
+    @classmethod
+    def of(cls, found: BrittonPlot | None) -> BrittonRecord | None:
+        """Return it, or None of nothing."""
+        if found is None:
+            return None
+        fraction = FractionRecord(**vars(found.fraction))
+        return cls(alphas=list(found.alphas), negative=list(found.negative), fraction=fraction)
+
+
 class LawRecord(_Record):
     """A twin law that the lattice allows; obliquity in degrees.
 
@@ -38,6 +54,7 @@ class LawRecord(_Record):
     obliquity: float
     h_test: FractionRecord | None
     beside_model: FractionRecord | None
+    britton: BrittonRecord | None = None
 
 
 class LTestRecord(_Record):
@@ -89,6 +106,7 @@ class TwinRecord(_Record):
                 law=one.law.name, obliquity=round(one.law.obliquity, 3),
                 h_test=FractionRecord.of(one.by_statistics),
                 beside_model=FractionRecord.of(one.beside_model),
+                britton=BrittonRecord.of(one.britton),
             )
             for one in found.laws
         ]  # fmt: skip

@@ -13,6 +13,7 @@ from multicopy_refinement.reflections.effective import Intensities
 from multicopy_refinement.reflections.twinning import (
     PERFECT_L,
     UNTWINNED_L,
+    britton_plot,
     fraction_beside_model,
     fraction_by_statistics,
     l_test,
@@ -75,6 +76,21 @@ def test_fractions(alpha, noise):
     assert np.sqrt(np.mean(np.square(z or [1.0]))) < 1.8
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.1, 0.25, 0.45])
+def test_britton_plot(alpha):
+    """Nothing is negative up to alpha, and from there the part grows in a straight line to 1."""
+    found = [britton_plot(drawn(alpha, seed=seed)[0], LAW) for seed in range(6)]
+    for plot in found:
+        assert plot.fraction.value == pytest.approx(alpha, abs=3.5 * plot.fraction.su)
+        line = np.clip((np.array(plot.alphas) - alpha) / (0.5 - alpha), 0, 1)
+        np.testing.assert_allclose(plot.negative, line, atol=2 / plot.fraction.n_pairs**0.5)
+    errors = np.array([plot.fraction.value - alpha for plot in found])
+    if alpha:  # at 0 it is cut off
+        assert np.sqrt(np.mean((errors / found[0].fraction.su) ** 2)) < 1.8
+    noisy = britton_plot(drawn(alpha, noise=0.05)[0], LAW).fraction
+    assert noisy.value == pytest.approx(alpha, abs=0.02)
+
+
 def test_a_model_that_explains_a_part_tells_the_same_fraction():
     random = np.random.default_rng(5)
     data, size = drawn(0.2)
@@ -95,4 +111,5 @@ def test_few_reflections_tell_nothing():
     few = data.select(np.arange(len(data)) % 20 == 0)
     assert l_test(few) is None
     assert fraction_by_statistics(few, LAW) is None
+    assert britton_plot(few, LAW) is None
     assert fraction_beside_model(few, LAW, size[::20]) is None
