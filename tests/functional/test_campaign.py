@@ -259,7 +259,7 @@ def scheduler(tmp_path_factory):
     lines += [[dask, "worker", "--scheduler-file", str(where), "--nthreads", "1", "--no-dashboard",
                "--host", "127.0.0.1"]] * 2  # fmt: skip
     running = [subprocess.Popen(line, **quiet) for line in lines]
-    wait_for(where.is_file)
+    wait_for(lambda: where.is_file() and where.read_text().endswith("}"))  # written bit by bit
     yield where
     for one in running:
         one.terminate()
