@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,11 +20,14 @@ from multicopy_refinement.run.job import RefineJob, run
 if TYPE_CHECKING:
     from multicopy_refinement.report.findings import Advice
 
+_FIGURES = "multicopy_refinement.report.plots"
+
 
 def run_refine(job: RefineJob, show: Show) -> tuple[RunRecord, list[Advice]]:
     """Refine and make the report, and return with the record what the report says to do."""
     use_threads(job.threads)
-    libraries = threading.Thread(target=_import_report, daemon=True)
+    # of the report's figures, which take a second and more to import
+    libraries = threading.Thread(target=import_module, args=[_FIGURES], daemon=True)
 
     def step(at: Progress) -> None:
         # loops of numbers leave a processor to it, reading and writing do not
@@ -37,13 +39,9 @@ def run_refine(job: RefineJob, show: Show) -> tuple[RunRecord, list[Advice]]:
     if not job.report:
         return record, []
     show(Step.REPORT, 0, 0, None)
-    return record, _import_report().write_report(job.out)
+    from multicopy_refinement.report.write import write_report
 
-
-def _import_report() -> ModuleType:
-    """Return what writes the page; its figures take a second and more to import."""
-    import_module("multicopy_refinement.report.plots")
-    return import_module("multicopy_refinement.report.write")
+    return record, write_report(job.out)
 
 
 def print_outcome(

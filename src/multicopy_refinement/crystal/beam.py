@@ -73,10 +73,8 @@ class Beam:
         """
         large = ", ".join(f"{symbol} {value:+.2f}" for symbol, value in self.large_f_prime)
         little = ", ".join(s for s, value in self.f_prime if abs(value) < LARGE_F_PRIME)
-        parts = [f"{large} e"] * bool(large) + [f"below {LARGE_F_PRIME} e of {little}"] * bool(
-            little
-        )
-        return ", ".join(parts)
+        parts = (large and f"{large} e", little and f"below {LARGE_F_PRIME} e of {little}")
+        return ", ".join(part for part in parts if part)
 
     def f_double_prime_in_words(self) -> str:
         """Return the elements whose f'' is large, with it."""

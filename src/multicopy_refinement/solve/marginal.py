@@ -28,7 +28,7 @@ from multicopy_refinement.solve.gauss_newton import null_space
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Reflections for an unknown of the largest surroundings, and at least: su from a sample of so many
-#: are within 2% of those from all (1g8a, mpro, 4cjl: 0.7% too small in the mean).
+#: are within 3% of those from all, and by 0.1 to 0.7% too small in the mean (1g8a, mpro, 4cjl).
 _FOR_AN_UNKNOWN, _FEWEST = 5, 3000
 #: A group displaces more or less solvent than the model of it says, by this part (one sigma).
 SOLVENT_SIGMA = 0.3
