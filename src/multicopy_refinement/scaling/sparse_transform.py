@@ -38,7 +38,8 @@ class SparseTransform:
         """Return F at the indices, complex64 ``[n]``."""
         if len(points) == 0:
             return np.zeros(len(self.conjugate), dtype=np.complex64)
-        axes = [np.unique(x, return_inverse=True) for x in np.unravel_index(points, self.shape)]
+        index = np.unravel_index(points, self.shape)
+        axes = [_different(x, n) for x, n in zip(index, self.shape, strict=True)]
         box = tuple(len(own) for own, _ in axes)
         place = np.ravel_multi_index([at for _, at in axes], box)
         density = np.bincount(place, values, minlength=int(np.prod(box))).astype(np.float64)
@@ -76,6 +77,13 @@ class SparseTransform:
         whole = np.zeros((nu, len(self.k), self.n_l), dtype=np.complex64)
         whole[u] = along_v
         return np.asarray(scipy.fft.fft(whole, axis=0, overwrite_x=True)[self.h])
+
+
+def _different(values: IntArray, n: int) -> tuple[IntArray, IntArray]:
+    """Return which of 0 to n - 1 are among some values, and where each of these is in them."""
+    present = np.zeros(n, dtype=bool)
+    present[values] = True
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[values]
 
 
 def _indices(index: IntArray, n: int) -> IntArray:

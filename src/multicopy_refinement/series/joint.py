@@ -45,7 +45,9 @@ class Joint:
 
         def without(c: FloatArray) -> FloatArray:
             column = c[:, index]
-            return c - np.outer(column, column) / max(float(c[index, index]), 1e-300)
+            left = c - np.outer(column, column) / max(float(c[index, index]), 1e-300)
+            left[index] = left[:, index] = 0.0  # rounding would leave a variance below 0
+            return left
 
         pull = self.covariance[:, index] / max(float(self.covariance[index, index]), 1e-300)
         moved = self.value - pull * (self.value[index] - value)

@@ -32,6 +32,10 @@ from multicopy_refinement.units import EIGHT_PI_SQUARED
 _FOR_AN_UNKNOWN, _FEWEST = 5, 3000
 #: A group displaces more or less solvent than the model of it says, by this part (one sigma).
 SOLVENT_SIGMA = 0.3
+#: Part of the information on scale and solvent that products in single precision may lack.
+_ROUNDING = 1e-6
+#: and where there is none of it (B_sol of no solvent).
+_NOTHING = 1e-12
 #: Elements of the slopes of atoms that are kept at once.
 _ELEMENTS = 50_000_000
 #: Atoms of a set and near it that count; the nearest do where there are more.
@@ -257,6 +261,9 @@ class _Local:
         columns[n_known:] = self.of_atoms[rows]
         h = (columns @ columns.T).astype(np.float64)
         said = np.zeros_like(h)
+        # where there is hardly any solvent its unknowns differ by less than single precision tells
+        of_scale = np.arange(n_own, n_held)
+        said[of_scale, of_scale] = np.maximum(_ROUNDING * h[of_scale, of_scale], _NOTHING)
         of_solvent = np.arange(n_held, n_displaced)
         said[of_solvent, of_solvent] = 1.0
         # of an occupancy this much is known in any case

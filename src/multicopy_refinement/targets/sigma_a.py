@@ -83,6 +83,8 @@ class ErrorCurve:
         log alpha at the knots, then log beta, ``[2k]``.
     lower, upper
         Bounds of the values, ``[2k]``.
+    mean
+        Logarithm of the mean of beta at the knots, over what is not known of it, once estimated.
     """
 
     data: ReflectionData
@@ -92,6 +94,7 @@ class ErrorCurve:
     values: FloatArray
     lower: FloatArray
     upper: FloatArray
+    mean: FloatArray | None = None
 
     def fitted(self, f_model: FloatArray, most_steps: int = _MOST_STEPS) -> ErrorCurve:
         """Return the curve that maximises the likelihood of its reflections and the prior.
@@ -107,14 +110,14 @@ class ErrorCurve:
             for part in (1.0, 0.5, 0.25, 0.1, 0.01, 0.001):
                 trial = np.clip(x + part * step, self.lower, self.upper)
                 if float(np.abs(here.gradient @ (trial - x))) < part * _CONVERGED:
-                    return replace(self, values=x)
+                    return replace(self, values=x, mean=None)
                 there = problem.at(trial)
                 if there.value > here.value:
                     break
             else:
                 break
             x, here = trial, there
-        return replace(self, values=x)
+        return replace(self, values=x, mean=None)
 
     def _step(self, x: FloatArray, here: LocalCurve) -> FloatArray:
         """Return a Newton step of the values that their bounds do not hold, always uphill."""
@@ -135,13 +138,15 @@ class ErrorCurve:
         """
         k, s_squared = len(self.knots), self.data.s_squared
         log_alpha, log_beta = self.values[:k], self.values[k:]
+        curve = self
         if f_model is not None:
             log_beta = log_beta + self._variance(f_model) / 2
+            curve = replace(self, mean=log_beta)
         alpha = np.exp(np.interp(s_squared, self.knots, log_alpha))
         beta = np.exp(np.interp(s_squared, self.knots, log_beta)) * self.inflation
         variance = self.data.epsilon * beta + self.data.rice_noise
         return ErrorModel(
-            alpha, beta, variance, self.knots, np.exp(log_alpha), curve=self,
+            alpha, beta, variance, self.knots, np.exp(log_alpha), curve=curve,
         )  # fmt: skip
 
     def errors_with(self, inflation: float) -> ErrorModel:
@@ -156,7 +161,7 @@ class ErrorCurve:
         after the difference: k, and B of all atoms.
         """
         k = len(self.knots)
-        mean = self.values[k:] + self._variance(f_model) / 2
+        mean = self.values[k:] + self._variance(f_model) / 2 if self.mean is None else self.mean
         values = np.concatenate([self.values[:k], mean])
         low, high = self.lower.copy(), self.upper.copy()
         low[k:] = high[k:] = mean
