@@ -107,3 +107,14 @@ def test_forms_are_chains_of_what_is_alike():
     r = np.array([[1, 0.9, 0.5, 0.4], [0.9, 1, 0.5, 0.5], [0.5, 0.5, 1, 0.95], [0.4, 0.5, 0.95, 1]])
     assert _forms(r).tolist() == [0, 0, 1, 1]
     assert _forms(np.eye(3)).tolist() == [0, 1, 2]
+
+
+def test_what_is_given_has_no_variance_to_the_last_digit():
+    """Rounding leaves some of a variance less itself, of either sign."""
+    random = np.random.default_rng(3)
+    for _ in range(50):
+        a = random.standard_normal((3, 4)) / 30
+        found = Joint(np.zeros(3), a @ a.T, a @ a.T).given(1, 0.2)
+        assert not found.covariance[1].any()
+        assert not found.covariance[:, 1].any()
+        assert np.linalg.eigvalsh(found.covariance).min() > -1e-15

@@ -114,6 +114,23 @@ def test_known_coordinates_leave_the_conditional_su(setting, monkeypatch):
     assert found.su == pytest.approx(held.su, rel=1e-3)
 
 
+def test_solvent_that_vanishes_is_no_unknown(setting, monkeypatch):
+    """Slopes in B_sol of a k_sol of 1e-20: products of them are less than single precision has."""
+    _, posterior, at, around = setting
+    held = covariance(posterior, at)
+    right = with_surroundings(posterior, at, held, around).covariance.su
+    kind, before = type(posterior.data), type(posterior.data).sampled_slopes
+
+    def faint(self, point, rows):
+        found = before(self, point, rows)
+        found.of[Kind.SOLVENT][1:] *= np.float32(1e-21)
+        return found
+
+    monkeypatch.setattr(kind, "sampled_slopes", faint)
+    found = with_surroundings(posterior, at, held, around).covariance.su
+    assert found == pytest.approx(right, rel=0.2)
+
+
 def test_sums_stay_exact_and_the_wider_su_is_reported(setting):
     model, posterior, at, around = setting
     found = with_surroundings(posterior, at, covariance(posterior, at), around).covariance
