@@ -115,7 +115,7 @@ def test_known_coordinates_leave_the_conditional_su(setting, monkeypatch):
 
 
 def test_solvent_that_vanishes_is_no_unknown(setting, monkeypatch):
-    """Slopes in B_sol of a k_sol of 1e-20: products of them are less than single precision has."""
+    """Slopes in B_sol of a k_sol of 1e-22: products of them are less than single precision has."""
     _, posterior, at, around = setting
     held = covariance(posterior, at)
     right = with_surroundings(posterior, at, held, around).covariance.su
@@ -123,7 +123,7 @@ def test_solvent_that_vanishes_is_no_unknown(setting, monkeypatch):
 
     def faint(self, point, rows):
         found = before(self, point, rows)
-        found.of[Kind.SOLVENT][1:] *= np.float32(1e-21)
+        found.of[Kind.SOLVENT][1:] *= np.float32(1e-22)
         return found
 
     monkeypatch.setattr(kind, "sampled_slopes", faint)
