@@ -11,7 +11,7 @@ import torch
 
 from helpers import atom_line
 from multicopy_refinement.model import Model
-from multicopy_refinement.scaling.mask import density_structure_factors, mask_grid
+from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors, mask_by_gemmi
 
 #: A small cell for atoms that are written line by line.
 CRYST1 = "CRYST1   15.000   16.000   17.000  90.00  90.00  90.00 P 1"
@@ -102,7 +102,7 @@ def solvent_structure_factors(model: Model, occupancy: np.ndarray, hkl: np.ndarr
     """Return F_mask, complex ``[n]``, and the solvent fraction of the mask of all present atoms."""
     d_min = float(1 / np.sqrt(model.cell.inverse_d_squared(hkl).max()))
     table, crystal = model.table, (model.cell, model.spacegroup)
-    mask = mask_grid(table, occupancy > 0, table.xyz, *crystal, d_min)
+    mask = mask_by_gemmi(MaskGrid.of(*crystal, d_min), table, occupancy > 0, table.xyz)
     return density_structure_factors(mask, *crystal, hkl), float(mask.mean())
 
 

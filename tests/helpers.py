@@ -15,7 +15,7 @@ CRYST1 = "CRYST1   40.000   40.000   40.000  90.00  90.00  90.00 P 1"
 FACTS = RefinementFacts(
     version="1.2", target="MAXIMUM LIKELIHOOD", refined=("Occupancies of 3 groups were refined.",),
     d_min=1.5, d_max=30.0, n_work=950, n_free=50, n_outliers=4, completeness=97.5,
-    free_set="FREE = 0", r_all=0.171, r_work=0.17, r_free=0.2, k_sol=0.35, b_sol=46.0,
+    free_set="FREE = 0", r_all=0.171, r_work=0.17, r_free=0.2, k_sol=0.35, b_sol=46.0, shrink=0.53,
     b_scale=(1.0, 2.0, 3.0, 0.1, 0.2, 0.3), b_mean=21.5, b_range=(4.0, 60.0),
     occupancy_range=(0.2, 1.0), dpi_free=0.12,
 )  # fmt: skip

@@ -11,8 +11,7 @@ import torch
 
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.modes import Parameter
-from multicopy_refinement.scaling.mask import mask_grid
-from multicopy_refinement.series import SeriesData, SeriesOptions, refine_series, solvent
+from multicopy_refinement.series import SeriesData, SeriesOptions, refine_series
 from two_states import TwoStates, series_truth, shaken, two_states, write
 
 pytestmark = pytest.mark.slow
@@ -107,12 +106,8 @@ def test_files_are_as_they_are_promised(run):
     assert not called.err
 
 
-def test_su_are_marginal_and_smaller_than_those_of_one_data_set(folder, monkeypatch):
-    """The su of a ligand alone is that of `refine`, and others of its model make it smaller.
-
-    Both with the mask that `refine` has: beside that of a series errors are smaller.
-    """
-    monkeypatch.setattr(solvent, "smooth_mask", lambda *crystal: mask_grid(*crystal[:-1], D_MIN))
+def test_su_are_marginal_and_smaller_than_those_of_one_data_set(folder):
+    """The su of a ligand alone is that of `refine`, and others of its model make it smaller."""
     model, sets = load(folder)
     name = next(n for n in model.occupancy_groups.names if "GOL" in n)
     options = SeriesOptions(decoys=0, parameters=HOLD, own_b=1e-6)

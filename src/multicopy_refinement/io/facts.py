@@ -35,6 +35,8 @@ class RefinementFacts:
     k_sol, b_sol
         Of the bulk solvent, in the unit of F over A^3, and A^2: its density falls to 1/e of k_sol
         at s^2 = 4/B_sol.
+    shrink
+        Radius by which the bulk solvent grows back from where the probe fits, in A.
     b_scale
         Anisotropic B of the scale exp(-s'Bs/4) in the Cartesian frame, elements 11 22 33 12 13 23,
         A^2.
@@ -64,6 +66,7 @@ class RefinementFacts:
     r_free: float | None
     k_sol: float
     b_sol: float
+    shrink: float
     b_scale: tuple[float, float, float, float, float, float]
     b_mean: float
     b_range: tuple[float, float]

@@ -110,6 +110,7 @@ def _items(facts: RefinementFacts) -> dict[str, str]:
             for ij, value in zip(("11", "22", "33", "12", "13", "23"), facts.b_scale, strict=True)
         },
         "solvent_model_details": "MASK",
+        "pdbx_solvent_shrinkage_radii": f"{facts.shrink:.2f}",
         "solvent_model_param_ksol": f"{facts.k_sol:.4f}",
         "solvent_model_param_bsol": f"{facts.b_sol:.2f}",
         "pdbx_overall_SU_R_free_Cruickshank_DPI": (

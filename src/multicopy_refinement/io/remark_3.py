@@ -140,6 +140,8 @@ def _ours(facts: RefinementFacts) -> list[str]:
         "",
         "  BULK SOLVENT MODELLING.",
         "   METHOD USED : MASK",
+        "   PARAMETERS FOR MASK CALCULATION",
+        f"   SHRINKAGE RADIUS   : {facts.shrink:.2f}",
         f"   KSOL        : {facts.k_sol:.3f}",
         f"   BSOL        : {facts.b_sol:.1f}",
         "",

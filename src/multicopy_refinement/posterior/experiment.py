@@ -24,13 +24,9 @@ from multicopy_refinement.reflections.symmetry import same_centring, same_point_
 from multicopy_refinement.reflections.twin_mates import parted_free_set
 from multicopy_refinement.reflections.twinning import mates_of
 from multicopy_refinement.scaling import Scale, fit_scale
-from multicopy_refinement.scaling.displaced import (
-    FAINT,
-    Displaced,
-    Solvent,
-    displaced_solvent,
-)
-from multicopy_refinement.scaling.mask import density_structure_factors, mask_grid
+from multicopy_refinement.scaling.displaced import FAINT, Displaced, Solvent, displaced_solvent
+from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
+from multicopy_refinement.scaling.room import Room, best_grid
 from multicopy_refinement.scaling.scaler import B_BOUNDS
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.scattering.rows import weighted_complex_rows
@@ -54,6 +50,11 @@ from multicopy_refinement.targets.sigma_a import ErrorModel, estimate_errors
 CELL_TOLERANCE, CELL_NOTICE = 0.02, 0.001
 #: Renewals that look for outliers, and how often each looks again.
 MOST_SCREENINGS, _SCREENING_ROUNDS = 3, 4
+#: The radius by which solvent grows back is found from reflections to where S is this part of
+#: k_sol, and one in so many beyond.
+_OF_SOLVENT, _PART = 0.02, 8
+#: The solvent is made anew when an atom has moved by more than this, in A.
+_MOVED = 0.03
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ class Experiment(nn.Module):
         taken where it is made from the same.
     solvent
         Makes the solvent of partial groups, as `displaced_solvent` does when left out.
+    shrink
+        How far solvent grows back from where the probe fits, in A; what the data ask for when left
+        out (`solvent_radius`).
     twin
         The law of a twin and the fraction of its second domain to begin with: the data have the
         mate of each reflection beside it
@@ -119,6 +123,7 @@ class Experiment(nn.Module):
         occupancy: FloatArray | None = None,
         like: Experiment | None = None,
         solvent: Callable[..., Solvent] = displaced_solvent,
+        shrink: float | None = None,
         twin: tuple[TwinLaw, float] | None = None,
     ) -> None:
         super().__init__()
@@ -134,7 +139,13 @@ class Experiment(nn.Module):
         self.twin_fraction = 0.0 if twin is None else twin[1]
         self._mate = None if self.twin is None else mates_of(self.all_data, self.twin)
         self._scale: Scale | None = None
-        self._solvent_made_from = b""
+        self.grid = MaskGrid.of(self.data.cell, self.data.spacegroup, self.data.listed_d_min)
+        if like is not None:
+            shrink = like.grid.shrink
+        if shrink is not None:
+            self.grid = self.grid.with_shrink(shrink)
+        self._shrink = shrink
+        self._solvent_made_from: tuple[bytes, FloatArray] | None = None
         self._response: tuple[Tensor, ...] | None = None
         self._displaced: tuple[IntArray, Displaced, ComplexArray] | None = None
         self.renew(f_calc, occupancy)
@@ -234,24 +245,63 @@ class Experiment(nn.Module):
 
     def renew(
         self, f_calc: Tensor | None = None, occupancy: FloatArray | None = None,
-        twin_fraction: float | None = None,
+        twin_fraction: float | None = None, *, find_shrink: bool = False,
     ) -> None:  # fmt: skip
         """Make the mask, fit the scale to the work set and estimate the errors anew.
 
-        ``twin_fraction`` is that of the second domain, the present one when left out.
+        ``twin_fraction`` is that of the second domain, the present one when left out;
+        ``find_shrink`` looks again how far solvent grows back, as the first renewal does.
         """
         if twin_fraction is not None:
             self.twin_fraction = twin_fraction
         with torch.no_grad():
             f = (self.f_calc() if f_calc is None else f_calc).to(torch.complex128).cpu()
-            self._renew_mask(self.model.group_occupancies() if occupancy is None else occupancy)
-            if self._scale is None:
+            q = self.model.group_occupancies() if occupancy is None else occupancy
+            first = self._scale is None
+            self._renew_mask(q)
+            if first:
                 self._first_scale(f)
+            if (first or find_shrink) and self._shrink is None and self.scale.has_solvent:
+                self._take_grid(self._best_grid(f, anywhere=first))
             self._fit_scale(f.numpy(), self.errors.variance)
             self.renew_errors(self._scaled(f))
             if self._screenings < MOST_SCREENINGS:
                 self._screen(f)
             self._response = None
+
+    def _f_of(self, density: FloatArray) -> ComplexArray:
+        """Return F of how much solvent each point holds, complex ``[n]``."""
+        data = self.data
+        return density_structure_factors(density, data.cell, data.spacegroup, data.hkl)
+
+    def _take_grid(self, grid: MaskGrid) -> None:
+        """Let the solvent grow back as far as it does on a grid."""
+        if grid != self.grid:
+            self.grid, self.solvent = grid, self.solvent.regrown(grid)
+            self.f_mask, self._displaced = self.f_mask_at(self.data.hkl), None
+
+    def _best_grid(self, f: Tensor, *, anywhere: bool) -> MaskGrid:
+        """Return the grid with the radius by which solvent grows back that fits best.
+
+        What F_mask has beside the mask of all atoms is as it is; of reflections beyond the reach of
+        solvent, which hold the scale, a part is used.
+        """
+        data, begin, f_mask = self.data, self._scale, self.f_mask
+        more = f_mask - self._f_of(self.solvent.base)
+        low = data.s_squared < self.scale.solvent_limit(_OF_SOLVENT)
+        use = data.work & (low | (np.arange(len(low)) % _PART == 0))
+        variance = self.errors.variance
+
+        def misfit(grid: MaskGrid) -> float:
+            self._scale = begin
+            self.f_mask = self._f_of(self.solvent.all_there(grid)) + more
+            self._fit_scale(f.numpy(), variance, use)
+            off = self.size(self._scaled(f)) - data.f_obs
+            return float((off**2 / variance)[use].sum())
+
+        found = best_grid(self.grid, misfit, anywhere=anywhere)
+        self._scale, self.f_mask = begin, f_mask
+        return found
 
     def _first_scale(self, f: Tensor) -> None:
         """Fit scale and errors for the first time, without what is grossly off.
@@ -360,17 +410,23 @@ class Experiment(nn.Module):
         groups = self.model.occupancy_groups
         xyz = self.model.xyz().detach().double().cpu().numpy()
         partial = groups.refined | ((occupancy > 0) & not_full(occupancy))
-        made_from = partial.tobytes() + (occupancy > 0)[~partial].tobytes() + xyz.tobytes()
-        if made_from != self._solvent_made_from:
-            self._solvent_made_from = made_from
+        made_from = partial.tobytes() + (occupancy > 0)[~partial].tobytes()
+        if not self._made_near(made_from, xyz):
+            self._solvent_made_from = made_from, xyz.copy()  # that of a model of doubles is its own
             self._partial = np.flatnonzero(partial)
-            same = [one for one in self._like if one._solvent_made_from == made_from]
+            same = [one for one in self._like if one._made_near(made_from, xyz)]
             self.solvent = same[0].solvent.for_other_data() if same else self._make_solvent(
-                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.data.cell,
-                self.data.spacegroup, self.data.listed_d_min,
+                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.grid
             )  # fmt: skip
         self._mask_occupancy, self._displaced = occupancy, None
         self.f_mask = self.f_mask_at(self.data.hkl)
+
+    def _made_near(self, made_from: bytes, xyz: FloatArray) -> bool:
+        """Return whether the solvent was made from the same atoms, near where they are now."""
+        last = self._solvent_made_from
+        if last is None or last[0] != made_from:
+            return False
+        return float(((xyz - last[1]) ** 2).sum(axis=1).max()) < _MOVED**2
 
     def f_mask_at(self, hkl: IntArray) -> ComplexArray:
         """Return F of the solvent at the occupancies of the last renewal, at any reflections."""
@@ -385,8 +441,10 @@ class Experiment(nn.Module):
         groups, data = self.model.occupancy_groups, self.data
         there = (self._mask_occupancy > 0)[groups.index] & ~atoms
         xyz = self.model.xyz().detach().double().cpu().numpy()
-        freed = mask_grid(groups.table, there, xyz, data.cell, data.spacegroup, data.listed_d_min)
-        density = np.maximum(self.solvent.density(self._mask_occupancy[self._partial]), freed)
+        room = Room(self.grid, groups.table, xyz)
+        room.take(there)
+        occupancy = self._mask_occupancy[self._partial]
+        density = self.solvent.density(occupancy, room.solvent(room.open()))
         return density_structure_factors(density, data.cell, data.spacegroup, hkl)
 
     def displaced(self, groups: IntArray) -> tuple[Displaced | None, ComplexArray]:
@@ -409,12 +467,15 @@ class Experiment(nn.Module):
         self._displaced = groups.copy(), found, away
         return found, away
 
-    def _fit_scale(self, f_calc: ComplexArray, variance: FloatArray | None) -> None:
+    def _fit_scale(
+        self, f_calc: ComplexArray, variance: FloatArray | None, use: BoolArray | None = None
+    ) -> None:
         data = self.data
         twin = None if self._mate is None else (self._mate, self.twin_fraction)
         self.scale = fit_scale(
-            f_calc, self.f_mask, data.f_obs, data.hkl, data.s_squared, data.spacegroup, data.work,
-            self.solvent.fraction, variance, self._scale, self.model.beam.radiation, twin,
+            f_calc, self.f_mask, data.f_obs, data.hkl, data.s_squared, data.spacegroup,
+            data.work if use is None else use, self.solvent.fraction, variance, self._scale,
+            self.model.beam.radiation, twin,
         )  # fmt: skip
         self._scale, self._displaced = self.scale, None
 

@@ -43,6 +43,8 @@ _SETTLED = 0.08
 #: The refinement ends after so many macrocycles in a row in which the free set's log-likelihood
 #: has fallen, and R-work risen.
 _MOST_FALLS = 2
+#: After this macrocycle, by when coordinates have nearly arrived, the mask's edge is found again.
+_SHRINK_CYCLE = 2
 #: Steps of a macrocycle.
 _STEPS = 2
 #: A step is damped as if coordinates were known to this (A), B to this part of it, occupancies to
@@ -99,7 +101,7 @@ class JointRefinement:
         self._before_lowering: tuple[float, FloatArray] | None = None
         self._lowest_weight = 0.0
         self._best: _Best | None = None
-        self._falls = 0
+        self._falls = self._cycles = 0
         moving_b = {Parameter.B_ISO, Parameter.U_ANISO} & set(parameters)
         self.b_of_all = bool(moving_b) and len(self.active) == len(model.table)
 
@@ -144,7 +146,8 @@ class JointRefinement:
         f_calc = torch.as_tensor(joint.f_calc(at))
         found = at[Kind.OCCUPANCY]
         self._assign(found)
-        self.experiment.renew(f_calc)
+        self._cycles += 1
+        self.experiment.renew(f_calc, find_shrink=self._cycles == _SHRINK_CYCLE)
         f_model = self.experiment.at_renewal(f_calc)
         if self.b_of_all:
             now = self._displacements(state)

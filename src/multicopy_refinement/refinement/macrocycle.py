@@ -307,7 +307,7 @@ class _Run:
                 if kind in self.at.space
             }
             change = moved[Kind.OCCUPANCY]
-            self._take(search.point)
+            self._take(search.point, find_shrink=cycle == 1 < total)
             statistics = self.experiment.statistics(self._f_model(self.at))
             self.history.append(Cycle(cycle, change, statistics))
             self.progress(Progress(Step.SOLVING, cycle, total, change))
@@ -479,7 +479,7 @@ class _Run:
         full[self.refined] = at[Kind.OCCUPANCY]
         return full
 
-    def _take(self, at: Point) -> None:
+    def _take(self, at: Point, *, find_shrink: bool = False) -> None:
         """Make a point that of the run and of the model; renew mask, scale and errors.
 
         Scale and solvent move with the occupancies, so that these do not run after them, and are
@@ -490,7 +490,9 @@ class _Run:
             assign_b(self.model, self.displacements, self.refined, at[Kind.B_GROUP])
         fraction, f_calc = at.get(Kind.TWIN), self._f_calc(at)
         self.experiment.renew(
-            f_calc, twin_fraction=None if fraction is None else float(fraction[0])
+            f_calc,
+            twin_fraction=None if fraction is None else float(fraction[0]),
+            find_shrink=find_shrink,
         )
         if self.anomalous is not None:
             self.anomalous.renew(self.experiment, f_calc, at[Kind.OCCUPANCY], at.get(Kind.B_GROUP))

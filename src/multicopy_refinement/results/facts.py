@@ -48,6 +48,7 @@ def facts_of(
         n_outliers=data.n_outliers, completeness=100 * complete,
         free_set=_free_set(data), r_all=r_factor(data.f_obs[used], size[used]),
         r_work=final.r_work, r_free=final.r_free, k_sol=scale.k_sol, b_sol=scale.equivalent_b_sol,
+        shrink=solution.experiment.grid.shrink,
         b_scale=cartesian_b(scale.b_cryst, data.cell.orthogonalization),
         b_mean=float(b_iso.mean()), b_range=(float(b_iso.min()), float(b_iso.max())),
         occupancy_range=(float(occupancy.min()), float(occupancy.max())),

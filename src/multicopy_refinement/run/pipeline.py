@@ -229,7 +229,8 @@ def _log_outcome(log: RunLog, solution: Solution, record: RunRecord) -> None:
     log.info(
         f"scale: k {scale.k:.4f}, k_sol {scale.k_sol:.3f} {beam.density_unit}, "
         f"B_sol {scale.b_sol:.1f} A^2, C_sol {scale.c_sol:.1f} A^4 "
-        f"(falls to 1/e as B_sol {scale.equivalent_b_sol:.1f} A^2 alone)"
+        f"(falls to 1/e as B_sol {scale.equivalent_b_sol:.1f} A^2 alone), "
+        f"grown back {solution.experiment.grid.shrink:.2f} A from where the probe fits"
     )
     if record.twinning is not None and record.twinning.refined is not None:
         log.info(record.twinning.refined.in_words)

@@ -9,14 +9,20 @@ from typing import Protocol
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
+from multicopy_refinement._typing import (
+    BoolArray,
+    ComplexArray,
+    FloatArray,
+    IntArray,
+    UInt8Array,
+)
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.parallel import in_threads
-from multicopy_refinement.scaling.edge import SEVERAL, Alone, Edge
-from multicopy_refinement.scaling.mask import density_structure_factors, mask_grid
-from multicopy_refinement.scaling.points import GridPoints, among, sorted_unique
+from multicopy_refinement.scaling.edge import SEVERAL, Alone, Edge, Surroundings
+from multicopy_refinement.scaling.mask import ISLAND, MaskGrid, density_structure_factors
+from multicopy_refinement.scaling.points import sorted_unique
+from multicopy_refinement.scaling.room import Room
 from multicopy_refinement.scaling.sparse_transform import SparseTransform
 
 #: Displaced solvent is left out where S is less than this part of k_sol.
@@ -92,8 +98,19 @@ class Solvent(Protocol):
         """Return the solvent of the same crystal for other reflections."""
         ...
 
-    def density(self, occupancy: FloatArray) -> FloatArray:
-        """Return how much solvent each point of the grid holds."""
+    def all_there(self, grid: MaskGrid) -> FloatArray:
+        """Return `base` on a grid that differs in how far solvent grows back alone."""
+        ...
+
+    def regrown(self, grid: MaskGrid) -> Solvent:
+        """Return the solvent on such a grid."""
+        ...
+
+    def density(self, occupancy: FloatArray, also: UInt8Array | None = None) -> FloatArray:
+        """Return how much solvent each point of the grid holds.
+
+        ``also`` are points of the finer grid, flat, that hold nothing else, too.
+        """
         ...
 
     def f_mask(self, occupancy: FloatArray, hkl: IntArray) -> ComplexArray:
@@ -130,67 +147,94 @@ class DisplacedSolvent:
         Whether an atom is there, for atoms outside of the groups, ``[n_atoms]``.
     groups
         Groups whose occupancy is or may become partial.
-    cell, group, d_min
-        Of the crystal and the data.
+    grid
+        Of the crystal.
     """
 
     def __init__(
         self, table: AtomTable, xyz: FloatArray, held: BoolArray, groups: PartialGroups,
-        cell: Cell, group: SpaceGroup, d_min: float,
+        grid: MaskGrid,
     ) -> None:  # fmt: skip
-        self.cell, self.group, self.groups = cell, group, groups
+        self.grid, self.groups = grid, groups
+        self.cell, self.group, self.shape = grid.cell, grid.group, grid.shape
         partial = np.zeros(len(table), dtype=bool)
         for members in groups.members:
             partial[members] = True
-        everything = partial | held
-        self.base = mask_grid(table, everything, xyz, cell, group, d_min)
-        self.shape = self.base.shape
-        self.grid = GridPoints(table, xyz, cell, group, self.shape)
-        self._last: tuple[FloatArray, _Coverage] | None = None
-        self._made: tuple[IntArray, Displaced, list[tuple[IntArray, FloatArray]]] | None = None
         self._low: IntArray | None = None
         self._reach = 0.0
-        there = held & ~partial
-        fits, solvent = _room(table, there, xyz, cell, group, d_min)
-        open_ = fits & solvent
+        self._room = room = Room(grid, table, xyz)
+        room.take(held & ~partial)
+        open_ = room.open() != 0
         if groups.standing:  # a pocket is no larger for what is never away altogether
+            there = np.zeros(len(table), dtype=bool)
             there[np.concatenate([groups.members[g] for g in groups.standing])] = True
-            fits, solvent = _room(table, there, xyz, cell, group, d_min)
-            open_ &= ~fits | solvent
-        self._cover(~table.hydrogen, open_.reshape(-1))
+            room.take(there)
+            open_ &= (room.taken != 0) | (room.open() != 0)
+        room.take(partial | held)
+        self._open = room.open()
+        self._cover(~table.hydrogen, open_)
+        self._grow()
 
     def _cover(self, heavy: BoolArray, open_: BoolArray) -> None:
         """Note which points each group covers, where nothing that is held keeps solvent out."""
-        covered = self.grid.near([m[heavy[m]] for m in self.groups.members])
+        room, stamp = self._room, open_.astype(np.int32)
+        stamp -= 1
+        covered = [
+            room.points.cover(stamp, g + 1, members[heavy[members]])
+            for g, members in enumerate(self.groups.members)
+        ]
         for g, parent in enumerate(self.groups.parent.tolist()):
             if parent >= 0:  # it is there only with its parent, which covers the point already
                 covered[g] = np.setdiff1d(covered[g], covered[parent], assume_unique=True)
-        self.union = among(int(np.prod(self.shape)), covered)
-        place = np.full(int(np.prod(self.shape)), -1, dtype=np.int64)
-        place[self.union] = np.arange(len(self.union))
-        self._open = open_[self.union]
+        self.union = np.flatnonzero(stamp > 0)
+        n = len(self.union)
+        self._place = place = np.full(len(stamp), -1, dtype=np.int32)
+        place[self.union] = np.arange(n)
+        by_group = [place[points].astype(np.int64) for points in covered]
         self.pair_group = np.repeat(np.arange(len(covered)), [len(c) for c in covered])
-        self.pair_point = place[np.concatenate([np.zeros(0, dtype=np.int64), *covered])]
-        keep = self._open[self.pair_point]  # what is covered by held atoms stays covered
-        self.pair_group, self.pair_point = self.pair_group[keep], self.pair_point[keep]
-        key = self.groups.family[self.pair_group] * max(len(self.union), 1) + self.pair_point
+        self.pair_point = np.concatenate([np.zeros(0, dtype=np.int64), *by_group])
+        of = self.groups.family[self.pair_group]
+        key = of * max(n, 1) + self.pair_point
         self._factors = sorted_unique(key)
         self._pair_factor = np.searchsorted(self._factors, key)
-        self._factor_point = self._factors % max(len(self.union), 1)
-        edge = Edge(self.base, self.union, self._open, self.grid)
-        family = np.full(len(self.union) + 1, -1)
-        of = self.groups.family[self.pair_group]
-        family[self.pair_point] = of
-        family[self.pair_point[family[self.pair_point] != of]] = SEVERAL
-        alone = edge.single(family)
-        around = self.base.reshape(-1) > 0
-        around[edge.points] = True
-        first = np.searchsorted(self.pair_group, np.arange(1, len(covered)))
-        by_group = np.split(self.pair_point, first)
+        self._factor_point = self._factors % max(n, 1)
+        self._family = np.full(n, -1)
+        self._family[self.pair_point] = of
+        self._family[self.pair_point[self._family[self.pair_point] != of]] = SEVERAL
+        around = self._open != 0
+        around[self.union] = True
+        surroundings = Surroundings(around, room.points, ISLAND / self.grid.voxel)
+        single = np.where(self._family < SEVERAL, self._family, -1)
+        self._opened = surroundings.opened(self.union, single, by_group, self.groups.family)
+
+    def _grow(self) -> None:
+        """Let solvent grow back from where the probe fits, and note who decides how far."""
+        self._last: tuple[FloatArray, _Coverage] | None = None
+        self._made: tuple[IntArray, Displaced, list[tuple[IntArray, FloatArray]]] | None = None
+        self._all_there = self._room.solvent(self._open)
+        self.base = self.grid.coarse(self._all_there)
+        edge = Edge(self._all_there, self._place, self._room.points, self._room.steps)
+        alone = edge.single(self._family)
         self._alone = Alone(
-            edge.of(alone >= 0), alone[alone >= 0], around, self.grid, by_group, self.groups.family
+            edge.of(alone >= 0), alone[alone >= 0], self._opened, self.groups.family
         )
         self._edge = edge.of(alone < 0)
+        # Which point of the union decides each other one: the one with most solvent, judged with
+        # all groups half there, so that it is the same for all occupancies: what it decides is
+        # smooth in them, where the least of several has a kink where two are equal.
+        half = np.full(len(self.groups), 0.5)
+        self._nearest = self._edge.nearest(self._left_of(half)[0])
+
+    def regrown(self, grid: MaskGrid) -> DisplacedSolvent:
+        """Return the solvent on a grid that differs in how far it grows back alone."""
+        other = copy(self)
+        other.grid, other._room = grid, self._room.on(grid)
+        other._grow()
+        return other
+
+    def all_there(self, grid: MaskGrid) -> FloatArray:
+        """Return `base` of another radius, ``[nu, nv, nw]``."""
+        return grid.coarse(self._room.on(grid).solvent(self._open))
 
     def for_other_data(self) -> DisplacedSolvent:
         """Return the solvent of the same crystal for other reflections; the grid is shared."""
@@ -205,13 +249,20 @@ class DisplacedSolvent:
         """Part of the cell that is solvent where all groups are there."""
         return float(self.base.mean())
 
-    def density(self, occupancy: FloatArray) -> FloatArray:
-        """Return how much solvent each point of the grid holds."""
-        solvent = self.base.copy()
-        flat = solvent.reshape(-1)
-        flat[self._alone.points] = self._alone.left(occupancy)
+    def density(self, occupancy: FloatArray, also: UInt8Array | None = None) -> FloatArray:
+        """Return how much solvent each point of the grid holds.
+
+        ``also`` are points of the finer grid, flat, that hold nothing else, too.
+        """
+        points, left = self._alone.points, self._alone.left(occupancy)
         if len(self._edge.points):
-            flat[self._edge.points] = self._coverage(occupancy).left
+            points = np.append(points, self._edge.points)
+            left = np.append(left, self._coverage(occupancy).left)
+        if also is None:
+            solvent = self.base.copy()
+        else:
+            solvent, left = self.grid.coarse(self._all_there | also), left * (also[points] == 0)
+        self.grid.add(solvent, points, left)
         return solvent
 
     def f_mask(self, occupancy: FloatArray, hkl: IntArray) -> ComplexArray:
@@ -247,9 +298,14 @@ class DisplacedSolvent:
         )  # fmt: skip
 
         def work(first: int, last: int) -> None:
+            density = np.zeros(self.shape)
+            flat = density.reshape(-1)
             for i in stale[first:last]:
                 own, (shared, values) = self._alone.region(int(chosen[i])), regions[i]
-                columns[i] = self._sum(np.append(own, shared), np.append(np.ones(len(own)), values))
+                points, values = np.append(own, shared), np.append(np.ones(len(own)), values)
+                at = self.grid.add(density, points, values)
+                columns[i] = self._sum(at, flat[at])
+                flat[at] = 0.0
 
         in_threads(work, len(stale))
         made_from = list(kept[2]) if kept is not None else regions
@@ -258,22 +314,12 @@ class DisplacedSolvent:
         self._made = chosen.copy(), Displaced(self._low, columns), made_from
         return self._made[1]
 
-    @cached_property
-    def _nearest(self) -> IntArray:
-        """Which point of the union decides each point of the edge: the one with most solvent.
-
-        That is judged with all groups half there, so that it is the same for all occupancies: what
-        it decides is smooth in them, where the least of several has a kink where two are equal.
-        """
-        return self._edge.nearest(self._left_of(np.full(len(self.groups), 0.5))[0])
-
     def _coverage(self, occupancy: FloatArray) -> _Coverage:
         if self._last is None or not np.array_equal(self._last[0], occupancy):
             self._last = occupancy.copy(), self._covered_at(occupancy)
         return self._last[1]
 
     def _covered_at(self, occupancy: FloatArray) -> _Coverage:
-        nearest = self._nearest
         left, product, zeros, factor = self._left_of(occupancy)
         own = factor[self._pair_factor]
         of = self.pair_point
@@ -281,8 +327,9 @@ class DisplacedSolvent:
         others = np.where(zeros[of] == 0, product[of] / np.maximum(own, 1e-300), 0.0)
         others = np.where((zeros[of] == 1) & (own <= 0), product[of], others)
         return _Coverage(
-            left[nearest], self._edge.points, nearest, self.pair_group, of, others, len(self.union)
-        )
+            left[self._nearest], self._edge.points, self._nearest, self.pair_group, of, others,
+            len(self.union),
+        )  # fmt: skip
 
     def _left_of(
         self, occupancy: FloatArray
@@ -297,14 +344,13 @@ class DisplacedSolvent:
         zeros = np.bincount(self._factor_point[factor == 0], minlength=n)
         logs = np.where(factor > 0, np.log(np.maximum(factor, 1e-300)), 0.0)
         product = np.exp(np.bincount(self._factor_point, logs, minlength=n))
-        left = np.where(zeros == 0, product, 0.0) * self._open
+        left = np.where(zeros == 0, product, 0.0)
         return left, product, zeros, factor
 
 
 def displaced_solvent(
-    groups: OccupancyGroups, partial: IntArray, present: BoolArray, xyz: FloatArray, cell: Cell,
-    group: SpaceGroup, d_min: float,
-) -> DisplacedSolvent:  # fmt: skip
+    groups: OccupancyGroups, partial: IntArray, present: BoolArray, xyz: FloatArray, grid: MaskGrid
+) -> DisplacedSolvent:
     """Return the solvent around a model in which some groups are partial.
 
     Parameters
@@ -315,8 +361,10 @@ def displaced_solvent(
         Indices of those that are or may become partial, in ascending order.
     present
         Whether an atom is there, for the atoms of all other groups, ``[n_atoms]``.
-    xyz, cell, group, d_min
-        Of the crystal and the data.
+    xyz
+        Of all atoms, in A.
+    grid
+        Of the crystal.
     """
     set_index = groups.set_index[partial]
     family = np.where(set_index >= 0, set_index, len(groups.sums) + np.arange(len(partial)))
@@ -327,7 +375,7 @@ def displaced_solvent(
     place[partial] = np.arange(len(partial))
     members = tuple(groups.members[g] for g in partial.tolist())
     made = PartialGroups(members, family, place[owner], _standing(groups, members, place))
-    return DisplacedSolvent(groups.table, xyz, present, made, cell, group, d_min)
+    return DisplacedSolvent(groups.table, xyz, present, made, grid)
 
 
 def _standing(
@@ -385,17 +433,6 @@ class _Coverage:
         first = np.repeat(start[deciding], count)
         within = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
         return self.points[order[first + within]], np.repeat(values, count)
-
-
-def _room(
-    table: AtomTable, held: BoolArray, xyz: FloatArray, cell: Cell, group: SpaceGroup, d_min: float
-) -> tuple[BoolArray, BoolArray]:
-    """Return where the probe fits beside what is held, and where solvent is: not on islands.
-
-    Both together are where solvent could be if all groups were away, before it grows back.
-    """
-    probe = mask_grid(table, held, xyz, cell, group, d_min, shrink=0.0, island=0.0)
-    return probe > 0, mask_grid(table, held, xyz, cell, group, d_min) > 0
 
 
 def _alike(

@@ -7,52 +7,64 @@ from copy import copy
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
-from multicopy_refinement.scaling.mask import ISLAND, SHRINK
-from multicopy_refinement.scaling.points import GridPoints, among
+from multicopy_refinement._typing import BoolArray, FloatArray, Int32Array, IntArray, UInt8Array
+from multicopy_refinement.scaling.kernels import points as kernels
+from multicopy_refinement.scaling.points import GridPoints
 
 #: In the place of a family where several meet; larger than any.
 SEVERAL = 2**40
 
 
 class Edge:
-    """Points that solvent may take back, and which point of the union decides each of them."""
+    """Points that solvent may take back, and which point of the union decides each of them.
+
+    Parameters
+    ----------
+    solvent
+        Where it is with all atoms there, flat.
+    place
+        Of each point that groups keep solvent from, and nothing else does, among those: the union;
+        -1 elsewhere.
+    points
+        The grid.
+    steps
+        Those that solvent takes.
+    """
 
     def __init__(
-        self, base: FloatArray, union: IntArray, open_: BoolArray, points: GridPoints
+        self, solvent: UInt8Array, place: Int32Array, points: GridPoints, steps: IntArray
     ) -> None:
-        shape = points.shape
-        place = np.full(int(np.prod(shape)), -1, dtype=np.int64)
-        place[union[open_]] = np.flatnonzero(open_)
-        steps = points.offsets(SHRINK)
-        index = np.stack(np.unravel_index(union[open_], shape), axis=1)
-        reached = [points.flat(index + step) for step in steps]
-        candidates = among(base.size, reached)
-        self.points = candidates[base.reshape(-1)[candidates] == 0]
-        index = np.stack(np.unravel_index(self.points, shape), axis=1)
-        self.neighbours = np.stack([place[points.flat(index + step)] for step in steps])
+        self._place, self._shape, self._steps = place, points.shape, steps
+        of_groups = (place >= 0).view(np.uint8)
+        self.points = np.flatnonzero(points.grown(of_groups, steps) > solvent)
+
+    @property
+    def n_grid(self) -> int:
+        """Points of the grid."""
+        return len(self._place)
 
     def of(self, chosen: BoolArray) -> Edge:
         """Return the edge of some points."""
         part = copy(self)
-        part.points, part.neighbours = self.points[chosen], self.neighbours[:, chosen]
+        part.points = self.points[chosen]
         return part
 
     def single(self, family: IntArray) -> IntArray:
         """Return the family that alone decides each point, or -1 where several meet.
 
-        ``family`` is that of each point of the union, and -1 at its end.
+        ``family`` is that of each point of the union.
         """
-        here = family[self.neighbours]
-        most = here.max(axis=0, initial=-1)
-        least = np.where(here == -1, most, here).min(axis=0, initial=SEVERAL)
-        return np.where((most == least) & (most < SEVERAL), most, -1)
+        found = kernels.single(self.points, self._steps, self._shape, self._place, family)
+        return np.where(found < SEVERAL, found, -1)
+
+    def reach(self, points: IntArray, stamp: Int32Array, value: int) -> None:
+        """Stamp the points of the grid that some points let solvent take back, in place."""
+        kernels.reach(points, self._steps, self._shape, stamp, value)
 
     def nearest(self, left: FloatArray) -> IntArray:
         """Return, for each point, the point of the union within reach that has most solvent."""
-        values = np.append(left, -1.0)[self.neighbours]  # -1: not of the union
-        best = values.argmax(axis=0)
-        return np.asarray(self.neighbours[best, np.arange(values.shape[1])])
+        found = kernels.nearest(self.points, self._steps, self._shape, self._place, left)
+        return np.asarray(found)
 
 
 class Alone:
@@ -62,38 +74,22 @@ class Alone:
     ----------
     edge, family
         The points, and the family that decides each.
-    around
-        Where there is or may be solvent, on the flat grid.
-    grid
-        The grid.
-    covered
-        Points of the union that each group covers, as places in it.
+    opened
+        Points of the family of each group where the probe fits when that group is there.
     of_group
         Family of each group.
     """
 
     def __init__(
-        self, edge: Edge, family: IntArray, around: BoolArray, grid: GridPoints,
-        covered: Sequence[IntArray], of_group: IntArray,
-    ) -> None:  # fmt: skip
+        self, edge: Edge, family: IntArray, opened: Sequence[IntArray], of_group: IntArray
+    ) -> None:
         self.points = edge.points
-        order = np.argsort(family, kind="stable")
-        start = np.searchsorted(family[order], np.arange(int(family.max(initial=-1)) + 2))
-        n_open = (edge.neighbours >= 0).sum(axis=0)
-        most = max((int(c.max(initial=-1)) for c in covered), default=-1)
-        covers = np.zeros(max(most, int(edge.neighbours.max(initial=-1))) + 2, dtype=bool)
-        blocked = [np.zeros(0, dtype=np.int64)] * len(covered)
-        for number in np.unique(of_group).tolist():
-            if number + 1 >= len(start):
-                continue
+        order, start = _by_number(family, int(max(of_group, default=-1)))
+        stamp, blocked = np.zeros(edge.n_grid, dtype=np.int32), []
+        for g, number in enumerate(of_group.tolist()):
             mine = order[start[number] : start[number + 1]]
-            place = Surroundings(self.points[mine], around, grid)
-            for g in np.flatnonzero(of_group == number).tolist():
-                covers[covered[g]] = True
-                count = covers[edge.neighbours[:, mine]].sum(axis=0)
-                covers[covered[g]] = False
-                shut = count == n_open[mine]
-                blocked[g] = mine[shut | place.islands(~shut)]
+            edge.reach(opened[g], stamp, g + 1)
+            blocked.append(mine[stamp[edge.points[mine]] != g + 1])
         self._blocked = blocked
         self._group = np.repeat(np.arange(len(blocked)), [len(b) for b in blocked])
         self._point = np.concatenate([np.zeros(0, dtype=np.int64), *blocked])
@@ -109,35 +105,78 @@ class Alone:
 
 
 class Surroundings:
-    """Points around one family, and how they hang together."""
+    """What is a way out for the solvent of a pocket.
 
-    def __init__(self, nodes: IntArray, around: BoolArray, grid: GridPoints) -> None:
-        index = np.stack(np.unravel_index(nodes, grid.shape), axis=1)
-        steps = np.concatenate([np.eye(3, dtype=np.int64), -np.eye(3, dtype=np.int64)])
-        beside = np.stack([grid.flat(index + step) for step in steps])
-        place = np.searchsorted(nodes, beside).clip(max=max(len(nodes) - 1, 0))
-        inside = nodes[place] == beside if len(nodes) else np.zeros(beside.shape, dtype=bool)
-        self.touches = (around[beside] & ~inside).any(axis=0)
-        self.one = np.broadcast_to(np.arange(len(nodes)), beside.shape)[inside]
-        self.other = place[inside]
-        self.most = ISLAND * float(np.prod(grid.shape)) / grid.cell.volume
+    Parameters
+    ----------
+    around
+        Where the probe fits or may fit, on the flat grid.
+    points
+        The grid.
+    most
+        Fewer points than this that hang together with nothing else are an island.
+    """
 
-    def islands(self, open_: BoolArray) -> BoolArray:
-        """Return which points are shut off from the solvent in one of the family's states.
+    def __init__(self, around: BoolArray, points: GridPoints, most: float) -> None:
+        self._around, self._points, self._most = around, points, most
+        steps = np.stack(np.meshgrid(*3 * [np.arange(-1, 2)], indexing="ij"), axis=-1)
+        self._steps = steps.reshape(-1, 3)[steps.reshape(-1, 3).any(axis=1)]
 
-        ``open_`` says where solvent would be; what other families share counts as open.
+    def opened(
+        self, union: IntArray, of_union: IntArray, covered: Sequence[IntArray], of_group: IntArray
+    ) -> list[IntArray]:
+        """Return where the probe fits and is not shut off in the family of each group there.
+
+        Parameters
+        ----------
+        union, of_union
+            Points that groups keep the probe from, and the family of each, -1 for several.
+        covered
+            Points that each group covers, as places in the union.
+        of_group
+            Family of each group.
         """
-        n = len(open_)
-        if not open_.any() or bool(self.touches[open_].all()):
-            return np.zeros(n, dtype=bool)
+        of_family, begin = _by_number(of_union, int(max(of_group, default=-1)))
+        covers, found = np.zeros(len(union), dtype=bool), []
+        for g, number in enumerate(of_group.tolist()):
+            own = of_family[begin[number] : begin[number + 1]]
+            covers[covered[g]] = True
+            free = own[~covers[own]]
+            covers[covered[g]] = False
+            found.append(union[free][~self.islands(union[free], union[own])])
+        return found
+
+    def islands(self, free: IntArray, own: IntArray) -> BoolArray:
+        """Return at which points of the flat grid the probe is shut off.
+
+        ``free`` are, in ascending order, those of ``own`` where it fits: the points of one family
+        in one of its states. What others cover counts as a way out.
+        """
+        if len(free) == 0:
+            return np.zeros(0, dtype=bool)
+        self._around[own] = False
+        index = np.stack(np.unravel_index(free, tuple(self._points.shape.tolist())), axis=1)
+        beside = np.stack([self._points.flat(index + step) for step in self._steps])
+        place = np.searchsorted(free, beside).clip(max=len(free) - 1)
+        inside = free[place] == beside
+        touches = self._around[beside].any(axis=0)
+        self._around[own] = True
+        if touches.all():
+            return np.zeros(len(free), dtype=bool)
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
-        kept = open_[self.one] & open_[self.other]
+        one = np.broadcast_to(np.arange(len(free)), beside.shape)[inside]
         graph = coo_matrix(
-            (np.ones(int(kept.sum()), dtype=bool), (self.one[kept], self.other[kept])), shape=(n, n)
+            (np.ones(len(one), dtype=bool), (one, place[inside])), shape=2 * (len(free),)
         )
         label = connected_components(graph, directed=False)[1]
-        large = np.bincount(label[open_], minlength=n + 1) >= self.most
-        large[label[self.touches & open_]] = True
-        return np.asarray(open_ & ~large[label])
+        large = np.bincount(label) >= self._most
+        large[label[touches]] = True
+        return np.asarray(~large[label])
+
+
+def _by_number(numbers: IntArray, last: int) -> tuple[IntArray, IntArray]:
+    """Return places in the order of their numbers, and where each of 0 to ``last`` begins."""
+    order = np.argsort(numbers, kind="stable")
+    return order, np.searchsorted(numbers[order], np.arange(last + 2))

@@ -8,13 +8,11 @@ from functools import cache
 import gemmi
 import numpy as np
 
-from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement._typing import FloatArray, Int32Array, IntArray, UInt8Array
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
-from multicopy_refinement.scaling.mask import solvent_masker
-
-#: Atoms whose points are found at once.
-_ATOMS = 400
+from multicopy_refinement.scaling.kernels import points as kernels
+from multicopy_refinement.scaling.mask import solvent_masker, steps_within
 
 
 class GridPoints:
@@ -28,42 +26,52 @@ class GridPoints:
         self.fractional = xyz @ cell.fractionalization.T
         self.radius = np.array([exclusion_radius(e.decode()) for e in table.element.tolist()])
 
-    def near(self, members: Sequence[IntArray]) -> list[IntArray]:
-        """Return the points within the radius of each group's atoms and images, flat, unique."""
-        atoms = np.concatenate([np.zeros(0, dtype=np.int64), *members]).astype(np.int64)
-        group = np.repeat(np.arange(len(members)), [len(m) for m in members])
-        known = self.radius[atoms] > 0
-        atoms, group = atoms[known], group[known]
-        if len(atoms) == 0:
-            return [np.zeros(0, dtype=np.int64) for _ in members]
-        offsets = self.offsets(float(self.radius[atoms].max()) + 0.5 * self._diagonal)
-        size, keys = int(np.prod(self.shape)), []
-        for rotation, translation in zip(self.group.rotations, self.group.translations,
-                                         strict=True):  # fmt: skip
-            for centring in self.group.centrings:
-                for some in np.array_split(np.arange(len(atoms)), 1 + len(atoms) // _ATOMS):
-                    image = self.fractional[atoms[some]] @ rotation.T + translation + centring
-                    atom, points = self._around(image, self.radius[atoms[some]], offsets)
-                    keys.append(group[some][atom] * size + points)
-        owner, points = np.divmod(sorted_unique(np.concatenate(keys)), size)
-        edges = np.searchsorted(owner, np.arange(len(members) + 1))
-        return [points[edges[g] : edges[g + 1]] for g in range(len(members))]
+    def cover(self, stamp: Int32Array, value: int, atoms: IntArray) -> IntArray:
+        """Stamp the points within the radius of some atoms and images; return the new ones.
 
-    @property
-    def _diagonal(self) -> float:
-        return float(np.linalg.norm(self.cell.orthogonalization / self.shape, axis=0).sum())
+        Parameters
+        ----------
+        stamp
+            int32 of each point, flat; negative ones are left alone.
+        value
+            The stamp, not negative.
+        atoms
+            Of the model.
+        """
+        spheres = self._spheres(atoms)
+        radii, reach = spheres[2:]
+        most = int((2 * radii[:, None] * reach + 1).prod(axis=1).sum())
+        found = np.empty(min(len(stamp), most), dtype=np.int64)
+        n = kernels.cover(stamp, value, found, self.shape, *spheres)
+        return np.sort(found[:n])
 
-    def _around(
-        self, place: FloatArray, radius: FloatArray, offsets: IntArray
-    ) -> tuple[IntArray, IntArray]:
-        """Return pairs of an atom and a point that is within its radius."""
-        centre = np.rint(place * self.shape).astype(np.int64)
+    def fill(self, grid: UInt8Array, atoms: IntArray) -> None:
+        """Set the points within the radius of some atoms and images to 1, flat."""
+        kernels.fill(grid, self.shape, *self._spheres(atoms))
+
+    def _spheres(self, atoms: IntArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Return steps of the grid, places of atoms and images, radii, steps within 1 A."""
+        atoms = atoms[self.radius[atoms] > 0]
+        places = [
+            self.fractional[atoms] @ rotation.T + translation + centring
+            for rotation, translation in zip(self.group.rotations, self.group.translations,
+                                             strict=True)
+            for centring in self.group.centrings
+        ]  # fmt: skip
         step = self.cell.orthogonalization / self.shape
-        rest, away = (centre - place * self.shape) @ step.T, offsets @ step.T
-        # |rest + away|^2 without an array of all vectors
-        squares = (rest**2).sum(axis=1)[:, None] + (away**2).sum(axis=1) + 2 * rest @ away.T
-        atom, offset = np.nonzero(squares <= radius[:, None] ** 2)
-        return atom, self.flat(centre[atom] + offsets[offset])
+        reach = np.linalg.norm(np.linalg.inv(step), axis=1)
+        radii = np.tile(self.radius[atoms], len(places))
+        return step, np.concatenate(places) * self.shape, radii, reach
+
+    def grown(self, points: UInt8Array, steps: IntArray) -> UInt8Array:
+        """Return which points are within steps, all those up to a reach, of points that are 1."""
+        lines, of = np.unique(steps[:, :2], axis=0, return_inverse=True)
+        runs = np.empty((len(lines), 4), dtype=np.int64)
+        runs[:, :2] = lines
+        for line in range(len(lines)):
+            own = steps[of.reshape(-1) == line, 2]
+            runs[line, 2:] = own.min(), own.max()
+        return np.asarray(kernels.grown(points, self.shape, runs))
 
     def flat(self, index: IntArray) -> IntArray:
         """Return places in the flat grid of indices ``[n, 3]``, which may lie outside."""
@@ -72,11 +80,7 @@ class GridPoints:
 
     def offsets(self, reach: float) -> IntArray:
         """Return all steps on the grid up to a reach in A, ``[n, 3]``."""
-        step = self.cell.orthogonalization / self.shape
-        most = np.ceil(reach * np.linalg.norm(np.linalg.inv(step), axis=1)).astype(int)
-        axes = np.meshgrid(*(np.arange(-m, m + 1) for m in most), indexing="ij")
-        steps = np.stack([a.reshape(-1) for a in axes], axis=1)
-        return np.asarray(steps[np.linalg.norm(steps @ step.T, axis=1) <= reach])
+        return steps_within(reach, self.cell, self.shape)
 
 
 def sorted_unique(values: IntArray) -> IntArray:
@@ -85,14 +89,6 @@ def sorted_unique(values: IntArray) -> IntArray:
     first = np.ones(len(ordered), dtype=bool)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
     return ordered[first]
-
-
-def among(n: int, parts: Sequence[IntArray]) -> IntArray:
-    """Return which numbers of 0..n are in any of the parts, in order."""
-    taken = np.zeros(n, dtype=bool)
-    for part in parts:
-        taken[part] = True
-    return np.flatnonzero(taken)
 
 
 @cache

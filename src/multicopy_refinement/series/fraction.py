@@ -81,8 +81,9 @@ class SetOfSeries:
             crystal.model, data, target=target, f_calc=self._f_calc(start),
             occupancy=crystal.state.occupancy(start),
             like=None if like is None else like.experiment,
-            solvent=partial(SolventOfStates.of, crystal.state, masks),
+            solvent=partial(SolventOfStates.of, crystal.state, masks), shrink=masks.shrink,
         )  # fmt: skip
+        masks.shrink = self.experiment.grid.shrink
         self.search = Search(False, 0, "not begun")
 
     def _f_calc(self, fraction: float) -> torch.Tensor:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
+from functools import partial as partial_
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
-from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.crystal import Cell, SpaceGroup
+from multicopy_refinement._typing import (
+    BoolArray,
+    ComplexArray,
+    FloatArray,
+    IntArray,
+    UInt8Array,
+)
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.values import not_full
 from multicopy_refinement.scaling.displaced import Displaced, DisplacedSolvent, displaced_solvent
-from multicopy_refinement.scaling.mask import density_structure_factors, smooth_mask
+from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
+from multicopy_refinement.scaling.room import solvent_mask
 from multicopy_refinement.series.state import SeriesState
 
 
 class MasksOfCells:
-    """Smooth masks of one model, made once for all cells whose grids have as many points.
+    """Solvent of one model, made once for all cells whose grids have as many points.
 
-    They stay when atoms move: 0.05 A changes fractions by 0.002, but log-likelihoods by hundreds in
+    It stays when atoms move: 0.05 A changes fractions by 0.002, but log-likelihoods by hundreds in
     some crystals, which would hide what a step of the atoms gains.
 
     Atoms have the same fractional coordinates in all cells of a series: where these differ by 1%,
@@ -28,16 +35,21 @@ class MasksOfCells:
     """
 
     def __init__(self) -> None:
-        self._made: dict[tuple[tuple[int, ...], bytes], FloatArray] = {}
+        self._made: dict[tuple[object, ...], FloatArray] = {}
+        #: How far solvent grows back in A: the first data set says it for all.
+        self.shrink: float | None = None
 
-    def mask(
-        self, table: AtomTable, there: BoolArray, xyz: FloatArray, cell: Cell, group: SpaceGroup,
-        shape: tuple[int, ...],
+    def density(
+        self, groups: OccupancyGroups, partial: IntArray, there: BoolArray, occupancy: FloatArray,
+        xyz: FloatArray, grid: MaskGrid,
     ) -> FloatArray:  # fmt: skip
-        """Return `smooth_mask` of the atoms that are there."""
-        key = shape, there.tobytes()
+        """Return how much solvent there is at each point, partial groups at some occupancies."""
+        key = grid.shape, grid.shrink, partial.tobytes(), there.tobytes(), occupancy.tobytes()
         if key not in self._made:
-            self._made[key] = smooth_mask(table, there, xyz, cell, group, shape)
+            self._made[key] = (
+                displaced_solvent(groups, partial, there, xyz, grid).density(occupancy)
+                if len(partial) else solvent_mask(grid, groups.table, there, xyz)
+            )  # fmt: skip
         return self._made[key]
 
 
@@ -45,11 +57,9 @@ class MasksOfCells:
 class SolventOfStates:
     """F_mask(f) = (1 - f) F_mask(0) + f F_mask(1), of molecules without the state and with it.
 
-    Both are smooth masks (`smooth_mask`): on the grid of other masks solvent grows back less far,
-    in all data sets alike, by which fractions known to 0.005 can be off by 0.01. All that follows
-    the fraction is there, or away, in the same molecules: a pocket that several of its residues
-    leave is that of one molecule, with all of it. Groups that are partial at an end, too, displace
-    there what `DisplacedSolvent` says, whose place in an experiment it takes.
+    All that follows the fraction is there, or away, in the same molecules: a pocket that several of
+    its residues leave is that of one molecule, with all of it. Groups that are partial at an end,
+    too, displace there what `DisplacedSolvent` says, whose place in an experiment it takes.
 
     Attributes
     ----------
@@ -59,6 +69,8 @@ class SolventOfStates:
         How much solvent each point of the grid holds at f = 0 and at 1, ``[nu, nv, nw]``.
     offset, slope
         Of the occupancies of partial groups, ``[n_partial]``.
+    regrown
+        Makes it anew on a grid that differs in how far solvent grows back.
     """
 
     each: DisplacedSolvent
@@ -66,25 +78,23 @@ class SolventOfStates:
     with_: FloatArray
     offset: FloatArray
     slope: FloatArray
+    regrown: Callable[[MaskGrid], SolventOfStates]
 
     @classmethod
     def of(
         cls, state: SeriesState, masks: MasksOfCells, groups: OccupancyGroups, partial: IntArray,
-        present: BoolArray, xyz: FloatArray, cell: Cell, group: SpaceGroup, d_min: float,
+        present: BoolArray, xyz: FloatArray, grid: MaskGrid,
     ) -> SolventOfStates:  # fmt: skip
         """Return it for a model; arguments after the masks are those of `displaced_solvent`."""
-        crystal, follows = (xyz, cell, group, d_min), state.slope != 0
-        ends = []
+        follows, ends = state.slope != 0, []
         for fraction in (0.0, 1.0):
             q = state.occupancy(fraction)
             left = partial[~follows[partial] | ((q > 0) & not_full(q))[partial]]
             there = np.where(follows[groups.index], (q > 0)[groups.index], present)
-            rough = displaced_solvent(groups, left, there, *crystal)
-            everything = there | np.isin(groups.index, left)
-            smooth = masks.mask(groups.table, everything, xyz, cell, group, rough.shape)
-            ends.append(rough.density(q[left]) + (smooth - rough.base))
-        each = displaced_solvent(groups, partial, present, *crystal)
-        return cls(each, ends[0], ends[1], state.offset[partial], state.slope[partial])
+            ends.append(masks.density(groups, left, there, q[left], xyz, grid))
+        each = displaced_solvent(groups, partial, present, xyz, grid)
+        again = partial_(cls.of, state, masks, groups, partial, present, xyz)
+        return cls(each, ends[0], ends[1], state.offset[partial], state.slope[partial], again)
 
     @property
     def base(self) -> FloatArray:
@@ -101,17 +111,25 @@ class SolventOfStates:
         """Part of the cell that is solvent where all groups are there."""
         return self.each.fraction
 
+    def all_there(self, grid: MaskGrid) -> FloatArray:
+        """Return `base` on a grid that differs in how far solvent grows back alone."""
+        return self.each.all_there(grid)
+
     def for_other_data(self) -> SolventOfStates:
         """Return the solvent of the same crystal for other reflections; grids are shared."""
         other = copy(self)
         other.each = self.each.for_other_data()
         return other
 
-    def density(self, occupancy: FloatArray) -> FloatArray:
-        """Return how much solvent each point of the grid holds."""
+    def density(self, occupancy: FloatArray, also: UInt8Array | None = None) -> FloatArray:
+        """Return how much solvent each point of the grid holds.
+
+        ``also`` are points of the finer grid, flat, that hold nothing else, too.
+        """
         along = self.slope @ (occupancy - self.offset)
         fraction = float(along) / max(float(self.slope @ self.slope), 1e-300)
-        return self.without + fraction * (self.with_ - self.without)
+        found = self.without + fraction * (self.with_ - self.without)
+        return found if also is None else np.maximum(found, self.each.grid.coarse(also))
 
     def f_mask(self, occupancy: FloatArray, hkl: IntArray) -> ComplexArray:
         """Return F of the solvent for a density of 1, complex ``[n]``."""

@@ -11,7 +11,11 @@ from multicopy_refinement._typing import BoolArray, ComplexArray, IntArray
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import SolventTruth
 from multicopy_refinement.occupancy.groups import OccupancyGroups
-from multicopy_refinement.scaling.mask import density_structure_factors, mask_grid
+from multicopy_refinement.scaling.mask import (
+    MaskGrid,
+    density_structure_factors,
+    mask_by_gemmi,
+)
 from multicopy_refinement.scaling.scaler import SMALLEST_SOLVENT
 
 #: Molecules that are averaged.
@@ -26,11 +30,9 @@ def true_solvent(model: Model, hkl: IntArray, truth: SolventTruth) -> ComplexArr
     flat = truth is SolventTruth.FLAT
     states = (occupancy > 0)[None] if flat else molecules(groups, occupancy)
     different, count = np.unique(states, axis=0, return_counts=True)
-    masks = []
+    grid, masks = MaskGrid.of(model.cell, model.spacegroup, d_min), []
     for present, n in zip(different, count, strict=True):
-        mask = mask_grid(
-            model.table, present[groups.index], xyz, model.cell, model.spacegroup, d_min
-        )
+        mask = mask_by_gemmi(grid, model.table, present[groups.index], xyz)
         masks.append(mask * (n / len(states)))
     density = np.sum(masks, axis=0)
     if float(density.mean()) < SMALLEST_SOLVENT:

@@ -56,6 +56,7 @@ def test_refine_is_of_this_run_and_that_of_the_input_is_kept():
     assert value(block, "_refine.ls_R_factor_R_free") == "0.2000"
     assert value(block, "_refine.ls_number_reflns_obs") == "1000"
     assert value(block, "_refine.solvent_model_param_ksol") == "0.3500"
+    assert value(block, "_refine.pdbx_solvent_shrinkage_radii") == "0.53"
     assert "outliers: 4" in value(block, "_refine.details")
     assert value(block, "_refine.pdbx_starting_model") == "2XYZ"
     assert value(block, "_refine.ls_hydrogen_treatment") is None

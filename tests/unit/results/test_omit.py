@@ -61,11 +61,12 @@ def test_f_without_a_held_ligand_is_that_of_gemmi():
     f_calc = np.array(
         [calculator.calculate_sf_from_model(less[0], h) for h in hkl.astype(int).tolist()]
     )
-    grid = gemmi.FloatGrid(*experiment.solvent.shape)
-    grid.spacegroup, grid.unit_cell = gemmi.SpaceGroup("P 21 21 21"), less.cell
+    grid = gemmi.Int8Grid(*experiment.grid.fine)
+    grid.spacegroup = gemmi.SpaceGroup("P 21 21 21")
     grid.set_unit_cell(less.cell)
-    solvent_masker().put_mask_on_float_grid(grid, less[0])
-    transform = gemmi.transform_map_to_f_phi(grid, half_l=True)
+    solvent_masker(experiment.grid.growth).put_mask_on_int8_grid(grid, less[0])
+    coarse = gemmi.FloatGrid(experiment.grid.coarse(grid.array), less.cell, grid.spacegroup)
+    transform = gemmi.transform_map_to_f_phi(coarse, half_l=True)
     f_mask = np.asarray(transform.get_value_by_hkl(hkl.astype(np.int32)))
     f_model = scale.overall(hkl) * (f_calc + scale.solvent(experiment.data.s_squared) * f_mask)
     expected = difference_coefficients(experiment, f_model)[1]
@@ -97,7 +98,7 @@ def test_a_partial_ligand_is_left_out_with_the_solvent_that_it_displaces(solutio
     model.assign_group_occupancies(np.array([by_name[n] for n in model.occupancy_groups.names]))
     experiment = solution.experiment
     hkl = experiment.data.listed_hkl
-    other = Experiment(model, experiment.data)
+    other = Experiment(model, experiment.data, shrink=experiment.grid.shrink)
     with torch.no_grad():
         f_calc = other.f_calc().numpy()
     scale, s2 = experiment.scale, experiment.data.s_squared

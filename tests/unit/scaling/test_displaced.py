@@ -12,7 +12,7 @@ from helpers import atom_line, write_text
 from multicopy_refinement import Model
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.scaling.displaced import DisplacedSolvent, displaced_solvent
-from multicopy_refinement.scaling.mask import mask_grid
+from multicopy_refinement.scaling.mask import MaskGrid, mask_by_gemmi
 from multicopy_refinement.scaling.points import exclusion_radius
 from multicopy_refinement.scaling.sparse_transform import SparseTransform
 
@@ -39,10 +39,9 @@ class Setting:
         groups = self.model.occupancy_groups
         present = np.ones(len(groups), dtype=bool)
         present[self.partial] = occupancy > 0
-        return mask_grid(
-            groups.table, present[groups.index], groups.table.xyz, self.model.cell,
-            self.model.spacegroup, D_MIN,
-        )  # fmt: skip
+        return mask_by_gemmi(
+            self.solvent.grid, groups.table, present[groups.index], groups.table.xyz
+        )
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +50,8 @@ def demo() -> Setting:
     groups, q = model.occupancy_groups, model.group_occupancies()
     partial = np.flatnonzero(groups.refined)
     solvent = displaced_solvent(
-        groups, partial, (q > 0)[groups.index], groups.table.xyz, model.cell, model.spacegroup,
-        D_MIN,
+        groups, partial, (q > 0)[groups.index], groups.table.xyz,
+        MaskGrid.of(model.cell, model.spacegroup, D_MIN),
     )  # fmt: skip
     return Setting(model, solvent, partial, q[partial])
 
@@ -126,7 +125,7 @@ def test_columns_are_the_derivatives_of_f_mask(demo):
     q[demo.index("W/17/HOH")] = 0.33  # another than that of A/12/ASN:B, which it touches: a kink
     fresh = displaced_solvent(
         demo.model.occupancy_groups, demo.partial, np.ones(len(demo.model.table), dtype=bool),
-        demo.model.table.xyz, demo.model.cell, demo.model.spacegroup, D_MIN,
+        demo.model.table.xyz, demo.solvent.grid,
     )  # fmt: skip
     found = fresh.displaced(q, chosen, hkl, 46.0)
     assert len(found.low) > 1000
@@ -150,8 +149,7 @@ def test_what_was_made_is_kept_while_nothing_moves(demo):
     chosen = np.arange(len(demo.partial))
     fresh = displaced_solvent(
         demo.model.occupancy_groups, demo.partial,
-        np.ones(len(demo.model.table), dtype=bool), demo.model.table.xyz, demo.model.cell,
-        demo.model.spacegroup, D_MIN,
+        np.ones(len(demo.model.table), dtype=bool), demo.model.table.xyz, demo.solvent.grid,
     )  # fmt: skip
     first = fresh.displaced(demo.occupancy, chosen, hkl, 46.0)
     assert fresh.displaced(demo.occupancy + 1e-4, chosen, hkl, 46.0) is first
@@ -166,8 +164,8 @@ def test_hydrogens_displace_nothing():
     element[groups.members[gol]] = b"H"
     bare = replace(groups, table=replace(table, element=element))
     solvent = displaced_solvent(
-        bare, np.array([gol]), np.ones(len(table), dtype=bool), table.xyz, model.cell,
-        model.spacegroup, 2.5,
+        bare, np.array([gol]), np.ones(len(table), dtype=bool), table.xyz,
+        MaskGrid.of(model.cell, model.spacegroup, 2.5),
     )  # fmt: skip
     hkl = unique_reflections(model.cell, model.spacegroup, 2.5)
     assert not solvent.displaced(np.array([0.4]), np.array([0]), hkl, 46.0).columns.any()
@@ -202,19 +200,19 @@ def test_a_pocket_that_one_conformer_always_shuts_holds_no_solvent(tmp_path):
     partial = np.flatnonzero(groups.refined)
     assert [groups.names[g] for g in partial] == ["A/1/PHE:A", "A/1/PHE:B", "S/1/HOH"]
     there = np.ones(len(groups.table), dtype=bool)
-    crystal = (model.cell, model.spacegroup, 2.0)
-    solvent = displaced_solvent(groups, partial, there, groups.table.xyz, *crystal)
+    grid = MaskGrid.of(model.cell, model.spacegroup, 2.0)
+    solvent = displaced_solvent(groups, partial, there, groups.table.xyz, grid)
     q = np.array([0.5, 0.5, 0.3])
     centre = tuple(np.array(solvent.shape) // 2)
     for absent in (0, 1):  # the water is away, and one of the conformers
         states = there.copy()
         for g in (partial[absent], partial[2]):
             states[groups.members[g]] = False
-        assert mask_grid(groups.table, states, groups.table.xyz, *crystal)[centre] == 0
+        assert mask_by_gemmi(grid, groups.table, states, groups.table.xyz)[centre] == 0
     both = there.copy()
     for g in partial:
         both[groups.members[g]] = False
-    assert mask_grid(groups.table, both, groups.table.xyz, *crystal)[centre] == 1
+    assert mask_by_gemmi(grid, groups.table, both, groups.table.xyz)[centre] == 1
     assert solvent.density(q)[centre] == 0
 
 

@@ -8,7 +8,8 @@ from demo_data import DEMO
 from multicopy_refinement import Model
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.scaling.displaced import displaced_solvent
-from multicopy_refinement.scaling.mask import density_structure_factors, smooth_mask
+from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
+from multicopy_refinement.scaling.room import solvent_mask
 from multicopy_refinement.series.crystal import in_cell
 from multicopy_refinement.series.solvent import MasksOfCells, SolventOfStates
 from multicopy_refinement.series.state import state_of
@@ -29,7 +30,7 @@ def made():
     model = in_cell(model, state, model.cell)
     partial = state.tied
     present = np.ones(len(model.table), dtype=bool)
-    crystal = model.table.xyz, model.cell, model.spacegroup, D_MIN
+    crystal = model.table.xyz, MaskGrid.of(model.cell, model.spacegroup, D_MIN)
     made = SolventOfStates.of(state, MasksOfCells(), state.groups, partial, present, *crystal)
     return model, state, made, displaced_solvent(state.groups, partial, present, *crystal)
 
@@ -42,8 +43,7 @@ def test_ends_are_the_masks_of_molecules_with_and_without_it(made):
         q = state.occupancy(fraction)
         assert set(q[state.tied].tolist()) <= {0.0, 1.0}
         there = np.where((state.slope != 0)[state.groups.index], q[state.groups.index] > 0, True)
-        masks.append(smooth_mask(model.table, there, model.table.xyz, model.cell, model.spacegroup,
-                                 solvent.shape))  # fmt: skip
+        masks.append(solvent_mask(solvent.each.grid, model.table, there, model.table.xyz))
         assert solvent.density(q[state.tied]) == pytest.approx(masks[-1], abs=1e-6)
     between = solvent.f_mask(state.occupancy(0.3)[state.tied], hkl)
     mean = density_structure_factors(
