@@ -279,11 +279,10 @@ def f_double_prime_values(texts: Sequence[str]) -> dict[str, float]:
     """
     values: dict[str, float] = {}
     for text in texts:
-        symbol, separator, number = text.partition("=")
-        value, symbol = parse_number(number.strip()), symbol.strip().upper()
-        if not separator or value is None or value < 0 or gemmi.Element(symbol).atomic_number == 0:
+        told = _element_with_numbers(text)
+        if told is None or len(told[1]) > 1 or told[1][0] < 0:
             raise ValueError(f"{text!r} is not an element with its f'' in electrons, as Zn=3.9")
-        values[symbol] = value
+        values[told[0]] = told[1][0]
     return values
 
 

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import math
 
-from pydantic import BaseModel, ConfigDict
-
 from multicopy_refinement.refinement.anomalous import AnomalousResults, DifferenceAgreement
+from multicopy_refinement.results.base import Record
 from multicopy_refinement.words import counted
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DifferenceAgreementRecord(_Record):
+class DifferenceAgreementRecord(Record):
     """Correlation and log-likelihood of the differences; null where there is no free set."""
 
     cc_work: float
@@ -28,7 +23,7 @@ class DifferenceAgreementRecord(_Record):
         return cls(**vars(found))
 
 
-class AnomalousRecord(_Record):
+class AnomalousRecord(Record):
     """Pairs of F(+) and F(-), how well phases are known, and how their differences agree.
 
     ``labels`` are columns of the data, ``figure_of_merit`` the mean of the pairs. Both agreements

@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.refinement.solution import Cycle
+from multicopy_refinement.results.base import Record
 
 #: Atoms that moved most, and outliers, that are told.
 _MOST = 20
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class GeometryKind(_Record):
+class GeometryKind(Record):
     """Deviations of one kind of restraints; ``unit`` is that of the rms, where it has one."""
 
     kind: str
@@ -30,7 +26,7 @@ class GeometryKind(_Record):
     rms_z_after: float
 
 
-class OutlierRecord(_Record):
+class OutlierRecord(Record):
     """One restraint that is far off at the end."""
 
     kind: str
@@ -40,7 +36,7 @@ class OutlierRecord(_Record):
     z: float
 
 
-class MovedAtom(_Record):
+class MovedAtom(Record):
     """An atom, by how much it moved (A) and its B changed (A^2)."""
 
     atom: str
@@ -48,7 +44,7 @@ class MovedAtom(_Record):
     b_change: float
 
 
-class GeometryRecord(_Record):
+class GeometryRecord(Record):
     """What coordinates and displacements did, and how far they are from the restraints."""
 
     weight: float

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from multicopy_refinement.refinement.pruning.absent import Doubtful
 from multicopy_refinement.refinement.pruning.steps import Action, Pruned, Step
 from multicopy_refinement.refinement.pruning.trial import Trial
+from multicopy_refinement.results.base import Record
 from multicopy_refinement.results.record import SCHEMA, Agreement, Change, Program, agreement
 from multicopy_refinement.words import counted, probability, with_su
 
@@ -24,11 +23,7 @@ _WORDS = {
 }
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Removed(_Record):
+class Removed(Record):
     """A group that was removed, with what was found of it before."""
 
     name: str
@@ -41,7 +36,7 @@ class Removed(_Record):
     delta_log_likelihood_free: float | None
 
 
-class Merged(_Record):
+class Merged(Record):
     """Conformers that became one.
 
     ``apart`` is how far their atoms were apart at most, in A; ``lost`` the log-likelihood that it
@@ -58,7 +53,7 @@ class Merged(_Record):
     n_parameters: int
 
 
-class StepRecord(_Record):
+class StepRecord(Record):
     """One step; the agreement after it is that of the errors of the start."""
 
     number: int
@@ -75,7 +70,7 @@ class StepRecord(_Record):
         return _WORDS[self.action]
 
 
-class Doubt(_Record):
+class Doubt(Record):
     """A group that is in doubt, and stays because it is protected."""
 
     name: str
@@ -84,7 +79,7 @@ class Doubt(_Record):
     p_absent: float
 
 
-class PruneRecord(_Record):
+class PruneRecord(Record):
     """What was done.
 
     ``protected`` counts the atoms that were not to be touched; ``work`` and ``free`` are the

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from multicopy_refinement import __version__
 from multicopy_refinement.crystal.beam import Beam
@@ -21,6 +21,7 @@ from multicopy_refinement.refinement import Solution
 from multicopy_refinement.refinement.anomalous import STRONG, AnomalousResults
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.results.anomalous_record import AnomalousRecord
+from multicopy_refinement.results.base import Record
 from multicopy_refinement.results.geometry_record import (
     GeometryRecord,
     geometry_record,
@@ -40,18 +41,14 @@ OF_DIFFERENCES = {
 MOST_BESIDE = 3
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Program(_Record):
+class Program(Record):
     """What made the record."""
 
     name: str = "multicopy_refinement"
     version: str = __version__
 
 
-class Inputs(_Record):
+class Inputs(Record):
     """Files, columns and options of the run."""
 
     model: str
@@ -62,7 +59,7 @@ class Inputs(_Record):
     options: dict[str, Any]
 
 
-class Data(_Record):
+class Data(Record):
     """The reflections that were used, against which target, and measured with what.
 
     Outliers are in neither set. ``f_prime`` is in electrons, of the elements that have it, and
@@ -89,7 +86,7 @@ class Data(_Record):
         return Beam(self.radiation, self.wavelength, first, second)
 
 
-class Agreement(_Record):
+class Agreement(Record):
     """R factors and log-likelihoods; null where there is no free set."""
 
     r_work: float
@@ -98,14 +95,14 @@ class Agreement(_Record):
     log_likelihood_free: float | None
 
 
-class Change(_Record):
+class Change(Record):
     """By how much a value has changed, and the standard uncertainty of that."""
 
     value: float
     su: float
 
 
-class AgreementPair(_Record):
+class AgreementPair(Record):
     """Before, as the file is written, and after; null changes where there is no free set."""
 
     initial: Agreement
@@ -113,7 +110,7 @@ class AgreementPair(_Record):
     r_free_change: Change | None = None
 
 
-class Group(_Record):
+class Group(Record):
     """One occupancy group.
 
     ``initial`` is what the file says, ``start`` what refinement began with, ``su`` null where the
@@ -156,7 +153,7 @@ class Group(_Record):
         return self.start is not None and abs(self.start - self.initial) > 0.005
 
 
-class Set(_Record):
+class Set(Record):
     """Groups tied by a sum; the occupancy of ``parent``, where there is one, adds to the total."""
 
     name: str
@@ -166,7 +163,7 @@ class Set(_Record):
     parent: str | None = None
 
 
-class RestraintValue(_Record):
+class RestraintValue(Record):
     """A restraint on occupancies, what came out, and by how many sigma it is off."""
 
     name: str
@@ -178,7 +175,7 @@ class RestraintValue(_Record):
     deviation: float
 
 
-class LigandRecord(_Record):
+class LigandRecord(Record):
     """A residue that is no polymer, water or common ion, over all its conformers.
 
     ``groups`` are those whose occupancies add up to its own, ``beside`` other residues that share
@@ -226,7 +223,7 @@ class LigandRecord(_Record):
         return ", ".join(parts)
 
 
-class ExchangedSite(_Record):
+class ExchangedSite(Record):
     """A site with H and D: the part of D, and its su, null where the data do not determine it."""
 
     residue: str
@@ -239,7 +236,7 @@ class ExchangedSite(_Record):
     flags: list[str] = []
 
 
-class State(_Record):
+class State(Record):
     """A sum of groups: a state of the model, or what the data determine of groups that coincide."""
 
     name: str
@@ -256,7 +253,7 @@ class State(_Record):
     flags: list[str] = []
 
 
-class Warned(_Record):
+class Warned(Record):
     """A notice."""
 
     code: str
@@ -264,7 +261,7 @@ class Warned(_Record):
     atoms: list[str]
 
 
-class Seconds(_Record):
+class Seconds(Record):
     """Wall times."""
 
     load: float
@@ -274,7 +271,7 @@ class Seconds(_Record):
     total: float
 
 
-class Ended(_Record):
+class Ended(Record):
     """How the refinement ended."""
 
     converged: bool
@@ -282,7 +279,7 @@ class Ended(_Record):
     cycles: int
 
 
-class CycleRecord(_Record):
+class CycleRecord(Record):
     """Where the refinement stood after a macrocycle; 0 is the start."""
 
     number: int
@@ -296,14 +293,14 @@ class CycleRecord(_Record):
     restraint_weight: float | None = None
 
 
-class CorrelationRecord(_Record):
+class CorrelationRecord(Record):
     """Correlations of the occupancies that depend on each other most."""
 
     groups: list[str]
     matrix: list[list[float]]
 
 
-class Provenance(_Record):
+class Provenance(Record):
     """How the run can be repeated: its command, the inputs' SHA-256, versions of libraries.
 
     ``free_set`` says how the free set was told.
@@ -315,7 +312,7 @@ class Provenance(_Record):
     free_set: str = ""
 
 
-class RunRecord(_Record):
+class RunRecord(Record):
     """The whole record.
 
     ``conditional_on`` is what the standard uncertainties take as known; ``decoys`` the number of

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import math
 
-from pydantic import BaseModel, ConfigDict
-
 from multicopy_refinement.refinement.twinning import RefinedTwin, Twinning
 from multicopy_refinement.reflections.twinning import BrittonPlot, LTest, TwinFraction
+from multicopy_refinement.results.base import Record
 from multicopy_refinement.words import with_su
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FractionRecord(_Record):
+class FractionRecord(Record):
     """A part of the second domain, with its standard uncertainty, of so many pairs."""
 
     value: float
@@ -28,7 +23,7 @@ class FractionRecord(_Record):
         return None if found is None else cls(**vars(found))
 
 
-class BrittonRecord(_Record):
+class BrittonRecord(Record):
     """The part of negative intensities by the fraction that is assumed, and what comes of it."""
 
     alphas: list[float]
@@ -44,7 +39,7 @@ class BrittonRecord(_Record):
         return cls(alphas=list(found.alphas), negative=list(found.negative), fraction=fraction)
 
 
-class LawRecord(_Record):
+class LawRecord(Record):
     """A twin law that the lattice allows; obliquity in degrees.
 
     ``h_test`` is the fraction by statistics of the intensities, ``beside_model`` by the model.
@@ -57,7 +52,7 @@ class LawRecord(_Record):
     britton: BrittonRecord | None = None
 
 
-class LTestRecord(_Record):
+class LTestRecord(Record):
     """<|L|> and <L^2> of so many pairs, to a resolution in A."""
 
     mean: float
@@ -72,7 +67,7 @@ class LTestRecord(_Record):
         return None if found is None else cls(**vars(found))
 
 
-class RefinedRecord(_Record):
+class RefinedRecord(Record):
     """The law that was refined against, and the fraction of its second domain."""
 
     law: str
@@ -85,7 +80,7 @@ class RefinedRecord(_Record):
         return f"twin by {self.law}, fraction {with_su(self.fraction, self.su)}"
 
 
-class TwinRecord(_Record):
+class TwinRecord(Record):
     """Laws that the lattice allows, the L-test, and what was refined against, if a twin."""
 
     laws: list[LawRecord]

@@ -98,11 +98,11 @@ def check(model: Path, data: Path | None = None, radiation: Radiation | None = N
             raise InputError(f"{data}: {fault}; take the data of this crystal") from None
         found += [n for n in reflections.notices if n.code not in HARMLESS]
         found += twins(read, reflections)
-        mates = differences_in_words(read, data, reflections)
+        mates = mates_in_words(read, data, reflections)
     return Checked(read, tuple(worst_first(found)), mates)
 
 
-def differences_in_words(model: Model, path: Path, data: ReflectionData) -> str:
+def mates_in_words(model: Model, path: Path, data: ReflectionData) -> str:
     """Return what the Bijvoet differences of some data show, empty where there are none."""
     if not data.labels.mates or model.radiation is not Radiation.XRAY or data.centric.all():
         return ""

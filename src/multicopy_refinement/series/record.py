@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.notices import rank
+from multicopy_refinement.results.base import Record
 from multicopy_refinement.results.record import Program
 from multicopy_refinement.series.fits import Fit
 from multicopy_refinement.series.regions import RegionTest
@@ -25,11 +25,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SetRecord(_Record):
+class SetRecord(Record):
     """One data set; ``x`` is the variable, null of a reference for which it was left empty.
 
     ``fraction`` is within 0 and 1, ``unbounded`` what the covariance is of and curves are fitted
@@ -63,7 +59,7 @@ class SetRecord(_Record):
     reason: str
 
 
-class RegionRecord(_Record):
+class RegionRecord(Record):
     """A residue: its mean deviation from the common fraction, and whether it disagrees."""
 
     name: str
@@ -76,7 +72,7 @@ class RegionRecord(_Record):
     fraction_su: list[float]
 
 
-class RegionsRecord(_Record):
+class RegionsRecord(Record):
     """Whether one fraction fits all residues: in each data set, and over all of them."""
 
     data_sets: list[str]
@@ -89,7 +85,7 @@ class RegionsRecord(_Record):
     regions: list[RegionRecord]
 
 
-class ParameterRecord(_Record):
+class ParameterRecord(Record):
     """A parameter of a curve; ``su`` null where the data do not determine it."""
 
     name: str
@@ -98,7 +94,7 @@ class ParameterRecord(_Record):
     su: float | None
 
 
-class FitRecord(_Record):
+class FitRecord(Record):
     """A curve; ``aicc`` null where points are too few to compare it."""
 
     name: str
@@ -113,7 +109,7 @@ class FitRecord(_Record):
     residuals: list[float | None]
 
 
-class SharedRecord(_Record):
+class SharedRecord(Record):
     """The shared model: how far atoms near the state went (rms), in A and of B as a part."""
 
     moved_xyz: float
@@ -121,7 +117,7 @@ class SharedRecord(_Record):
     cells: int
 
 
-class WarningRecord(_Record):
+class WarningRecord(Record):
     """What was noticed; of all data sets where ``data_set`` is empty."""
 
     data_set: str
@@ -129,7 +125,7 @@ class WarningRecord(_Record):
     message: str
 
 
-class SeriesRecord(_Record):
+class SeriesRecord(Record):
     """All that a series found; matrices are over ``data_sets`` in their order."""
 
     schema_: int = 1

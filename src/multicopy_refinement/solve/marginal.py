@@ -29,7 +29,9 @@ from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Reflections for an unknown of the largest surroundings, and at least: su from a sample of so many
 #: are within 3% of those from all, and by 0.1 to 0.7% too small in the mean (1g8a, mpro, 4cjl).
-_FOR_AN_UNKNOWN, _FEWEST = 5, 3000
+#: With half as many at least, for which many groups have to do, they are within 5%.
+_FOR_AN_UNKNOWN, _FEWEST, _FEWEST_OF_MANY = 5, 3000, 1500
+_MANY = 400
 #: A group displaces more or less solvent than the model of it says, by this part (one sigma).
 SOLVENT_SIGMA = 0.3
 #: Part of the information on scale and solvent that products in single precision may lack.
@@ -149,7 +151,8 @@ def with_surroundings(
     sizes = np.diff(offset)
     largest = max((int(sizes[near].sum()) for near in around.near), default=0)
     n = len(around.order)
-    wanted = max(_FEWEST, _FOR_AN_UNKNOWN * largest)
+    fewest = _FEWEST if len(around.sets) < _MANY else _FEWEST_OF_MANY
+    wanted = max(fewest, _FOR_AN_UNKNOWN * largest)
     step = max(1, n // wanted)
     rows = posterior.data.observable.closed(np.sort(around.order[step // 2 :: step]))
     slopes = posterior.data.sampled_slopes(whole, rows)
