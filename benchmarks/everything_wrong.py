@@ -270,11 +270,11 @@ INTRODUCTION = """# Occupancies where coordinates and B are wrong, as in life
 
 Made by `make everything-wrong`, in {minutes:.0f} minutes.
 
-Truth by gemmi alone: its density, and as solvent the mean of its masks of 40 molecules at 0.25 A, in
-which groups are there or not independently and conformers of a residue exclude each other; 3% noise.
-{crystals} without their altlocs and hydrogens; 40 waters at 0.3 to 0.9, 16 ligands of 4 to 13 atoms
-at 0.3 to 0.9 in solvent, and up to 40 side chains in two conformers (0.3 to 0.7). The geometry of
-the truth is a draw from the dictionary; B are those of the real models.
+Truth by gemmi alone: its density, and as solvent the mean of its masks of 40 molecules at 0.25 A,
+in which groups are there or not independently and conformers of a residue exclude each other; 3%
+noise. {crystals} without their altlocs and hydrogens; 40 waters at 0.3 to 0.9, 16 ligands of 4
+to 13 atoms at 0.3 to 0.9 in solvent, and up to 40 side chains in two conformers (0.3 to 0.7). The
+geometry of the truth is a draw from the dictionary; B are those of the real models.
 Refinement starts with all of these at 0.5, and with random errors of all coordinates (rms as given)
 and B factors (relative, as given):
 

@@ -145,6 +145,7 @@ class Experiment(nn.Module):
         if shrink is not None:
             self.grid = self.grid.with_shrink(shrink)
         self._shrink = shrink
+        self._about = np.zeros(0)  # occupancies that say which molecule is most frequent
         self._solvent_made_from: tuple[bytes, FloatArray] | None = None
         self._response: tuple[Tensor, ...] | None = None
         self._displaced: tuple[IntArray, Displaced, ComplexArray] | None = None
@@ -258,6 +259,8 @@ class Experiment(nn.Module):
             f = (self.f_calc() if f_calc is None else f_calc).to(torch.complex128).cpu()
             q = self.model.group_occupancies() if occupancy is None else occupancy
             first = self._scale is None
+            if first or find_shrink:  # held in between: what follows it has to come to its end
+                self._about, self._solvent_made_from = q, None
             self._renew_mask(q)
             if first:
                 self._first_scale(f)
@@ -416,7 +419,7 @@ class Experiment(nn.Module):
             self._partial = np.flatnonzero(partial)
             same = [one for one in self._like if one._made_near(made_from, xyz)]
             self.solvent = same[0].solvent.for_other_data() if same else self._make_solvent(
-                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.grid
+                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.grid, self._about
             )  # fmt: skip
         self._mask_occupancy, self._displaced = occupancy, None
         self.f_mask = self.f_mask_at(self.data.hkl)

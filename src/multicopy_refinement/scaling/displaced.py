@@ -18,9 +18,12 @@ from multicopy_refinement._typing import (
 )
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.occupancy.groups import OccupancyGroups
+from multicopy_refinement.occupancy.molecule import most_frequent
 from multicopy_refinement.parallel import in_threads
-from multicopy_refinement.scaling.edge import SEVERAL, Alone, Edge, Surroundings
-from multicopy_refinement.scaling.mask import ISLAND, MaskGrid, density_structure_factors
+from multicopy_refinement.scaling.edge import Edge, Held, Independent
+from multicopy_refinement.scaling.kernels.pockets import WAY_OUT
+from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
+from multicopy_refinement.scaling.pockets import Pockets
 from multicopy_refinement.scaling.points import sorted_unique
 from multicopy_refinement.scaling.room import Room
 from multicopy_refinement.scaling.sparse_transform import SparseTransform
@@ -47,14 +50,20 @@ class PartialGroups:
         A number for groups that exclude each other (the members of a set), ``[n_groups]``.
     parent
         Group in which a group is nested, or -1, ``[n_groups]``.
-    standing
-        One group of each set whose members are never all away.
+    whole
+        Whether a group is of a set whose members are never all away, ``[n_groups]``.
+    frequent
+        Whether it is in the molecule that is most frequent, ``[n_groups]``.
+    occupancy
+        About what it is, ``[n_groups]``.
     """
 
     members: tuple[IntArray, ...]
     family: IntArray
     parent: IntArray
-    standing: tuple[int, ...] = ()
+    whole: BoolArray
+    frequent: BoolArray
+    occupancy: FloatArray
 
     def __len__(self) -> int:
         return len(self.members)
@@ -138,6 +147,7 @@ class DisplacedSolvent:
     1 - prod(1 - c_s), as if they were there or not independently, and solvent grows back from the
     least coverage within reach. With all groups at 1 this is the mask of all atoms, with a group at
     0 that without it; in between it is continuous, and linear but for what several groups share.
+    Solvent that has no way out is none (`Pockets`).
 
     Parameters
     ----------
@@ -164,48 +174,49 @@ class DisplacedSolvent:
         self._reach = 0.0
         self._room = room = Room(grid, table, xyz)
         room.take(held & ~partial)
-        open_ = room.open() != 0
-        if groups.standing:  # a pocket is no larger for what is never away altogether
-            there = np.zeros(len(table), dtype=bool)
-            there[np.concatenate([groups.members[g] for g in groups.standing])] = True
-            room.take(there)
-            open_ &= (room.taken != 0) | (room.open() != 0)
+        may_be = room.open() != 0
         room.take(partial | held)
         self._open = room.open()
-        self._cover(~table.hydrogen, open_)
+        self._cover(~table.hydrogen, np.flatnonzero(may_be & (self._open == 0)))
         self._grow()
 
-    def _cover(self, heavy: BoolArray, open_: BoolArray) -> None:
-        """Note which points each group covers, where nothing that is held keeps solvent out."""
-        room, stamp = self._room, open_.astype(np.int32)
-        stamp -= 1
+    def _cover(self, heavy: BoolArray, points: IntArray) -> None:
+        """Note which points each group covers, where nothing else keeps solvent out.
+
+        ``points`` are those to which solvent gets where all groups are away, but not where all are
+        there.
+        """
+        room, groups = self._room, self.groups
+        status = np.where(self._open, np.int32(WAY_OUT), np.int32(-1))
+        status[points] = np.arange(len(points))
+        stamp = np.minimum(status, 0)
         covered = [
-            room.points.cover(stamp, g + 1, members[heavy[members]])
-            for g, members in enumerate(self.groups.members)
+            status[room.points.cover(stamp, g + 1, members[heavy[members]])].astype(np.int64)
+            for g, members in enumerate(groups.members)
         ]
-        for g, parent in enumerate(self.groups.parent.tolist()):
+        for g, parent in enumerate(groups.parent.tolist()):
             if parent >= 0:  # it is there only with its parent, which covers the point already
                 covered[g] = np.setdiff1d(covered[g], covered[parent], assume_unique=True)
-        self.union = np.flatnonzero(stamp > 0)
+        pockets = Pockets(
+            room.points.shape, status, points, covered, groups.family, groups.whole, groups.parent,
+            groups.frequent, groups.occupancy, room.island,
+        )  # fmt: skip
+        opened, may = pockets.opened(pockets.may_hold_solvent())
+        self._opened = [points[one] for one in opened]
+        self.union = points[may]
         n = len(self.union)
-        self._place = place = np.full(len(stamp), -1, dtype=np.int32)
-        place[self.union] = np.arange(n)
-        by_group = [place[points].astype(np.int64) for points in covered]
-        self.pair_group = np.repeat(np.arange(len(covered)), [len(c) for c in covered])
+        place = np.full(len(points), -1)
+        place[may] = np.arange(n)
+        self._place = np.full(len(status), -1, dtype=np.int32)
+        self._place[self.union] = np.arange(n)
+        self._family = pockets.family[may]
+        by_group = [place[one][place[one] >= 0] for one in covered]
+        self.pair_group = np.repeat(np.arange(len(covered)), [len(c) for c in by_group])
         self.pair_point = np.concatenate([np.zeros(0, dtype=np.int64), *by_group])
-        of = self.groups.family[self.pair_group]
-        key = of * max(n, 1) + self.pair_point
+        key = groups.family[self.pair_group] * max(n, 1) + self.pair_point
         self._factors = sorted_unique(key)
         self._pair_factor = np.searchsorted(self._factors, key)
         self._factor_point = self._factors % max(n, 1)
-        self._family = np.full(n, -1)
-        self._family[self.pair_point] = of
-        self._family[self.pair_point[self._family[self.pair_point] != of]] = SEVERAL
-        around = self._open != 0
-        around[self.union] = True
-        surroundings = Surroundings(around, room.points, ISLAND / self.grid.voxel)
-        single = np.where(self._family < SEVERAL, self._family, -1)
-        self._opened = surroundings.opened(self.union, single, by_group, self.groups.family)
 
     def _grow(self) -> None:
         """Let solvent grow back from where the probe fits, and note who decides how far."""
@@ -214,11 +225,13 @@ class DisplacedSolvent:
         self._all_there = self._room.solvent(self._open)
         self.base = self.grid.coarse(self._all_there)
         edge = Edge(self._all_there, self._place, self._room.points, self._room.steps)
-        alone = edge.single(self._family)
-        self._alone = Alone(
-            edge.of(alone >= 0), alone[alone >= 0], self._opened, self.groups.family
-        )
-        self._edge = edge.of(alone < 0)
+        family, first = edge.families(self._family)
+        any_ = np.diff(first) > 0
+        self._independent = Independent(
+            edge.of(any_), family, np.append(first[:-1][any_], first[-1]), self._opened,
+            self.groups.family,
+        )  # fmt: skip
+        self._edge = edge.of(~any_)
         # Which point of the union decides each other one: the one with most solvent, judged with
         # all groups half there, so that it is the same for all occupancies: what it decides is
         # smooth in them, where the least of several has a kink where two are equal.
@@ -254,10 +267,9 @@ class DisplacedSolvent:
 
         ``also`` are points of the finer grid, flat, that hold nothing else, too.
         """
-        points, left = self._alone.points, self._alone.left(occupancy)
-        if len(self._edge.points):
-            points = np.append(points, self._edge.points)
-            left = np.append(left, self._coverage(occupancy).left)
+        coverage = self._coverage(occupancy)
+        points = np.append(self._independent.points, self._edge.points)
+        left = np.append(coverage.held.left, coverage.left)
         if also is None:
             solvent = self.base.copy()
         else:
@@ -285,10 +297,10 @@ class DisplacedSolvent:
         kept = self._made
         if kept is not None and not np.array_equal(kept[0], chosen):
             kept = None
-        regions = [coverage.region(g) for g in chosen.tolist()]
+        regions = [self._region(g, coverage) for g in chosen.tolist()]
         stale = [
             i for i, region in enumerate(regions)
-            if kept is None or not _alike(*kept[2][i], *region, len(self._alone.region(chosen[i])))
+            if kept is None or not _alike(*kept[2][i], *region)
         ]  # fmt: skip
         if kept is not None and not stale:
             return kept[1]
@@ -301,9 +313,7 @@ class DisplacedSolvent:
             density = np.zeros(self.shape)
             flat = density.reshape(-1)
             for i in stale[first:last]:
-                own, (shared, values) = self._alone.region(int(chosen[i])), regions[i]
-                points, values = np.append(own, shared), np.append(np.ones(len(own)), values)
-                at = self.grid.add(density, points, values)
+                at = self.grid.add(density, *regions[i])
                 columns[i] = self._sum(at, flat[at])
                 flat[at] = 0.0
 
@@ -313,6 +323,12 @@ class DisplacedSolvent:
             made_from[i] = regions[i]
         self._made = chosen.copy(), Displaced(self._low, columns), made_from
         return self._made[1]
+
+    def _region(self, group: int, coverage: _Coverage) -> tuple[IntArray, FloatArray]:
+        """Return the points that a group keeps free of solvent, and by how much for q = 1."""
+        alone, values = self._independent.region(group, coverage.held)
+        points, others = coverage.region(group)
+        return np.append(alone, points), np.append(values, others)
 
     def _coverage(self, occupancy: FloatArray) -> _Coverage:
         if self._last is None or not np.array_equal(self._last[0], occupancy):
@@ -327,8 +343,8 @@ class DisplacedSolvent:
         others = np.where(zeros[of] == 0, product[of] / np.maximum(own, 1e-300), 0.0)
         others = np.where((zeros[of] == 1) & (own <= 0), product[of], others)
         return _Coverage(
-            left[self._nearest], self._edge.points, self._nearest, self.pair_group, of, others,
-            len(self.union),
+            self._independent.at(occupancy), left[self._nearest], self._edge.points,
+            self._nearest, self.pair_group, of, others, len(self.union),
         )  # fmt: skip
 
     def _left_of(
@@ -349,8 +365,9 @@ class DisplacedSolvent:
 
 
 def displaced_solvent(
-    groups: OccupancyGroups, partial: IntArray, present: BoolArray, xyz: FloatArray, grid: MaskGrid
-) -> DisplacedSolvent:
+    groups: OccupancyGroups, partial: IntArray, present: BoolArray, xyz: FloatArray,
+    grid: MaskGrid, occupancy: FloatArray,
+) -> DisplacedSolvent:  # fmt: skip
     """Return the solvent around a model in which some groups are partial.
 
     Parameters
@@ -365,6 +382,9 @@ def displaced_solvent(
         Of all atoms, in A.
     grid
         Of the crystal.
+    occupancy
+        Of all groups: in a pocket that is no larger for it solvent finds a way out, or none, as in
+        the molecule that is most frequent.
     """
     set_index = groups.set_index[partial]
     family = np.where(set_index >= 0, set_index, len(groups.sums) + np.arange(len(partial)))
@@ -374,22 +394,15 @@ def displaced_solvent(
     place = np.full(len(groups) + 1, -1)
     place[partial] = np.arange(len(partial))
     members = tuple(groups.members[g] for g in partial.tolist())
-    made = PartialGroups(members, family, place[owner], _standing(groups, members, place))
+    sums, whole = groups.sums, np.zeros(len(groups), dtype=bool)
+    never_away = sums.complete & ((sums.parent >= 0) | (sums.totals >= 1))
+    for number in np.flatnonzero(never_away).tolist():
+        whole[sums.members[number]] = True
+    made = PartialGroups(
+        members, family, place[owner], whole[partial], most_frequent(groups, occupancy)[partial],
+        occupancy[partial],
+    )  # fmt: skip
     return DisplacedSolvent(groups.table, xyz, present, made, grid)
-
-
-def _standing(
-    groups: OccupancyGroups, members: tuple[IntArray, ...], place: IntArray
-) -> tuple[int, ...]:
-    """Return the largest group of each set that sums to 1, by its place among the partial ones."""
-    sums = groups.sums
-    whole = sums.complete & (sums.parent < 0) & (sums.totals >= 1)
-    found = []
-    for number in np.flatnonzero(whole).tolist():
-        own = place[sums.members[number]]
-        if (own >= 0).all():
-            found.append(int(max(own.tolist(), key=lambda g: len(members[g]))))
-    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -398,12 +411,15 @@ class _Coverage:
 
     Attributes
     ----------
+    held
+        At points that families decide independently.
     left
-        Part of solvent at each point of the edge, ``[n_points]``.
+        Part of solvent at each other point of the edge, ``[n_points]``.
     points, nearest
         Those points, and the point of the union that decides each.
     """
 
+    held: Held
     left: FloatArray
     points: IntArray
     nearest: IntArray
@@ -436,11 +452,10 @@ class _Coverage:
 
 
 def _alike(
-    points: IntArray, values: FloatArray, other_points: IntArray, other_values: FloatArray,
-    n_own: int,
-) -> bool:  # fmt: skip
-    """Return whether regions that have ``n_own`` further points in common differ by little."""
-    most = _STALE * (n_own + float(np.abs(values).sum()))
+    points: IntArray, values: FloatArray, other_points: IntArray, other_values: FloatArray
+) -> bool:
+    """Return whether regions differ by little."""
+    most = _STALE * float(np.abs(values).sum())
     if len(points) == len(other_points) and np.array_equal(points, other_points):
         return bool(np.abs(values - other_values).sum() <= most)
     unique, inverse = np.unique(np.concatenate([points, other_points]), return_inverse=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import dataclass
 
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, Int32Array, IntArray, UInt8Array
 from multicopy_refinement.scaling.kernels import points as kernels
+from multicopy_refinement.scaling.kernels.pockets import SEVERAL
+from multicopy_refinement.scaling.pockets import by_number
 from multicopy_refinement.scaling.points import GridPoints
 
-#: In the place of a family where several meet; larger than any.
-SEVERAL = 2**40
+#: Occupancies below this are none.
+_NOTHING = 1e-9
 
 
 class Edge:
@@ -49,13 +52,22 @@ class Edge:
         part.points = self.points[chosen]
         return part
 
-    def single(self, family: IntArray) -> IntArray:
-        """Return the family that alone decides each point, or -1 where several meet.
+    def families(self, family: IntArray) -> tuple[IntArray, IntArray]:
+        """Return the families within reach of each point, and where those of each begin.
 
-        ``family`` is that of each point of the union.
+        ``family`` is that of each point of the union; points of several do not count.
         """
-        found = kernels.single(self.points, self._steps, self._shape, self._place, family)
-        return np.where(found < SEVERAL, found, -1)
+        first, found = np.zeros(len(self.points) + 1, np.int64), np.zeros(0, np.int64)
+        if len(self.points) == 0:
+            return found, first
+        of_grid = np.where(self._place >= 0, family.astype(np.int32)[self._place], np.int32(-1))
+        n = 2 * len(self.points)
+        while n > len(found):
+            found = np.empty(n, dtype=np.int64)
+            n = kernels.families_near(
+                self.points, self._steps, self._shape, of_grid, SEVERAL, first, found
+            )
+        return found[:n], first
 
     def reach(self, points: IntArray, stamp: Int32Array, value: int) -> None:
         """Stamp the points of the grid that some points let solvent take back, in place."""
@@ -67,116 +79,70 @@ class Edge:
         return np.asarray(found)
 
 
-class Alone:
-    """Points that only members of one family can keep solvent from.
+class Independent:
+    """Points that solvent takes back where any of the families within reach of them lets it.
+
+    Families are there or not independently, so that a point holds 1 - prod_f b_f, b_f the sum of q
+    of those groups of f that let no solvent get within reach: they exclude each other.
 
     Parameters
     ----------
-    edge, family
-        The points, and the family that decides each.
+    edge
+        The points.
+    family, first
+        The families of point i are ``family[first[i]:first[i + 1]]``, one at least.
     opened
-        Points of the family of each group where the probe fits when that group is there.
+        Points of the family of each group that hold solvent when that group is there.
     of_group
         Family of each group.
     """
 
     def __init__(
-        self, edge: Edge, family: IntArray, opened: Sequence[IntArray], of_group: IntArray
-    ) -> None:
-        self.points = edge.points
-        order, start = _by_number(family, int(max(of_group, default=-1)))
+        self, edge: Edge, family: IntArray, first: IntArray, opened: Sequence[IntArray],
+        of_group: IntArray,
+    ) -> None:  # fmt: skip
+        self.points, self._first = edge.points, first[:-1]
+        self._point = np.repeat(np.arange(len(edge.points)), np.diff(first))
+        order, start = by_number(family, int(max(of_group, default=-1)))
         stamp, blocked = np.zeros(edge.n_grid, dtype=np.int32), []
         for g, number in enumerate(of_group.tolist()):
             mine = order[start[number] : start[number + 1]]
             edge.reach(opened[g], stamp, g + 1)
-            blocked.append(mine[stamp[edge.points[mine]] != g + 1])
+            blocked.append(mine[stamp[edge.points[self._point[mine]]] != g + 1])
         self._blocked = blocked
         self._group = np.repeat(np.arange(len(blocked)), [len(b) for b in blocked])
-        self._point = np.concatenate([np.zeros(0, dtype=np.int64), *blocked])
+        self._pair = np.concatenate([np.zeros(0, dtype=np.int64), *blocked])
 
-    def left(self, occupancy: FloatArray) -> FloatArray:
-        """Return the part of solvent at each point."""
-        covered = np.bincount(self._point, occupancy[self._group], minlength=len(self.points))
-        return np.clip(1 - covered, 0.0, 1.0)
+    def at(self, occupancy: FloatArray) -> Held:
+        """Return what the points hold at some occupancies."""
+        b = np.bincount(self._pair, occupancy[self._group], minlength=len(self._point))
+        b = np.clip(b, 0.0, 1.0)
+        b[b < _NOTHING] = 0.0
+        if len(b) == 0:
+            return Held(np.zeros(0), np.zeros(0))
+        zeros = np.add.reduceat(b == 0, self._first, dtype=np.int64)
+        product = np.multiply.reduceat(np.where(b == 0, 1.0, b), self._first)
+        others = product[self._point] / np.where(b == 0, 1.0, b)
+        others[zeros[self._point] > (b == 0)] = 0.0
+        return Held(1 - np.where(zeros > 0, 0.0, product), others)
 
-    def region(self, group: int) -> IntArray:
-        """Return the points that a group keeps free of solvent."""
-        return np.asarray(self.points[self._blocked[group]])
+    def region(self, group: int, held: Held) -> tuple[IntArray, FloatArray]:
+        """Return the points that a group keeps free of solvent, and by how much for q = 1."""
+        own = self._blocked[group]
+        return self.points[self._point[own]], held.others[own]
 
 
-class Surroundings:
-    """What is a way out for the solvent of a pocket.
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Solvent that points hold: how much, and by each pair of a point and a family what others do.
 
-    Parameters
+    Attributes
     ----------
-    around
-        Where the probe fits or may fit, on the flat grid.
-    points
-        The grid.
-    most
-        Fewer points than this that hang together with nothing else are an island.
+    left
+        Part of solvent at each point.
+    others
+        The product of b of the other families, of each pair.
     """
 
-    def __init__(self, around: BoolArray, points: GridPoints, most: float) -> None:
-        self._around, self._points, self._most = around, points, most
-        steps = np.stack(np.meshgrid(*3 * [np.arange(-1, 2)], indexing="ij"), axis=-1)
-        self._steps = steps.reshape(-1, 3)[steps.reshape(-1, 3).any(axis=1)]
-
-    def opened(
-        self, union: IntArray, of_union: IntArray, covered: Sequence[IntArray], of_group: IntArray
-    ) -> list[IntArray]:
-        """Return where the probe fits and is not shut off in the family of each group there.
-
-        Parameters
-        ----------
-        union, of_union
-            Points that groups keep the probe from, and the family of each, -1 for several.
-        covered
-            Points that each group covers, as places in the union.
-        of_group
-            Family of each group.
-        """
-        of_family, begin = _by_number(of_union, int(max(of_group, default=-1)))
-        covers, found = np.zeros(len(union), dtype=bool), []
-        for g, number in enumerate(of_group.tolist()):
-            own = of_family[begin[number] : begin[number + 1]]
-            covers[covered[g]] = True
-            free = own[~covers[own]]
-            covers[covered[g]] = False
-            found.append(union[free][~self.islands(union[free], union[own])])
-        return found
-
-    def islands(self, free: IntArray, own: IntArray) -> BoolArray:
-        """Return at which points of the flat grid the probe is shut off.
-
-        ``free`` are, in ascending order, those of ``own`` where it fits: the points of one family
-        in one of its states. What others cover counts as a way out.
-        """
-        if len(free) == 0:
-            return np.zeros(0, dtype=bool)
-        self._around[own] = False
-        index = np.stack(np.unravel_index(free, tuple(self._points.shape.tolist())), axis=1)
-        beside = np.stack([self._points.flat(index + step) for step in self._steps])
-        place = np.searchsorted(free, beside).clip(max=len(free) - 1)
-        inside = free[place] == beside
-        touches = self._around[beside].any(axis=0)
-        self._around[own] = True
-        if touches.all():
-            return np.zeros(len(free), dtype=bool)
-        from scipy.sparse import coo_matrix
-        from scipy.sparse.csgraph import connected_components
-
-        one = np.broadcast_to(np.arange(len(free)), beside.shape)[inside]
-        graph = coo_matrix(
-            (np.ones(len(one), dtype=bool), (one, place[inside])), shape=2 * (len(free),)
-        )
-        label = connected_components(graph, directed=False)[1]
-        large = np.bincount(label) >= self._most
-        large[label[touches]] = True
-        return np.asarray(~large[label])
-
-
-def _by_number(numbers: IntArray, last: int) -> tuple[IntArray, IntArray]:
-    """Return places in the order of their numbers, and where each of 0 to ``last`` begins."""
-    order = np.argsort(numbers, kind="stable")
-    return order, np.searchsorted(numbers[order], np.arange(last + 2))
+    left: FloatArray
+    others: FloatArray

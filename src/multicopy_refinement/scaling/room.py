@@ -50,8 +50,13 @@ class Room:
     def open(self) -> UInt8Array:
         """Return where the probe fits and is not on an island, 0 or 1 at each point, flat."""
         found = 1 - self.taken
-        without_islands(found, self.points.shape, int(np.ceil(ISLAND / self.grid.voxel)))
+        without_islands(found, self.points.shape, self.island)
         return np.asarray(found)
+
+    @property
+    def island(self) -> int:
+        """Fewer points than this that hang together with nothing else hold no solvent."""
+        return int(np.ceil(ISLAND / self.grid.voxel))
 
     @property
     def steps(self) -> IntArray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from functools import partial as partial_
 
 import numpy as np
 
@@ -43,11 +42,13 @@ class MasksOfCells:
         self, groups: OccupancyGroups, partial: IntArray, there: BoolArray, occupancy: FloatArray,
         xyz: FloatArray, grid: MaskGrid,
     ) -> FloatArray:  # fmt: skip
-        """Return how much solvent there is at each point, partial groups at some occupancies."""
+        """Return how much solvent there is at each point at some occupancies of all groups."""
         key = grid.shape, grid.shrink, partial.tobytes(), there.tobytes(), occupancy.tobytes()
         if key not in self._made:
             self._made[key] = (
-                displaced_solvent(groups, partial, there, xyz, grid).density(occupancy)
+                displaced_solvent(
+                    groups, partial, there, xyz, grid, occupancy
+                ).density(occupancy[partial])
                 if len(partial) else solvent_mask(grid, groups.table, there, xyz)
             )  # fmt: skip
         return self._made[key]
@@ -83,7 +84,7 @@ class SolventOfStates:
     @classmethod
     def of(
         cls, state: SeriesState, masks: MasksOfCells, groups: OccupancyGroups, partial: IntArray,
-        present: BoolArray, xyz: FloatArray, grid: MaskGrid,
+        present: BoolArray, xyz: FloatArray, grid: MaskGrid, occupancy: FloatArray,
     ) -> SolventOfStates:  # fmt: skip
         """Return it for a model; arguments after the masks are those of `displaced_solvent`."""
         follows, ends = state.slope != 0, []
@@ -91,9 +92,12 @@ class SolventOfStates:
             q = state.occupancy(fraction)
             left = partial[~follows[partial] | ((q > 0) & not_full(q))[partial]]
             there = np.where(follows[groups.index], (q > 0)[groups.index], present)
-            ends.append(masks.density(groups, left, there, q[left], xyz, grid))
-        each = displaced_solvent(groups, partial, present, xyz, grid)
-        again = partial_(cls.of, state, masks, groups, partial, present, xyz)
+            ends.append(masks.density(groups, left, there, q, xyz, grid))
+        each = displaced_solvent(groups, partial, present, xyz, grid, occupancy)
+
+        def again(grid: MaskGrid) -> SolventOfStates:
+            return cls.of(state, masks, groups, partial, present, xyz, grid, occupancy)
+
         return cls(each, ends[0], ends[1], state.offset[partial], state.slope[partial], again)
 
     @property

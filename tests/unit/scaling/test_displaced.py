@@ -51,7 +51,7 @@ def demo() -> Setting:
     partial = np.flatnonzero(groups.refined)
     solvent = displaced_solvent(
         groups, partial, (q > 0)[groups.index], groups.table.xyz,
-        MaskGrid.of(model.cell, model.spacegroup, D_MIN),
+        MaskGrid.of(model.cell, model.spacegroup, D_MIN), q,
     )  # fmt: skip
     return Setting(model, solvent, partial, q[partial])
 
@@ -92,6 +92,26 @@ def test_between_two_states_of_a_set_it_is_their_mean(demo):
         assert np.abs(found - (0.7 * one + 0.3 * other)).sum() < 0.05 * moved
 
 
+def test_it_is_the_mean_of_molecules_whose_groups_are_there_or_not(demo):
+    """Of 40 molecules by gemmi: conformers exclude each other, all else does not."""
+    groups, n = demo.model.occupancy_groups, 40
+    random, there = np.random.default_rng(3), np.zeros((40, len(demo.partial)), dtype=bool)
+    place = {g: i for i, g in enumerate(demo.partial.tolist())}
+    alone = set(place)
+    for members in groups.sums.members:
+        edges = np.cumsum(demo.model.group_occupancies()[members])
+        drawn = np.searchsorted(edges, (random.permutation(n) + 0.5) / n)
+        for number, g in enumerate(members.tolist()):
+            there[:, place[g]] = drawn == number
+        alone -= set(members.tolist())
+    for g in alone:
+        there[:, place[g]] = (random.permutation(n) + 0.5) / n < demo.occupancy[place[g]]
+    mean = np.mean([demo.mask(one.astype(float)) for one in there], axis=0)
+    displaced = np.abs(mean - demo.solvent.base).sum()
+    assert displaced > 1000
+    assert np.abs(demo.solvent.density(demo.occupancy) - mean).sum() < 0.1 * displaced
+
+
 def test_solvent_only_grows_where_groups_leave(demo):
     density = demo.solvent.density(demo.occupancy)
     assert density.min() >= 0
@@ -125,7 +145,7 @@ def test_columns_are_the_derivatives_of_f_mask(demo):
     q[demo.index("W/17/HOH")] = 0.33  # another than that of A/12/ASN:B, which it touches: a kink
     fresh = displaced_solvent(
         demo.model.occupancy_groups, demo.partial, np.ones(len(demo.model.table), dtype=bool),
-        demo.model.table.xyz, demo.solvent.grid,
+        demo.model.table.xyz, demo.solvent.grid, demo.model.group_occupancies(),
     )  # fmt: skip
     found = fresh.displaced(q, chosen, hkl, 46.0)
     assert len(found.low) > 1000
@@ -150,6 +170,7 @@ def test_what_was_made_is_kept_while_nothing_moves(demo):
     fresh = displaced_solvent(
         demo.model.occupancy_groups, demo.partial,
         np.ones(len(demo.model.table), dtype=bool), demo.model.table.xyz, demo.solvent.grid,
+        demo.model.group_occupancies(),
     )  # fmt: skip
     first = fresh.displaced(demo.occupancy, chosen, hkl, 46.0)
     assert fresh.displaced(demo.occupancy + 1e-4, chosen, hkl, 46.0) is first
@@ -165,7 +186,7 @@ def test_hydrogens_displace_nothing():
     bare = replace(groups, table=replace(table, element=element))
     solvent = displaced_solvent(
         bare, np.array([gol]), np.ones(len(table), dtype=bool), table.xyz,
-        MaskGrid.of(model.cell, model.spacegroup, 2.5),
+        MaskGrid.of(model.cell, model.spacegroup, 2.5), model.group_occupancies(),
     )  # fmt: skip
     hkl = unique_reflections(model.cell, model.spacegroup, 2.5)
     assert not solvent.displaced(np.array([0.4]), np.array([0]), hkl, 46.0).columns.any()
@@ -201,7 +222,9 @@ def test_a_pocket_that_one_conformer_always_shuts_holds_no_solvent(tmp_path):
     assert [groups.names[g] for g in partial] == ["A/1/PHE:A", "A/1/PHE:B", "S/1/HOH"]
     there = np.ones(len(groups.table), dtype=bool)
     grid = MaskGrid.of(model.cell, model.spacegroup, 2.0)
-    solvent = displaced_solvent(groups, partial, there, groups.table.xyz, grid)
+    solvent = displaced_solvent(
+        groups, partial, there, groups.table.xyz, grid, model.group_occupancies()
+    )
     q = np.array([0.5, 0.5, 0.3])
     centre = tuple(np.array(solvent.shape) // 2)
     for absent in (0, 1):  # the water is away, and one of the conformers

@@ -30,7 +30,8 @@ def made():
     model = in_cell(model, state, model.cell)
     partial = state.tied
     present = np.ones(len(model.table), dtype=bool)
-    crystal = model.table.xyz, MaskGrid.of(model.cell, model.spacegroup, D_MIN)
+    grid = MaskGrid.of(model.cell, model.spacegroup, D_MIN)
+    crystal = model.table.xyz, grid, state.occupancy(0.5)
     made = SolventOfStates.of(state, MasksOfCells(), state.groups, partial, present, *crystal)
     return model, state, made, displaced_solvent(state.groups, partial, present, *crystal)
 

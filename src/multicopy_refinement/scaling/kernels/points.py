@@ -242,31 +242,100 @@ def grown(points: np.ndarray, shape: np.ndarray, runs: np.ndarray) -> np.ndarray
 
 
 @njit(nogil=True, cache=True)
-def single(
-    points: np.ndarray, steps: np.ndarray, shape: np.ndarray, place: np.ndarray, family: np.ndarray
-) -> np.ndarray:
-    """Return the family of all neighbours of each point that have one, -1 where they differ.
+def _only_family(
+    family: np.ndarray, shape: np.ndarray, several: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return of each block of 4 x 4 x 4 points the only family, -1 for none, ``several`` for more.
 
-    ``place`` is where in ``family`` a point of the grid is, or -1.
+    And how many blocks there are along each axis.
     """
     nu, nv, nw = shape[0], shape[1], shape[2]
-    found = np.empty(points.shape[0], dtype=np.int64)
+    blocks = (shape + 3) // 4
+    only = np.full(blocks[0] * blocks[1] * blocks[2], -1, dtype=np.int32)
+    for line in range(nu * nv):
+        row = ((line // nv // 4) * blocks[1] + line % nv // 4) * blocks[2]
+        for w in range(nw):
+            own = family[line * nw + w]
+            if own >= 0 and only[row + w // 4] != own:
+                only[row + w // 4] = own if only[row + w // 4] < 0 else several
+    return only, blocks
+
+
+@njit(nogil=True, cache=True)
+def _blocks_near(n: int, far: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the blocks of 4 points within some steps of each point of an axis, and how many."""
+    found, count = np.empty((n, far // 2 + 3), dtype=np.int64), np.zeros(n, dtype=np.int64)
+    for x in range(n):
+        for step in range(-far, far + 1):
+            block = ((x + step) % n) // 4
+            if count[x] == 0 or found[x, count[x] - 1] != block:
+                found[x, count[x]] = block
+                count[x] += 1
+    return found, count
+
+
+@njit(nogil=True, cache=True)
+def families_near(
+    points: np.ndarray, steps: np.ndarray, shape: np.ndarray, family: np.ndarray, several: int,
+    first: np.ndarray, found: np.ndarray,
+) -> int:  # fmt: skip
+    """Find the families of the neighbours of each point, but for ``several``.
+
+    Most points have one family around them, as blocks of the grid tell.
+
+    Parameters
+    ----------
+    points, steps, shape
+        Points, ``[n]``; all steps to a neighbour, ``[n_steps, 3]``; points along the axes.
+    family
+        Of each point of the grid, -1 where there is none, int32. Each of ``points`` has a neighbour
+        with one.
+    first, found
+        Takes where the families of each point begin in ``found``, ``[n + 1]``, and takes these.
+
+    Returns
+    -------
+    int
+        How many there are; with more than ``found`` takes it is not complete.
+    """
+    nu, nv, nw = shape[0], shape[1], shape[2]
+    only, blocks = _only_family(family, shape, several)
+    near_u, count_u = _blocks_near(nu, np.abs(steps[:, 0]).max())
+    near_v, count_v = _blocks_near(nv, np.abs(steps[:, 1]).max())
+    near_w, count_w = _blocks_near(nw, np.abs(steps[:, 2]).max())
+    own, total = np.empty(steps.shape[0], dtype=np.int64), 0
     for i in range(points.shape[0]):
         line, w = points[i] // nw, points[i] % nw
         u, v = line // nv, line % nv
-        own = -1
-        for k in range(steps.shape[0]):
-            row = _wrapped(u + steps[k, 0], nu) * nv + _wrapped(v + steps[k, 1], nv)
-            at = place[row * nw + _wrapped(w + steps[k, 2], nw)]
-            if at < 0:
-                continue
-            if own == -1:
-                own = family[at]
-            elif family[at] != own:
-                own = -2
-                break
-        found[i] = max(own, -1)
-    return found
+        first[i] = total
+        one = -1
+        for a in range(count_u[u]):
+            for b in range(count_v[v]):
+                row = (near_u[u, a] * blocks[1] + near_v[v, b]) * blocks[2]
+                for c in range(count_w[w]):
+                    here = only[row + near_w[w, c]]
+                    if here >= 0 and here != one:
+                        one = here if one < 0 else several
+        n = 0
+        if one != several:
+            own[0], n = one, 1
+        else:
+            for k in range(steps.shape[0]):
+                row = _wrapped(u + steps[k, 0], nu) * nv + _wrapped(v + steps[k, 1], nv)
+                here = family[row * nw + _wrapped(w + steps[k, 2], nw)]
+                if here < 0 or here == several:
+                    continue
+                j = 0
+                while j < n and own[j] != here:
+                    j += 1
+                if j == n:
+                    own[n] = here
+                    n += 1
+        if total + n <= found.shape[0]:
+            found[total : total + n] = own[:n]
+        total += n
+    first[points.shape[0]] = total
+    return total
 
 
 @njit(nogil=True, cache=True)

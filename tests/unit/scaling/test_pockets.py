@@ -1,0 +1,58 @@
+"""Solvent in pockets: where nothing leads out of them there is none, in whatever state."""
+
+import numpy as np
+import pytest
+
+from everything_wrong import with_conformers
+from gemmi_truth import crystal
+from multicopy_refinement import Model
+from multicopy_refinement.scaling.displaced import displaced_solvent
+from multicopy_refinement.scaling.mask import MaskGrid, mask_by_gemmi
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def molecules(shared_data, tmp_path_factory):
+    """4cjl with 40 side chains in two conformers, and how much solvent its molecules leave."""
+    made = crystal(
+        shared_data / "4cjl/model.pdb", shared_data / "monomers", seed=1, n_waters=40,
+        n_ligands=16, levels=(0.3, 0.5, 0.7, 0.9),
+    )  # fmt: skip
+    made, _ = with_conformers(made, 40, np.random.default_rng(78), 0.05, 0.1)
+    path = tmp_path_factory.mktemp("pockets") / "truth.pdb"
+    made.truth.write_pdb(str(path))
+    model = Model(path)
+    groups, q = model.occupancy_groups, model.group_occupancies()
+    grid = MaskGrid.of(model.cell, model.spacegroup, 2.5)
+    random, n, alone = np.random.default_rng(5), 20, q < 1
+    there = np.ones((n, len(groups)), dtype=bool)
+    for members in groups.sums.members:
+        drawn = np.searchsorted(np.cumsum(q[members]), (random.permutation(n) + 0.5) / n)
+        for number, g in enumerate(members.tolist()):
+            there[:, g] = drawn == number
+        alone[members] = False
+    for g in np.flatnonzero(alone).tolist():
+        there[:, g] = (random.permutation(n) + 0.5) / n < q[g]
+    table = groups.table
+    masks = [mask_by_gemmi(grid, table, one[groups.index], table.xyz) for one in there]
+    return model, grid, np.mean(masks, axis=0)
+
+
+def test_solvent_is_where_the_molecules_of_a_crystal_leave_it(molecules):
+    """Side chains of the core leave pockets that are too small, or have no way out."""
+    model, grid, mean = molecules
+    groups, q = model.occupancy_groups, model.group_occupancies()
+    partial = np.flatnonzero(groups.refined)
+    assert len(partial) > 120
+    there = np.ones(len(groups.table), dtype=bool)
+    solvent = displaced_solvent(groups, partial, there, groups.table.xyz, grid, q)
+    found = solvent.density(q[partial])
+    voxel = grid.cell.volume / found.size
+    displaced = float((mean - solvent.base).sum()) * voxel
+    off = np.abs(found - mean).sum() * voxel
+    assert displaced > 5000
+    assert off < 0.05 * displaced, (off, displaced)
+    core = model.table.xyz[groups.members[groups.names.index("A/101/LEU:A")]].mean(axis=0)
+    place = tuple((grid.cell.fractionalization @ core % 1 * found.shape).astype(int))
+    assert found[place] == mean[place] == 0
