@@ -60,7 +60,8 @@ class Edge:
         first, found = np.zeros(len(self.points) + 1, np.int64), np.zeros(0, np.int64)
         if len(self.points) == 0:
             return found, first
-        of_grid = np.where(self._place >= 0, family.astype(np.int32)[self._place], np.int32(-1))
+        of_grid = np.full(self.n_grid, -1, dtype=np.int32)
+        of_grid[self._place >= 0] = family  # the union is in the order of the grid
         n = 2 * len(self.points)
         while n > len(found):
             found = np.empty(n, dtype=np.int64)
