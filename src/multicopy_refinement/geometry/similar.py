@@ -23,8 +23,6 @@ from multicopy_refinement.notices import Notice, listed
 #: Relative sigma of B of atoms that one, two or three bonds separate: of 0.2 to 0.7 for the first,
 #: the free sets of 1aie, 4cjl and 1g8a prefer these.
 SIMILAR = {1: 0.35, 2: 0.5, 3: 1.0}
-#: And of polar atoms within a hydrogen bond, see `polar`.
-SIMILAR_POLAR = 0.5
 #: Sigma of rigid bonds, in A^2, and how many bonds may separate the atoms.
 RIGID, RIGID_REACH = 0.01, 2
 #: In place of a number of bonds where there are none.
@@ -58,7 +56,7 @@ class PairsAlike:
     ) -> PairsAlike:
         """Return those of a model, none between different altlocs."""
         near = Separations.of(bonded, len(table))
-        polar, here, expected = polar_pairs(table, cell, group)
+        polar, here, expected, sigma = polar_pairs(table, cell, group)
         key = np.array([len(table), 1])
         # U of mates are turned: only B can be alike
         more = ~np.isin(polar @ key, near.pairs @ key)
@@ -67,9 +65,7 @@ class PairsAlike:
         found = cls(
             np.concatenate([near.pairs, polar[more]]),
             np.concatenate([near.bonds, np.full(n, _UNBONDED)]),
-            np.concatenate(
-                [np.array([0.0, *SIMILAR.values()])[near.bonds], np.full(n, SIMILAR_POLAR)]
-            ),
+            np.concatenate([np.array([0.0, *SIMILAR.values()])[near.bonds], sigma[more]]),
             np.concatenate([np.ones(len(near.pairs)), expected[more]]),
         )
         letter = table.altloc.view(np.uint8)[found.pairs]

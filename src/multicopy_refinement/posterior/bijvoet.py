@@ -90,6 +90,7 @@ class SampledDifferences:
     turning: ComplexArray
     own: ComplexArray
     displaced: NDArray[np.float32]
+    pockets: NDArray[np.float32]
     second: ScatteringAtoms
 
     def of_atoms(
@@ -221,8 +222,11 @@ class BijvoetTerm:
                 parts.append(slopes[kind][:, picked] * scale)
         joined = {kind: np.concatenate(parts, axis=1) for kind, parts in found.items()}
         turning, own = here.turning[rows] * root, here.own[rows] * root
-        displaced = self.forward.displaced_slopes(at, rows, turning).astype(np.float32)
-        return SampledDifferences(joined, turning, own, displaced, self.signal.atoms)
+        displaced, pockets = (
+            slopes(at, rows, turning).astype(np.float32)
+            for slopes in (self.forward.displaced_slopes, self.forward.pocket_slopes)
+        )
+        return SampledDifferences(joined, turning, own, displaced, pockets, self.signal.atoms)
 
     @cached_property
     def _weight(self) -> FloatArray:

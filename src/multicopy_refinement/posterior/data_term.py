@@ -68,6 +68,9 @@ class SampledSlopes:
         With which the slopes in other unknowns are made of Re(conj(along) dF), complex ``[n]``.
     displaced
         By how much more solvent each group displaces, as a part of what it does, ``[n_groups, n]``.
+    pockets
+        How much more solvent is where each group is not, by whether it gets there or not,
+        ``[n_groups, n]``.
     n_used
         Number of reflections that have a weight.
     made
@@ -77,6 +80,7 @@ class SampledSlopes:
     of: dict[Kind, NDArray[np.float32]]
     along: ComplexArray
     displaced: NDArray[np.float32]
+    pockets: NDArray[np.float32]
     n_used: int
     made: Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -202,8 +206,12 @@ class DataTerm:
         joined = {kind: np.concatenate(parts, axis=1) for kind, parts in found.items()}
         factor, made = here.observable.weighted(rows, here.size, root)
         along = here.along[rows] * factor
-        more = made(self.forward.displaced_slopes(at, rows, along).astype(np.float32))
-        return SampledSlopes(joined, along, more, int(((along != 0) & (root != 0)).sum()), made)
+        more, pockets = (
+            made(slopes(at, rows, along).astype(np.float32))
+            for slopes in (self.forward.displaced_slopes, self.forward.pocket_slopes)
+        )
+        n_used = int(((along != 0) & (root != 0)).sum())
+        return SampledSlopes(joined, along, more, pockets, n_used, made)
 
     def _around(self, at: Point) -> _Around:
         f, observable = self.forward.f_model(at), self.observable.at(at)

@@ -30,6 +30,8 @@ Real = NDArray[np.floating]
 
 #: Elements of the slopes that are made at once, and reflections of them at least.
 _ELEMENTS, _FEWEST = 16_000_000, 1024
+#: As much of a hole is taken to be empty at least where it is in doubt what fills it.
+_EMPTY = 0.5
 
 
 class Jacobian(Protocol):
@@ -87,6 +89,13 @@ class Forward(Protocol):
 
     def displaced_slopes(self, at: Point, rows: IntArray, along: ComplexArray) -> Real:
         """Return Re(conj(along) S M_g q_g) of some reflections, ``[n_groups, n_rows]``."""
+        ...
+
+    def pocket_slopes(self, at: Point, rows: IntArray, along: ComplexArray) -> Real:
+        """Return Re(conj(along) S D_g (1 - q_g)) of some reflections, ``[n_groups, n_rows]``.
+
+        D of each group is `Displaced.in_doubt`; 0 where that is not known.
+        """
         ...
 
     def blocks(self) -> Iterator[slice]:
@@ -336,14 +345,32 @@ class GroupForward:
 
     def displaced_slopes(self, at: Point, rows: IntArray, along: ComplexArray) -> Real:
         """Return Re(conj(along) S M_g q_g) of some reflections, ``[n_groups, n_rows]``."""
+        return self._low_slopes(self._less, at[Kind.OCCUPANCY], rows, along)
+
+    def pocket_slopes(self, at: Point, rows: IntArray, along: ComplexArray) -> Real:
+        """Return Re(conj(along) S D_g (1 - q_g)) of some reflections, ``[n_groups, n_rows]``.
+
+        Of 1 - q_g a half at least.
+        """
+        less, displaced = self._less, self.displaced
+        doubt = None
+        if less is not None and displaced is not None and displaced.in_doubt is not None:
+            doubt = replace(less, columns=displaced.in_doubt())
+        # a group that took up the solvent of its hole has been given too high an occupancy by it
+        empty = np.maximum(1 - at[Kind.OCCUPANCY], _EMPTY)
+        return self._low_slopes(doubt, empty, rows, along)
+
+    def _low_slopes(
+        self, columns: LowColumns | None, times: FloatArray, rows: IntArray, along: ComplexArray
+    ) -> Real:
+        """Return Re(conj(along) M_g t_g) of some reflections, 0 where M is not needed."""
         found = np.zeros((self.n_groups, len(rows)), dtype=np.float32)
-        less = self._less
-        if less is None:
+        if columns is None:
             return found
-        here = np.isin(rows, less.low)
-        place = np.searchsorted(less.low, rows[here])
-        q = at[Kind.OCCUPANCY][:, None].astype(np.float32)
-        found[:, here] = q * less.along(place, along[here], np.float32)
+        here = np.isin(rows, columns.low)
+        place = np.searchsorted(columns.low, rows[here])
+        t = times[:, None].astype(np.float32)
+        found[:, here] = t * columns.along(place, along[here], np.float32)
         return found
 
     def blocks(self) -> Iterator[slice]:

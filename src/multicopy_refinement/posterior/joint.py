@@ -127,7 +127,10 @@ class _Forward:
         )
         information = (rows * weight) @ rows.T
         pull = np.concatenate([gradient[self.at.space.place(kind)] for kind in kinds])
-        step = np.linalg.lstsq(information, pull, rcond=1e-10)[0]
+        size = np.sqrt(np.diag(information))  # B of the solvent has units of its own
+        inverse = 1 / np.where(size > 0, size, 1.0)
+        alike = information * inverse * inverse[:, None]
+        step = inverse * np.linalg.lstsq(alike, inverse * pull, rcond=1e-10)[0]
         found = np.zeros(self.at.space.size)
         found[self.at.space.indices(kinds)] = step
         return found

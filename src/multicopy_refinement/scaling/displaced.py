@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.molecule import most_frequent
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.scaling.edge import Edge, Held, Independent
-from multicopy_refinement.scaling.kernels.pockets import WAY_OUT
+from multicopy_refinement.scaling.kernels.pockets import SEVERAL, WAY_OUT
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
 from multicopy_refinement.scaling.pockets import Pockets
 from multicopy_refinement.scaling.points import sorted_unique
@@ -34,6 +35,9 @@ FAINT = 1e-2
 _FURTHER = 1.2
 #: Where more than this part of the reflections is concerned, all are: whole rows are quicker.
 _MOST = 0.6
+#: By how much a probe is less wide, and wider, that goes where it is in doubt whether solvent
+#: does, in A: atoms are about as far off as that from where they are held to be.
+_DOUBT = 0.1
 #: The transform of a group's region is made anew when it has changed by more than this part.
 _STALE = 0.005
 
@@ -79,10 +83,14 @@ class Displaced:
         Reflections to which it matters, in ascending order, ``[n_low]``.
     columns
         M, complex64 ``[n_groups, n_low]``, for a density of 1.
+    in_doubt
+        Gives by how much M with a narrower probe differs from that with a wider one, alike: of a
+        hole that a bottleneck leads to, all of it. None where that is not known.
     """
 
     low: IntArray
     columns: np.ndarray
+    in_doubt: Callable[[], np.ndarray] | None = None
 
 
 class Solvent(Protocol):
@@ -166,6 +174,7 @@ class DisplacedSolvent:
         grid: MaskGrid,
     ) -> None:  # fmt: skip
         self.grid, self.groups = grid, groups
+        self._of = table, xyz, held, groups
         self.cell, self.group, self.shape = grid.cell, grid.group, grid.shape
         partial = np.zeros(len(table), dtype=bool)
         for members in groups.members:
@@ -213,6 +222,7 @@ class DisplacedSolvent:
         by_group = [place[one][place[one] >= 0] for one in covered]
         self.pair_group = np.repeat(np.arange(len(covered)), [len(c) for c in by_group])
         self.pair_point = np.concatenate([np.zeros(0, dtype=np.int64), *by_group])
+        self._covered = np.bincount(self.pair_point, minlength=n) > 0
         key = groups.family[self.pair_group] * max(n, 1) + self.pair_point
         self._factors = sorted_unique(key)
         self._pair_factor = np.searchsorted(self._factors, key)
@@ -225,13 +235,17 @@ class DisplacedSolvent:
         self._all_there = self._room.solvent(self._open)
         self.base = self.grid.coarse(self._all_there)
         edge = Edge(self._all_there, self._place, self._room.points, self._room.steps)
-        family, first = edge.families(self._family)
+        # what no group covers and no family shuts alone holds solvent, as does what it reaches
+        apart = edge.reached(self.union[(self._family == SEVERAL) & ~self._covered])
+        between = edge.of(~apart)
+        family, first = between.families(self._family)
         any_ = np.diff(first) > 0
         self._independent = Independent(
-            edge.of(any_), family, np.append(first[:-1][any_], first[-1]), self._opened,
+            between.of(any_), family, np.append(first[:-1][any_], first[-1]), self._opened,
             self.groups.family,
         )  # fmt: skip
-        self._edge = edge.of(~any_)
+        apart[~apart] = ~any_
+        self._edge = edge.of(apart)
         # Which point of the union decides each other one: the one with most solvent, judged with
         # all groups half there, so that it is the same for all occupancies: what it decides is
         # smooth in them, where the least of several has a kink where two are equal.
@@ -321,8 +335,20 @@ class DisplacedSolvent:
         made_from = list(kept[2]) if kept is not None else regions
         for i in stale:
             made_from[i] = regions[i]
-        self._made = chosen.copy(), Displaced(self._low, columns), made_from
+        doubt = partial(self._in_doubt, occupancy.copy(), chosen.copy(), hkl[self._low])
+        self._made = chosen.copy(), Displaced(self._low, columns, doubt), made_from
         return self._made[1]
+
+    def _in_doubt(self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray) -> np.ndarray:
+        """Return M with a narrower probe less that with a wider one, at some reflections."""
+        others = (
+            DisplacedSolvent(*self._of, self.grid.with_probe(self.grid.wider + change))
+            for change in (-_DOUBT, _DOUBT)
+        )  # fmt: skip
+        narrow, wide = (
+            other.displaced(occupancy, chosen, hkl, np.inf).columns for other in others
+        )  # fmt: skip
+        return np.asarray(narrow - wide)
 
     def _region(self, group: int, coverage: _Coverage) -> tuple[IntArray, FloatArray]:
         """Return the points that a group keeps free of solvent, and by how much for q = 1."""

@@ -74,6 +74,14 @@ class Edge:
         """Stamp the points of the grid that some points let solvent take back, in place."""
         kernels.reach(points, self._steps, self._shape, stamp, value)
 
+    def reached(self, points: IntArray) -> BoolArray:
+        """Return which points of the edge some points of the grid let solvent take back."""
+        if len(points) == 0:
+            return np.zeros(len(self.points), dtype=bool)
+        stamp = np.zeros(self.n_grid, dtype=np.int32)
+        self.reach(points, stamp, 1)
+        return np.asarray(stamp[self.points] == 1)
+
     def nearest(self, left: FloatArray) -> IntArray:
         """Return, for each point, the point of the union within reach that has most solvent."""
         found = kernels.nearest(self.points, self._steps, self._shape, self._place, left)

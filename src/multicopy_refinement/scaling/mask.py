@@ -43,6 +43,8 @@ class MaskGrid:
         By which the grid of the points that are solvent or not is finer: 1 or 2.
     shrink
         Radius by which solvent grows back from where the probe fits, without a grid, in A.
+    wider
+        By how much the probe's radius is larger than the 1.0 A of REFMAC, in A.
     """
 
     cell: Cell
@@ -50,6 +52,7 @@ class MaskGrid:
     shape: tuple[int, int, int]
     factor: int
     shrink: float = SHRINK
+    wider: float = 0.0
 
     @classmethod
     def of(cls, cell: Cell, group: SpaceGroup, d_min: float) -> MaskGrid:
@@ -91,6 +94,10 @@ class MaskGrid:
     def with_shrink(self, shrink: float) -> MaskGrid:
         """Return the grid with another radius by which solvent grows back, in A."""
         return replace(self, shrink=shrink)
+
+    def with_probe(self, wider: float) -> MaskGrid:
+        """Return the grid with a probe wider by so much, in A; solvent grows back as much more."""
+        return replace(self, wider=wider, shrink=self.shrink + wider - self.wider)
 
     def coarse(self, solvent: UInt8Array) -> FloatArray:
         """Return the part of solvent at each point from the finer grid's, ``[nu, nv, nw]``."""

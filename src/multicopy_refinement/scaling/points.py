@@ -16,15 +16,16 @@ from multicopy_refinement.scaling.mask import solvent_masker, steps_within
 
 
 class GridPoints:
-    """Points of the grid around atoms and all their images."""
+    """Points of the grid around atoms and all their images, to a probe ``wider`` than 1 A."""
 
     def __init__(
         self, table: AtomTable, xyz: FloatArray, cell: Cell, group: SpaceGroup,
-        shape: Sequence[int],
+        shape: Sequence[int], wider: float = 0.0,
     ) -> None:  # fmt: skip
         self.cell, self.group, self.shape = cell, group, np.array(shape)
         self.fractional = xyz @ cell.fractionalization.T
-        self.radius = np.array([exclusion_radius(e.decode()) for e in table.element.tolist()])
+        radius = np.array([exclusion_radius(e.decode()) for e in table.element.tolist()])
+        self.radius = np.where(radius > 0, radius + wider, 0.0)
 
     def cover(self, stamp: Int32Array, value: int, atoms: IntArray) -> IntArray:
         """Stamp the points within the radius of some atoms and images; return the new ones.

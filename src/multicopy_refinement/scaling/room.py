@@ -36,7 +36,7 @@ class Room:
 
     def __init__(self, grid: MaskGrid, table: AtomTable, xyz: FloatArray) -> None:
         self.grid = grid
-        self.points = GridPoints(table, xyz, grid.cell, grid.group, grid.fine)
+        self.points = GridPoints(table, xyz, grid.cell, grid.group, grid.fine, grid.wider)
         self._heavy = ~table.hydrogen
         self.taken = np.zeros(int(np.prod(grid.fine)), dtype=np.uint8)
         self._there = np.zeros(len(table), dtype=bool)

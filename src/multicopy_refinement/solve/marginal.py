@@ -34,6 +34,8 @@ _FOR_AN_UNKNOWN, _FEWEST, _FEWEST_OF_MANY = 5, 3000, 1500
 _MANY = 400
 #: A group displaces more or less solvent than the model of it says, by this part (one sigma).
 SOLVENT_SIGMA = 0.3
+#: How much of the solvent is in a hole where it is in doubt whether it gets there (one sigma).
+POCKET_SIGMA = 0.5
 #: Part of the information on scale and solvent that products in single precision may lack.
 _ROUNDING = 1e-6
 #: and where there is none of it (B_sol of no solvent).
@@ -135,8 +137,8 @@ def with_surroundings(
     """Return the covariance in which coordinates and displacements are marginalised, too.
 
     For the groups q of each set, with p the other groups nearby, scale and solvent, how much of it
-    the groups displace, and the coordinates and displacements of the atoms of the set and near it,
-    R what is known of these,
+    the groups displace, whether it gets to where they are not, and the coordinates and
+    displacements of the atoms of the set and near it, R what is known of these,
 
         cov(q) = Z [Z'(H_qq - H_qp (H_pp + R)^-1 H_pq) Z]^-1 Z'.
 
@@ -167,7 +169,8 @@ def with_surroundings(
             *(_beside([o.of[k] for o in measured]) for k in slopes.of if k is not Kind.OCCUPANCY),
         ]
     )
-    displaced = _beside([one.displaced for one in measured])
+    displaced = _beside([SOLVENT_SIGMA * one.displaced for one in measured])
+    pockets = _beside([POCKET_SIGMA * one.pockets for one in measured])
     used = max(slopes.n_used, 1)
     equalities = posterior.sums.equalities[0]
     blocks: list[_Block | None] = [None] * len(around.sets)
@@ -180,7 +183,7 @@ def with_surroundings(
             [one.of_atoms(around.atoms, atoms, around.hkl[rows], tensor) for one in measured]
         )
         local = _Local(
-            equalities, around, of_groups, scale, displaced, of_atoms, place,
+            equalities, around, of_groups, scale, displaced, pockets, of_atoms, place,
             unknowns_of_atoms(tensor), unsampled, used,
         )  # fmt: skip
 
@@ -236,6 +239,7 @@ class _Local:
     of_groups: NDArray[np.float32]
     scale: NDArray[np.float32]
     displaced: NDArray[np.float32]
+    pockets: NDArray[np.float32]
     of_atoms: NDArray[np.float32]
     place: IntArray
     offset: IntArray
@@ -255,11 +259,13 @@ class _Local:
         both = np.concatenate([own, others])
         n_own, n_scale = len(own), len(self.scale)
         n_held = n_own + n_scale
-        n_displaced = n_held + len(both)
+        in_doubt = both[self.pockets[both].any(axis=1)]
+        n_displaced = n_held + len(both) + len(in_doubt)
         n_known = n_displaced + len(others)
         columns = np.empty((n_known + len(rows), self.of_atoms.shape[1]), dtype=np.float32)
         columns[:n_own], columns[n_own:n_held] = self.of_groups[own], self.scale
-        np.multiply(self.displaced[both], SOLVENT_SIGMA, out=columns[n_held:n_displaced])
+        columns[n_held : n_held + len(both)] = self.displaced[both]
+        columns[n_held + len(both) : n_displaced] = self.pockets[in_doubt]
         columns[n_displaced:n_known] = self.of_groups[others]
         columns[n_known:] = self.of_atoms[rows]
         h = (columns @ columns.T).astype(np.float64)

@@ -6,8 +6,13 @@ import pytest
 from helpers import atom_line
 from multicopy_refinement import Model
 from multicopy_refinement.geometry import Geometry
-from multicopy_refinement.geometry.polar import WATER_TO_OTHERS, polar_pairs
-from multicopy_refinement.geometry.similar import SIMILAR_POLAR, PairsAlike
+from multicopy_refinement.geometry.polar import (
+    LIGAND_TO_OTHERS,
+    SIMILAR_ALONE,
+    WATER_TO_OTHERS,
+    polar_pairs,
+)
+from multicopy_refinement.geometry.similar import PairsAlike
 
 CRYST1 = "CRYST1   20.000   22.000   24.000  90.00  90.00  90.00 P 1"
 ATOMS = [
@@ -31,19 +36,39 @@ def model(tmp_path):
 
 
 def test_pairs_are_polar_near_and_of_mates_too(model):
-    pairs, here, expected = polar_pairs(model.table, model.cell, model.spacegroup)
+    pairs, here, expected, sigma = polar_pairs(model.table, model.cell, model.spacegroup)
     assert pairs.tolist() == [[0, 2], [2, 3]]
     assert here.tolist() == [False, True]
     assert expected == pytest.approx([1 / WATER_TO_OTHERS, 1.0])
-    pairs, here, _ = polar_pairs(model.table, None, None)
+    assert sigma == pytest.approx([SIMILAR_ALONE * 2**0.5] * 2)  # the first water has both
+    pairs, here, _, _ = polar_pairs(model.table, None, None)
     assert pairs.tolist() == [[2, 3]]
     assert here.all()
+
+
+def test_all_contacts_of_a_ligand_together_say_as_much_of_its_b_as_one(tmp_path):
+    atoms = [
+        ("O1", "EDO", 1, (5.0, 5.0, 5.0)), ("O2", "EDO", 1, (8.6, 5.0, 5.0)),
+        ("O", "HOH", 2, (2.2, 5.0, 5.0)), ("O", "HOH", 3, (5.0, 7.8, 5.0)),
+        ("O", "HOH", 4, (8.6, 7.8, 5.0)), ("O", "HOH", 5, (8.6, 7.8, 7.8)),
+    ]  # fmt: skip
+    lines = [
+        atom_line(name, residue, number, 1.0, xyz=xyz, element="O", serial=i, record="HETATM")
+        for i, (name, residue, number, xyz) in enumerate(atoms, 1)
+    ]
+    path = tmp_path / "m.pdb"
+    path.write_text("\n".join([CRYST1, *lines, "END", ""]))
+    model = Model(path)
+    pairs, _, expected, sigma = polar_pairs(model.table, model.cell, model.spacegroup)
+    assert pairs.tolist() == [[0, 2], [0, 3], [1, 4], [4, 5]]
+    assert expected == pytest.approx([LIGAND_TO_OTHERS / WATER_TO_OTHERS] * 3 + [1.0])
+    assert sigma == pytest.approx([SIMILAR_ALONE * 3**0.5] * 3 + [SIMILAR_ALONE * 2**0.5])
 
 
 def test_b_of_a_water_is_drawn_to_what_is_expected_beside_its_neighbour(model):
     alike = PairsAlike.of(model.table, np.array([[0, 1]]), model.cell, model.spacegroup)
     assert alike.pairs.tolist() == [[0, 1], [0, 2], [2, 3]]
-    assert alike.sigma[1:].tolist() == [SIMILAR_POLAR] * 2
+    assert alike.sigma[1:] == pytest.approx([SIMILAR_ALONE * 2**0.5] * 2)
     geometry = Geometry.of(model)
     at = geometry.state(model)
     n, b = len(at.xyz), at.b_iso.copy()

@@ -15,7 +15,12 @@ from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.scattering.compiled import SplatJacobian
 from multicopy_refinement.scattering.plan import plan_splat
 from multicopy_refinement.solve.covariance import covariance
-from multicopy_refinement.solve.marginal import SOLVENT_SIGMA, dependent_sets, with_surroundings
+from multicopy_refinement.solve.marginal import (
+    POCKET_SIGMA,
+    SOLVENT_SIGMA,
+    dependent_sets,
+    with_surroundings,
+)
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 
@@ -68,15 +73,19 @@ def test_su_is_that_of_the_inverse_of_everything(setting):
         for kind in at.space.kinds
     }
     q = known.pop(Kind.OCCUPANCY)
-    displaced = posterior.data.forward.displaced_slopes(at, np.arange(len(root)), here.along * root)
+    forward, every = posterior.data.forward, np.arange(len(root))
+    displaced = forward.displaced_slopes(at, every, here.along * root)
+    pockets = forward.pocket_slopes(at, every, here.along * root)
+    pockets = pockets[pockets.any(axis=1)]
+    displaced = np.concatenate([SOLVENT_SIGMA * displaced, POCKET_SIGMA * pockets])
     columns = np.concatenate(
         [
-            q[:1] - q[1:], *known.values(), SOLVENT_SIGMA * displaced,
+            q[:1] - q[1:], *known.values(), displaced,
             slopes_by_the_grid(posterior, at, around, near),
         ]
     )  # fmt: skip
     h = columns @ columns.T
-    of_solvent = np.arange(len(columns) - 4 * len(near) - 2, len(columns) - 4 * len(near))
+    of_solvent = len(columns) - 4 * len(near) - 1 - np.arange(len(displaced))
     h[of_solvent, of_solvent] += 1.0
     said = around.stiffness.of_atoms(near, np.zeros(len(near), dtype=bool))
     h[-len(said) :, -len(said) :] += said
@@ -95,7 +104,7 @@ def test_a_sample_of_the_reflections_says_the_same(setting, monkeypatch):
     _, posterior, at, around = setting
     whole = with_surroundings(posterior, at, covariance(posterior, at), around).covariance
     monkeypatch.setattr("multicopy_refinement.solve.marginal._FEWEST", 0)
-    monkeypatch.setattr("multicopy_refinement.solve.marginal._FOR_AN_UNKNOWN", 4)
+    monkeypatch.setattr("multicopy_refinement.solve.marginal._FOR_AN_UNKNOWN", 6)
     sampled = with_surroundings(posterior, at, covariance(posterior, at), around).covariance
     assert sampled.su[0] != whole.su[0]
     assert sampled.su == pytest.approx(whole.su, rel=0.15)
@@ -103,7 +112,8 @@ def test_a_sample_of_the_reflections_says_the_same(setting, monkeypatch):
 
 def test_known_coordinates_leave_the_conditional_su(setting, monkeypatch):
     _, posterior, at, around = setting
-    monkeypatch.setattr("multicopy_refinement.solve.marginal.SOLVENT_SIGMA", 0.0)
+    for name in ("SOLVENT_SIGMA", "POCKET_SIGMA"):
+        monkeypatch.setattr(f"multicopy_refinement.solve.marginal.{name}", 0.0)
 
     class Known:
         def of_atoms(self, atoms, tensor):
