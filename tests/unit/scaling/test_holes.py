@@ -46,7 +46,7 @@ def solvent_of(path, waters, occupancy, *, gap, radius):
     return model, made, q[partial]
 
 
-@pytest.mark.parametrize("gap, in_doubt", [(-0.02, True), (-0.4, False)])
+@pytest.mark.parametrize(("gap", "in_doubt"), [(-0.02, True), (-0.4, False)])
 def test_solvent_of_a_hole_behind_a_bottleneck_is_in_doubt(tmp_path, gap, in_doubt):
     model, solvent, q = solvent_of(
         tmp_path / "m.pdb", np.zeros((1, 3)), [0.4], gap=gap, radius=4.5
