@@ -146,11 +146,11 @@ def refined(folder, model, data, threads=1, parameters="occupancy", uncertainty=
     return {g.name: g for g in record.groups if g.refined}
 
 
-def assert_alike(found, expected):
+def assert_alike(found, expected, atol=1e-5):
     assert found.keys() == expected.keys()
     for value in ("occupancy", "su"):
         a, b = ([getattr(g[name], value) for name in expected] for g in (found, expected))
-        np.testing.assert_allclose(a, b, atol=1e-5)
+        np.testing.assert_allclose(a, b, atol=atol)
     assert {n: g.flags for n, g in found.items()} == {n: g.flags for n, g in expected.items()}
 
 
@@ -197,7 +197,8 @@ def test_b_shifts_are_those_of_the_atoms_in_any_order(crystal):
         refined(crystal, model, "plain", parameters="occupancy,b_group", uncertainty="conditional")
         for model in ("plain", "shuffled")
     )
-    assert_alike(other, one)
+    # q and B of a water go along one another until a cycle changes q by less than 1e-3
+    assert_alike(other, one, atol=3e-5)
     np.testing.assert_allclose(
         [other[name].delta_b for name in one], [one[name].delta_b for name in one], atol=2e-3
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Protocol
 
 import numpy as np
@@ -335,19 +335,22 @@ class DisplacedSolvent:
         made_from = list(kept[2]) if kept is not None else regions
         for i in stale:
             made_from[i] = regions[i]
-        doubt = partial(self._in_doubt, occupancy.copy(), chosen.copy(), hkl[self._low])
+        doubt = cache(partial(self._in_doubt, occupancy.copy(), chosen.copy(), hkl[self._low]))
         self._made = chosen.copy(), Displaced(self._low, columns, doubt), made_from
         return self._made[1]
 
     def _in_doubt(self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray) -> np.ndarray:
         """Return M with a narrower probe less that with a wider one, at some reflections."""
-        others = (
-            DisplacedSolvent(*self._of, self.grid.with_probe(self.grid.wider + change))
-            for change in (-_DOUBT, _DOUBT)
-        )  # fmt: skip
-        narrow, wide = (
-            other.displaced(occupancy, chosen, hkl, np.inf).columns for other in others
-        )  # fmt: skip
+        columns: list[np.ndarray] = [np.zeros(0)] * 2
+        grids = [self.grid.with_probe(self.grid.wider + change) for change in (-_DOUBT, _DOUBT)]
+
+        def work(first: int, last: int) -> None:
+            for i in range(first, last):
+                other = DisplacedSolvent(*self._of, grids[i])
+                columns[i] = other.displaced(occupancy, chosen, hkl, np.inf).columns
+
+        in_threads(work, len(grids))
+        narrow, wide = columns
         return np.asarray(narrow - wide)
 
     def _region(self, group: int, coverage: _Coverage) -> tuple[IntArray, FloatArray]:
