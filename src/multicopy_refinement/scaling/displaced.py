@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from typing import Protocol
 
 import numpy as np
@@ -174,7 +174,7 @@ class DisplacedSolvent:
         grid: MaskGrid,
     ) -> None:  # fmt: skip
         self.grid, self.groups = grid, groups
-        self._of = table, xyz, held, groups
+        self._of = table, xyz.copy(), held, groups  # that of a model of doubles moves with it
         self.cell, self.group, self.shape = grid.cell, grid.group, grid.shape
         partial = np.zeros(len(table), dtype=bool)
         for members in groups.members:
@@ -335,7 +335,8 @@ class DisplacedSolvent:
         made_from = list(kept[2]) if kept is not None else regions
         for i in stale:
             made_from[i] = regions[i]
-        doubt = cache(partial(self._in_doubt, occupancy.copy(), chosen.copy(), hkl[self._low]))
+        about = occupancy.copy(), chosen.copy(), hkl[self._low]
+        doubt = cache(lambda: self._in_doubt(*about))  # asked for by su alone, and once
         self._made = chosen.copy(), Displaced(self._low, columns, doubt), made_from
         return self._made[1]
 
