@@ -22,9 +22,9 @@ from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.molecule import most_frequent
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.scaling.edge import Edge, Held, Independent
-from multicopy_refinement.scaling.kernels.pockets import SEVERAL, WAY_OUT
+from multicopy_refinement.scaling.kernels.pockets import WAY_OUT
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
-from multicopy_refinement.scaling.pockets import Pockets
+from multicopy_refinement.scaling.pockets import SEVERAL, Pockets
 from multicopy_refinement.scaling.points import sorted_unique
 from multicopy_refinement.scaling.room import Room
 from multicopy_refinement.scaling.sparse_transform import SparseTransform
@@ -210,7 +210,7 @@ class DisplacedSolvent:
             room.points.shape, status, points, covered, groups.family, groups.whole, groups.parent,
             groups.frequent, groups.occupancy, room.island,
         )  # fmt: skip
-        opened, may = pockets.opened(pockets.may_hold_solvent())
+        opened, may = pockets.opened()
         self._opened = [points[one] for one in opened]
         self.union = points[may]
         n = len(self.union)

@@ -10,8 +10,7 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, Int32Array, IntArray, UInt8Array
 from multicopy_refinement.scaling.kernels import points as kernels
-from multicopy_refinement.scaling.kernels.pockets import SEVERAL
-from multicopy_refinement.scaling.pockets import by_number
+from multicopy_refinement.scaling.pockets import SEVERAL, by_number
 from multicopy_refinement.scaling.points import GridPoints
 
 #: Occupancies below this are none.

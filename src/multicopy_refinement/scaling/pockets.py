@@ -9,12 +9,14 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, Int32Array, IntArray
 from multicopy_refinement.scaling.kernels.pockets import (
-    NONE,
-    SEVERAL,
+    WAY_OUT,
+    cells_of,
     gets_there,
     may_get_there,
-    take_family_of_neighbours,
 )
+
+#: In the place of a family where several meet, and where none is; larger than any, and less.
+SEVERAL, NONE = 2**30, -1
 
 
 class Pockets:
@@ -22,7 +24,8 @@ class Pockets:
 
     Such a point holds solvent where what covers it is away and a way leads out, or to as much room
     as is no island. That is judged in the molecule that is most frequent, but for the groups in
-    question.
+    question. Points that the same groups cover, and that hang together, share their fate: they
+    are a cell, and ways lead from cell to cell.
 
     Parameters
     ----------
@@ -39,12 +42,6 @@ class Pockets:
         As in `PartialGroups`.
     most
         Fewer points than this that hang together with nothing else are an island.
-
-    Attributes
-    ----------
-    family
-        The one that alone covers each point, or touches it where nothing covers it; or
-        `kernels.pockets.SEVERAL`.
     """
 
     def __init__(
@@ -55,59 +52,105 @@ class Pockets:
         n = len(points)
         of = np.repeat(np.arange(len(covered)), [len(c) for c in covered])
         point = np.concatenate([np.zeros(0, dtype=np.int64), *covered])
-        order = np.argsort(point, kind="stable")
+        # the groups that cover a point as one number: another set has the same one in 2^64
+        number = np.random.default_rng(1).integers(1, 2**63, len(covered), dtype=np.uint64)
+        sums = np.zeros(n, dtype=np.uint64)
+        for g, own in enumerate(covered):
+            sums[own] += number[g]
+        shape = np.asarray(shape)
+        self._points, begin, touched, first_touched = cells_of(shape, status, points, sums)
+        self._begin = begin
+        size = np.diff(begin)
+        one = self._points[begin[:-1]]  # of each cell
+        place = np.full(n, -1)
+        place[one] = np.arange(len(one))
+        some = place[point] >= 0
+        cell, of = place[point[some]], of[some]
+        order = np.argsort(cell, kind="stable")
         self._groups = of[order]
-        self._first = np.searchsorted(point[order], np.arange(n + 1))
-        self._covered, self._of_group, self._whole = covered, family, whole
+        self._first = np.searchsorted(cell[order], np.arange(len(one) + 1))
+        self._alone = np.diff(self._first) == 0
+        self._number = sums[one]
+        self._cells = [cell[start:stop] for start, stop in _runs(of, len(covered))]
+        self._of_group, self._whole = family, whole
         self._frequent, self._occupancy = frequent, occupancy
-        self._where = (np.asarray(shape), status, points, self._first, self._groups)
+        self._touch = touched, first_touched
+        self._where = (touched, first_touched, size, self._first, self._groups)
         self._parent, self._most, self._tag = parent, most, 0
         self._members = by_number(family, int(max(family, default=-1)))
-        self.family = np.full(n, NONE, dtype=np.int64)
-        self.family[point] = family[of]
-        self.family[point[self.family[point] != family[of]]] = SEVERAL
-        take_family_of_neighbours(self.family, *self._where[:3])
+        self._family = self._family_of_cells(family)
         # a way out of the most frequent molecule is one of those that differ from it by little
-        self._known = np.zeros(n, dtype=bool)
+        self._known = np.zeros(len(one), dtype=bool)
         there = frequent & ((parent < 0) | frequent[parent])
-        uncovered = np.ones(n, dtype=bool)
-        uncovered[point[there[of]]] = False
+        uncovered = np.ones(len(one), dtype=bool)
+        uncovered[cell[there[of]]] = False
         free = np.flatnonzero(uncovered)
         found = self._reached(free, frequent)
         self._known[free] = found
 
-    def may_hold_solvent(self) -> BoolArray:
-        """Return which points may hold solvent: it gets there where what covers them is away."""
-        n, count = len(self._first) - 1, np.diff(self._first)
-        # the groups that cover a point as one number: another set has the same one in 2^64
-        number = np.random.default_rng(1).integers(1, 2**63, len(self._covered), dtype=np.uint64)
-        sums, some = np.zeros(n, dtype=np.uint64), np.flatnonzero(count)
-        if len(some):
-            sums[some] = np.add.reduceat(number[self._groups], self._first[some])
-        order = some[np.argsort(sums[some], kind="stable")]
-        begin = np.flatnonzero(np.diff(sums[order], prepend=np.uint64(0)))
+    def _family_of_cells(self, family: IntArray) -> IntArray:
+        """Return the family that alone covers each cell, or touches it where nothing covers it."""
+        count = np.diff(self._first)
+        of_cells = np.full(len(count), NONE, dtype=np.int64)
+        of_pairs = family[self._groups]
+        cell = np.repeat(np.arange(len(count)), count)
+        of_cells[cell] = of_pairs
+        of_cells[cell[of_cells[cell] != of_pairs]] = SEVERAL
+        touched, first = self._touch
+        beside = np.repeat(np.arange(len(count)), np.diff(first))
+        some = self._alone[beside] & (touched != WAY_OUT)
+        beside, near = beside[some], of_cells[touched[some]]  # all of which groups cover
+        of_cells[beside] = near
+        of_cells[beside[of_cells[beside] != near]] = SEVERAL
+        return of_cells
+
+    @property
+    def family(self) -> IntArray:
+        """The one that alone covers each point, or touches it where nothing covers it; `SEVERAL`.
+
+        `NONE` where there is none.
+        """
+        return self._of_points(self._family)
+
+    def _of_points(self, of_cells: np.ndarray) -> np.ndarray:
+        """Return for each point what its cell has."""
+        found = np.empty(len(self._points), dtype=of_cells.dtype)
+        found[self._points] = np.repeat(of_cells, np.diff(self._begin))
+        return found
+
+    def _in_cells(self, cells: IntArray) -> IntArray:
+        """Return the points of some cells."""
+        start, size = self._begin[cells], np.diff(self._begin)[cells]
+        first = np.cumsum(size) - size
+        return self._points[np.arange(int(size.sum())) + np.repeat(start - first, size)]
+
+    def _may_hold_solvent(self) -> BoolArray:
+        """Return which cells may hold solvent: it gets there where what covers them is away."""
+        some = np.flatnonzero(~self._alone)
+        order = some[np.argsort(self._number[some], kind="stable")]
+        begin = np.flatnonzero(np.diff(self._number[order], prepend=np.uint64(0)))
         members, first_member = self._members
         may: BoolArray = may_get_there(
             order, np.append(begin, len(order)), *self._where, self._frequent, self._parent,
             self._most, self._known, self._of_group, self._whole, self._occupancy, first_member,
             members,
         )  # fmt: skip
-        may[count == 0] = self._known[count == 0]
+        may[self._alone] = self._known[self._alone]
         return may
 
-    def opened(self, may: BoolArray) -> tuple[list[IntArray], BoolArray]:
+    def opened(self) -> tuple[list[IntArray], BoolArray]:
         """Return to which points of its family solvent gets where each group is there.
 
-        And which points may hold solvent, ``may`` and those that nothing covers.
+        And which points may hold solvent: it gets there where what covers them is away, or what
+        lies around them where nothing covers them.
         """
-        n, there = len(self.family), self._frequent.copy()
+        may, there = self._may_hold_solvent(), self._frequent.copy()
         members, first_member = self._members
-        last = len(first_member) - 2
-        alone = np.diff(self._first) == 0
-        asked = (may | alone) & (self.family <= last)
-        order, begin = by_number(np.where(asked, self.family, NONE), last)
-        covers, found = np.zeros(n, dtype=bool), []
-        may = may & (~alone | (self.family > last))
+        last, alone = len(first_member) - 2, self._alone
+        asked = (may | alone) & (self._family <= last)
+        order, begin = by_number(np.where(asked, self._family, NONE), last)
+        covers, found = np.zeros(len(may), dtype=bool), []
+        may &= ~alone | (self._family > last)
         for g, number in enumerate(self._of_group.tolist()):
             own = order[begin[number] : begin[number + 1]]
             mates = members[first_member[number] : first_member[number + 1]]
@@ -116,28 +159,28 @@ class Pockets:
                 single = own[alone[own]]
                 away = self._reached(single, there) | self._whole[g]
                 may[single[away]] = True
-            covers[self._covered[g]] = True
+            covers[self._cells[g]] = True
             free = own[~covers[own]]
-            covers[self._covered[g]] = False
+            covers[self._cells[g]] = False
             there[mates], there[g] = False, True
-            found.append(free[self._reached(free, there)])
+            found.append(self._in_cells(free[self._reached(free, there)]))
             there[mates] = self._frequent[mates]
-        return found, may
+        return found, self._of_points(may)
 
-    def _reached(self, nodes: IntArray, there: BoolArray) -> BoolArray:
-        """Return to which points solvent gets in one state of the molecule."""
-        if len(nodes) == 0:
+    def _reached(self, cells: IntArray, there: BoolArray) -> BoolArray:
+        """Return to which cells solvent gets in one state of the molecule."""
+        if len(cells) == 0:
             return np.zeros(0, dtype=bool)
         self._tag += 1
         found = gets_there(
-            nodes, self._tag, *self._where, there, self._parent, self._most, self._known,
+            cells, self._tag, *self._where, there, self._parent, self._most, self._known,
             *self._memory,
         )  # fmt: skip
         return np.asarray(found)
 
     @cached_property
     def _memory(self) -> tuple[IntArray, BoolArray, IntArray]:
-        n = len(self.family)
+        n = len(self._begin) - 1
         return np.zeros(n, np.int64), np.zeros(n, bool), np.empty(n, np.int64)
 
 
@@ -145,3 +188,9 @@ def by_number(numbers: IntArray, last: int) -> tuple[IntArray, IntArray]:
     """Return places in the order of their numbers, and where each of 0 to ``last`` begins."""
     order = np.argsort(numbers, kind="stable")
     return order, np.searchsorted(numbers[order], np.arange(last + 2))
+
+
+def _runs(numbers: IntArray, n: int) -> list[tuple[int, int]]:
+    """Return where each of 0 to n - 1 begins and ends among numbers in ascending order."""
+    edges = np.searchsorted(numbers, np.arange(n + 1)).tolist()
+    return list(zip(edges[:-1], edges[1:], strict=True))
