@@ -298,9 +298,7 @@ class _Run:
         total = self.options.cycles
         self.progress(Progress(Step.SOLVING, 0, total))
         for cycle in range(1, total + 1):
-            # the first cycle has the errors of the start: to go to its very end would be waste
-            gain = 0.1 if cycle == 1 < total else gauss_newton.SMALLEST_GAIN
-            search = self._search(gain)
+            search = self._search(at_first=cycle == 1 < total)  # with the errors of the start
             moved = {
                 kind: float(np.abs(search.point[kind] - self.at[kind]).max())
                 for kind in (Kind.OCCUPANCY, Kind.B_GROUP)
@@ -325,11 +323,11 @@ class _Run:
             text += f" and no B by more than {B_TOLERANCE:g} A^2"
         return f"{text} in the last cycle"
 
-    def _search(self, gain: float) -> gauss_newton.Search:
+    def _search(self, *, at_first: bool) -> gauss_newton.Search:
         posterior = self._posterior()
         if self.options.solver is Solver.LBFGS:
             return lbfgs.maximise(posterior, self.at, max_iterations=self.options.max_iterations)
-        return many.maximise(posterior, self.at, smallest_gain=gain, kept=self._curvature)
+        return many.maximise(posterior, self.at, at_first=at_first, kept=self._curvature)
 
     @cached_property
     def geometry(self) -> Geometry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -192,5 +193,4 @@ def by_number(numbers: IntArray, last: int) -> tuple[IntArray, IntArray]:
 
 def _runs(numbers: IntArray, n: int) -> list[tuple[int, int]]:
     """Return where each of 0 to n - 1 begins and ends among numbers in ascending order."""
-    edges = np.searchsorted(numbers, np.arange(n + 1)).tolist()
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(np.searchsorted(numbers, np.arange(n + 1)).tolist()))

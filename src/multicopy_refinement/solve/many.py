@@ -24,11 +24,16 @@ from multicopy_refinement.solve.precision import MANY, clearly_determined
 #: A search ends when a step promises less than this part of what it has gained: scale, solvent and
 #: errors change by more when they are renewed after it.
 _ENOUGH = 1e-4
+#: The same of a search that another one follows whose errors are others, and the least gain that is
+#: worth a step of it: to go to its very end would be waste.
+_ENOUGH_AT_FIRST, _WORTH_AT_FIRST = 1e-3, 0.1
 #: An information is taken over from the last search where its diagonal has changed by one factor
 #: for all, to within this one.
 _ALIKE = 2.0
 #: A step that gains between these parts of what was expected is mended by a secant.
 _FAITHFUL = (0.25, 4.0)
+#: A step of which not this part brings a gain is damped instead.
+_SHORTEST = 0.02
 
 
 @dataclass(eq=False)
@@ -51,7 +56,7 @@ class Curvature:
 
 
 def maximise(
-    posterior: Posterior, start: Point, *, smallest_gain: float = SMALLEST_GAIN,
+    posterior: Posterior, start: Point, *, at_first: bool = False,
     kept: list[Curvature] | None = None,
 ) -> Search:  # fmt: skip
     """Return the most probable point, as `gauss_newton.maximise` does.
@@ -59,11 +64,14 @@ def maximise(
     With fewer than 400 free unknowns it is that. With more, where the matrix and its factors take
     all the time, steps come from its inverse (`bounded_step`), which secants mend; it is made in
     single precision, once, and anew only where a step gains much less or much more than expected.
-    ``kept`` holds that of the last search, if any, and then has that of this one.
+    ``kept`` holds that of the last search, if any, and then has that of this one. ``at_first`` is
+    for a search with errors that are not yet those of the model: it ends earlier.
     """
+    smallest_gain = _WORTH_AT_FIRST if at_first else SMALLEST_GAIN
     if int((~posterior.space.held).sum()) < MANY:
         return gauss_newton.maximise(posterior, start, smallest_gain=smallest_gain)
-    scoring = _ManyScoring(posterior, smallest_gain, [] if kept is None else kept)
+    enough = _ENOUGH_AT_FIRST if at_first else _ENOUGH
+    scoring = _ManyScoring(posterior, smallest_gain, enough, [] if kept is None else kept)
     return gauss_newton.maximise(posterior, start, smallest_gain=smallest_gain, scoring=scoring)
 
 
@@ -71,17 +79,17 @@ class _ManyScoring(Scoring):
     """The steps of one search, from an inverse."""
 
     def __init__(
-        self, posterior: Posterior, smallest_gain: float, kept: list[Curvature]
+        self, posterior: Posterior, smallest_gain: float, enough: float, kept: list[Curvature]
     ) -> None:  # fmt: skip
         super().__init__(posterior, smallest_gain)
-        self._kept, self._gained = kept, 0.0
+        self._kept, self._gained, self._enough = kept, 0.0, enough
         self._known: FloatArray | None = None
         self._dense: tuple[Point, FloatArray] | None = None
 
     @property
     def least_gain(self) -> float:
         """Below which a promise is not worth a step."""
-        return max(self.smallest_gain, _ENOUGH * self._gained)
+        return max(self.smallest_gain, self._enough * self._gained)
 
     def normal(self, point: Point) -> Normal:
         """Return value and gradient; the information is kept as its inverse."""
@@ -156,6 +164,31 @@ class _ManyScoring(Scoring):
             free = raw if self.free.all() else raw[self._free_pairs]
             self._dense = point, self._moving(free)
         return super().step(point, Normal(normal.value, normal.gradient, self._dense[1]))
+
+    def improved(self, point: Point, normal: Normal) -> Moved | None:
+        """Return a better point: along the step where that is too long, before any damping.
+
+        To damp it the matrix is needed; along it a value is, and a secant then mends the inverse.
+        """
+        if self._damping > 0 or not self._kept:
+            return super().improved(point, normal)
+        step, gain = self.step(point, normal)
+        if self._known is None:
+            return super().improved(point, normal)
+        if gain < self.least_gain:
+            return None
+        rise, bend, part = float(normal.gradient @ step), float(step @ self._known), 1.0
+        while part > _SHORTEST:
+            moved = self._moved(point, part * step)
+            reached = self.posterior.value(moved)
+            if reached > normal.value:
+                self._known *= part
+                return Moved(moved, reached, part * rise - 0.5 * part**2 * bend)
+            # where the parabola through value and slope here and the value there is highest
+            highest = 0.5 * part**2 * rise / (part * rise + normal.value - reached)
+            part = float(np.clip(highest, 0.1 * part, 0.5 * part))
+        self._harder()
+        return super().improved(point, normal)
 
     def normal_after(self, point: Point, here: Normal, moved: Moved) -> Normal:
         """Return value and gradient after a step; the inverse is mended where it was right."""

@@ -32,6 +32,8 @@ from multicopy_refinement.units import EIGHT_PI_SQUARED
 #: With half as many at least, for which many groups have to do, they are within 5%.
 _FOR_AN_UNKNOWN, _FEWEST, _FEWEST_OF_MANY = 5, 3000, 1500
 _MANY = 400
+#: Of many sets so many are worked on as one, where they share half of what is near them.
+_TOGETHER = 3
 #: A group displaces more or less solvent than the model of it says, by this part (one sigma).
 SOLVENT_SIGMA = 0.3
 #: How much of the solvent is in a hole where it is in doubt whether it gets there (one sigma).
@@ -151,9 +153,11 @@ def with_surroundings(
     whole = posterior.with_nuisance(at)
     offset = unknowns_of_atoms(around.tensor)
     sizes = np.diff(offset)
+    if len(around.sets) >= _MANY:
+        around = _together(around)
     largest = max((int(sizes[near].sum()) for near in around.near), default=0)
     n = len(around.order)
-    fewest = _FEWEST if len(around.sets) < _MANY else _FEWEST_OF_MANY
+    fewest = _FEWEST if len(found.su) < _MANY else _FEWEST_OF_MANY
     wanted = max(fewest, _FOR_AN_UNKNOWN * largest)
     step = max(1, n // wanted)
     rows = posterior.data.observable.closed(np.sort(around.order[step // 2 :: step]))
@@ -221,6 +225,32 @@ def _batches(around: Surroundings, sizes: IntArray, n_rows: int) -> list[list[in
     return [batch for batch in batches if batch]
 
 
+def _together(around: Surroundings) -> Surroundings:
+    """Return neighbours among many sets as one: what is near one of them counts for all."""
+    set_of_group = np.full(int(around.group_of_atom.max(initial=-1)) + 2, -1)
+    for i, own in enumerate(around.sets):
+        set_of_group[own] = i
+    near = [set(atoms.tolist()) for atoms in around.near]
+    beside = [set_of_group[around.group_of_atom[atoms]].tolist() for atoms in around.near]
+    taken, found, sets = [False] * len(near), [], []
+    for i in _along_the_cell(around):
+        if taken[i]:
+            continue
+        taken[i], one, union = True, [i], near[i].copy()
+        for j in beside[i]:
+            if len(one) == _TOGETHER or len(union) > MOST_ATOMS // 2:
+                break
+            if j >= 0 and not taken[j] and 2 * len(near[j] - union) <= len(near[j]):
+                taken[j] = True
+                one.append(j)
+                union |= near[j]
+        atoms = np.concatenate([around.near[j] for j in one])
+        _, first = np.unique(atoms, return_index=True)
+        found.append(atoms[np.sort(first)])
+        sets.append(np.concatenate([around.sets[j] for j in one]))
+    return replace(around, near=tuple(found), sets=tuple(sets))
+
+
 def _along_the_cell(around: Surroundings) -> list[int]:
     """Return the sets in the order of the place of their nearest atom along the longest axis."""
     cell = around.atoms.cell
@@ -279,7 +309,8 @@ class _Local:
         some = np.arange(n_displaced, n_known)
         said[some, some] = UNDETERMINED_SU**-2
         said[n_known:, n_known:] = around.stiffness.of_atoms(near, around.tensor[near])
-        held = _schur(h[:n_held, :n_held], said[:n_held, :n_held], n_own)[0]
+        stays = np.ix_(*[np.append(np.arange(n_held), some)] * 2)  # those that `found` counts
+        held = _schur(h[stays], said[stays], n_own)[0]
         moving, inverse, answer = _schur(h, said, n_own, self.unsampled / self.used)
         of_held, of_moving = self._seen(own, held, moving)
         variance = np.diag(inverse) + ((answer @ of_moving) * answer).sum(axis=1)
