@@ -6,6 +6,7 @@ import argparse
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 import gemmi_truth as truth
-from everything_wrong import natural
+from everything_wrong import SPACING, natural
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 
 CRYSTALS = ("4cjl/model", "1g8a/single-conformer")
@@ -78,7 +79,8 @@ def make(
     )  # fmt: skip
     if of_dictionary:
         made = natural_crystal(made, np.random.default_rng(seed + 5), shake)
-    hkl, f = truth.amplitudes(made.truth, d_min, **solvent._asdict())
+    filled = partial(truth.solvent, spacing=SPACING)
+    hkl, f = truth.amplitudes(made.truth, d_min, filled=filled, **solvent._asdict())
     s_squared = np.asarray(made.truth.cell.calculate_1_d2_array(hkl))
     made.start.write_pdb(str(folder / "start.pdb"))
     truth.write_mtz(folder / "data.mtz", made.truth, truth.observe(hkl, f, s_squared, seed=seed))

@@ -350,21 +350,21 @@ class GroupForward:
     def pocket_slopes(self, at: Point, rows: IntArray, along: ComplexArray) -> Real:
         """Return Re(conj(along) S D_g (1 - q_g)) of some reflections, ``[n_groups, n_rows]``.
 
-        Of 1 - q_g a half at least.
+        Of 1 - q_g a half at least. What follows in D, if anything, goes with q_g, alike.
         """
-        less, displaced = self._less, self.displaced
-        doubt = None
+        less, displaced, q = self._less, self.displaced, at[Kind.OCCUPANCY]
+        doubt, empty = None, 1 - q
         if less is not None and displaced is not None and displaced.in_doubt is not None:
             doubt = replace(less, columns=displaced.in_doubt())
+            empty = np.append(empty, q)[: len(doubt.columns)]
         # a group that took up the solvent of its hole has been given too high an occupancy by it
-        empty = np.maximum(1 - at[Kind.OCCUPANCY], _EMPTY)
-        return self._low_slopes(doubt, empty, rows, along)
+        return self._low_slopes(doubt, np.maximum(empty, _EMPTY), rows, along)
 
     def _low_slopes(
         self, columns: LowColumns | None, times: FloatArray, rows: IntArray, along: ComplexArray
     ) -> Real:
         """Return Re(conj(along) M_g t_g) of some reflections, 0 where M is not needed."""
-        found = np.zeros((self.n_groups, len(rows)), dtype=np.float32)
+        found = np.zeros((len(times), len(rows)), dtype=np.float32)
         if columns is None:
             return found
         here = np.isin(rows, columns.low)

@@ -37,7 +37,7 @@ _FURTHER = 1.2
 _MOST = 0.6
 #: By how much a probe is less wide, and wider, that goes where it is in doubt whether solvent
 #: does, in A: atoms are about as far off as that from where they are held to be.
-_DOUBT = 0.1
+DOUBT = 0.1
 #: The transform of a group's region is made anew when it has changed by more than this part.
 _STALE = 0.005
 
@@ -84,8 +84,10 @@ class Displaced:
     columns
         M, complex64 ``[n_groups, n_low]``, for a density of 1.
     in_doubt
-        Gives by how much M with a narrower probe differs from that with a wider one, alike: of a
-        hole that a bottleneck leads to, all of it. None where that is not known.
+        Gives by how much M with a narrower probe differs from that with a wider one: of a hole that
+        a bottleneck leads to, all of it; complex64 ``[n_groups, n_low]``, of holes that are where
+        groups are not. Those that are where groups are may follow, as many. None where that is not
+        known.
     """
 
     low: IntArray
@@ -343,7 +345,7 @@ class DisplacedSolvent:
     def _in_doubt(self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray) -> np.ndarray:
         """Return M with a narrower probe less that with a wider one, at some reflections."""
         columns: list[np.ndarray] = [np.zeros(0)] * 2
-        grids = [self.grid.with_probe(self.grid.wider + change) for change in (-_DOUBT, _DOUBT)]
+        grids = [self.grid.with_probe(self.grid.wider + change) for change in (-DOUBT, DOUBT)]
 
         def work(first: int, last: int) -> None:
             for i in range(first, last):

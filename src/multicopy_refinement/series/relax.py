@@ -84,12 +84,11 @@ class Relaxing:
 
         ``excess`` is e: by how much the data sets together know less than their sum (`responses`).
         """
-        n = len(scores[0].columns)
         known = self.shared.known
         matrix, right = np.zeros_like(known), np.zeros(len(known))
         for one, score in zip(work, scores, strict=True):
             q, p = self.shared.slopes(one, score, sampled=False)
-            q, p = q.sum(axis=0, keepdims=True), p[n:]
+            q, p = q.sum(axis=0, keepdims=True), p[-len(known) :]
             h_pq = (p @ q.T).astype(np.float64)
             a = h_pq / (float((q**2).sum()) + 1.0)
             matrix += (p @ p.T).astype(np.float64) - a @ h_pq.T

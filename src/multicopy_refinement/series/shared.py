@@ -21,7 +21,12 @@ from multicopy_refinement.series.fraction import SetOfSeries
 from multicopy_refinement.series.scores import Scores, projected
 from multicopy_refinement.series.state import SeriesState
 from multicopy_refinement.solve.covariance import solve_positive
-from multicopy_refinement.solve.marginal import MOST_ATOMS, SOLVENT_SIGMA, Surroundings
+from multicopy_refinement.solve.marginal import (
+    MOST_ATOMS,
+    POCKET_SIGMA,
+    SOLVENT_SIGMA,
+    Surroundings,
+)
 
 #: Reflections for an unknown: a sample of so many gives the information to about 2%.
 _FOR_AN_UNKNOWN, _FEWEST = 12, 4000
@@ -80,8 +85,9 @@ class SharedModel:
         Of all reflections, or of a sample, weighted so that products are the information of all;
         what is a data set's own is projected out (`Scores`): ``[n_regions, n + n_regions]`` and
         ``[n_regions + n_unknowns, n + n_regions]``.
-        The first shared unknowns say how much more solvent each region displaces, in units of what
-        is known of that.
+        The first shared unknowns say how much more solvent each region displaces, and how much is
+        in its holes where that is in doubt, in units of what is known of that; the last are those
+        of `known`.
         """
         model, data, slopes = one.crystal.model, one.data, scores.slopes
         tensor = self.around.tensor[self.atoms]
@@ -97,10 +103,11 @@ class SharedModel:
         along = slopes.along[rows] * share
         of_atoms = atom_slopes(atoms.select_rows(self.atoms), data.hkl[rows], along, tensor)
         displaced = SOLVENT_SIGMA * slopes.displaced[:, rows] * np.float32(share)
+        pockets = POCKET_SIGMA * slopes.pockets[:, rows] * np.float32(share)
         n_own = len(slopes.displaced)
         away = np.concatenate([scores.own[:, rows] * share, scores.own[:, len(data) :]], axis=1)
         fractions = slopes.of[Kind.OCCUPANCY][:, rows] * np.float32(share)
-        everything = projected(np.concatenate([fractions, displaced, of_atoms]), away)
+        everything = projected(np.concatenate([fractions, displaced, pockets, of_atoms]), away)
         return everything[:n_own], everything[n_own:]
 
 
@@ -153,8 +160,8 @@ def responses(
     data, and e >= 1 by how much less the data sets know together than their sum, since they share
     errors: sum_de r_de (t_d t_e)^1/2 / sum_d t_d, t the trace of H_pp.
     """
-    n = len(scores[0].columns)
     known = shared.known
+    n = len(scores[0].slopes.displaced) + len(scores[0].slopes.pockets)
     size = n + len(known)
     said = np.zeros((size, size))
     said[np.arange(n), np.arange(n)] = 1.0

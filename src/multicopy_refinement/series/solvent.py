@@ -15,12 +15,21 @@ from multicopy_refinement._typing import (
     IntArray,
     UInt8Array,
 )
+from multicopy_refinement.atoms.neighbours import near_in_crystal
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.values import not_full
-from multicopy_refinement.scaling.displaced import Displaced, DisplacedSolvent, displaced_solvent
+from multicopy_refinement.scaling.displaced import (
+    DOUBT,
+    Displaced,
+    DisplacedSolvent,
+    displaced_solvent,
+)
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
 from multicopy_refinement.scaling.room import solvent_mask
 from multicopy_refinement.series.state import SeriesState
+
+#: Holes that are further than this from all atoms of a state are not its own, in A.
+_FAR = 8.0
 
 
 class MasksOfCells:
@@ -43,7 +52,10 @@ class MasksOfCells:
         xyz: FloatArray, grid: MaskGrid,
     ) -> FloatArray:  # fmt: skip
         """Return how much solvent there is at each point at some occupancies of all groups."""
-        key = grid.shape, grid.shrink, partial.tobytes(), there.tobytes(), occupancy.tobytes()
+        key = (
+            grid.shape, grid.shrink, grid.wider, partial.tobytes(), there.tobytes(),
+            occupancy.tobytes(),
+        )  # fmt: skip
         if key not in self._made:
             self._made[key] = (
                 displaced_solvent(
@@ -72,6 +84,10 @@ class SolventOfStates:
         Of the occupancies of partial groups, ``[n_partial]``.
     regrown
         Makes it anew on a grid that differs in how far solvent grows back.
+    in_doubt
+        Gives by how much `without` and `with_` with a narrower probe differ from those with a
+        wider one, 0 where both do alike: holes that the state leaves and that it has, where it is
+        in doubt whether solvent gets into them.
     """
 
     each: DisplacedSolvent
@@ -80,6 +96,7 @@ class SolventOfStates:
     offset: FloatArray
     slope: FloatArray
     regrown: Callable[[MaskGrid], SolventOfStates]
+    in_doubt: Callable[[], tuple[FloatArray, FloatArray]]
 
     @classmethod
     def of(
@@ -87,18 +104,31 @@ class SolventOfStates:
         present: BoolArray, xyz: FloatArray, grid: MaskGrid, occupancy: FloatArray,
     ) -> SolventOfStates:  # fmt: skip
         """Return it for a model; arguments after the masks are those of `displaced_solvent`."""
-        follows, ends = state.slope != 0, []
-        for fraction in (0.0, 1.0):
-            q = state.occupancy(fraction)
-            left = partial[~follows[partial] | ((q > 0) & not_full(q))[partial]]
-            there = np.where(follows[groups.index], (q > 0)[groups.index], present)
-            ends.append(masks.density(groups, left, there, q, xyz, grid))
-        each = displaced_solvent(groups, partial, present, xyz, grid, occupancy)
+        follows, xyz = state.slope != 0, xyz.copy()  # those of a model of doubles move with it
+
+        def ends(grid: MaskGrid) -> tuple[FloatArray, FloatArray]:
+            found = []
+            for fraction in (0.0, 1.0):
+                q = state.occupancy(fraction)
+                left = partial[~follows[partial] | ((q > 0) & not_full(q))[partial]]
+                there = np.where(follows[groups.index], (q > 0)[groups.index], present)
+                found.append(masks.density(groups, left, there, q, xyz, grid))
+            return found[0], found[1]
 
         def again(grid: MaskGrid) -> SolventOfStates:
             return cls.of(state, masks, groups, partial, present, xyz, grid, occupancy)
 
-        return cls(each, ends[0], ends[1], state.offset[partial], state.slope[partial], again)
+        def in_doubt() -> tuple[FloatArray, FloatArray]:
+            (without, with_), (less, least) = (
+                ends(grid.with_probe(grid.wider + change)) for change in (-DOUBT, DOUBT)
+            )
+            without, with_ = without - less, with_ - least
+            alike = without == with_
+            return np.where(alike, 0.0, without), np.where(alike, 0.0, with_)
+
+        each = displaced_solvent(groups, partial, present, xyz, grid, occupancy)
+        offset, slope = state.offset[partial], state.slope[partial]
+        return cls(each, *ends(grid), offset, slope, again, in_doubt)
 
     @property
     def base(self) -> FloatArray:
@@ -154,6 +184,44 @@ class SolventOfStates:
         rest = both - slope[follows] @ columns[follows]
         columns[follows] += (rest / (slope[follows, None] * len(follows))).astype(np.complex64)
         return Displaced(found.low, columns)
+
+    def holes(self, regions: IntArray, xyz: FloatArray, hkl: IntArray) -> np.ndarray:
+        """Return F of what is in doubt without the state, and with it, by region.
+
+        Parameters
+        ----------
+        regions
+            Of each atom that follows the fraction, all from 0 on, ``[n_atoms]``: a point is of the
+            region whose atoms are nearest.
+        xyz
+            Of these atoms, in A.
+        hkl
+            Miller indices, ``[n, 3]``.
+
+        Returns
+        -------
+        ndarray
+            complex64 ``[2 n_regions, n]``, those without the state first.
+        """
+        made, n = self.in_doubt(), int(regions.max(initial=-1)) + 1
+        columns = np.zeros((2, n, len(hkl)), dtype=np.complex64)
+        each = self.each
+        for density, rows in zip(made, columns, strict=True):
+            points = np.stack(np.nonzero(density), axis=1)
+            at = points / np.array(density.shape) @ each.cell.orthogonalization.T
+            near, distance = near_in_crystal(xyz, at, _FAR, each.cell, each.group)
+            of = np.array(
+                [
+                    regions[a[np.argmin(d)]] if len(a) else -1
+                    for a, d in zip(near, distance, strict=True)
+                ],
+                dtype=np.int64,
+            )
+            for region in np.unique(of[of >= 0]).tolist():
+                part, own = np.zeros_like(density), tuple(points[of == region].T)
+                part[own] = density[own]
+                rows[region] = self._transform(part, hkl)
+        return columns.reshape(2 * n, -1)
 
     def _transform(self, density: FloatArray, hkl: IntArray) -> ComplexArray:
         return density_structure_factors(density, self.each.cell, self.each.group, hkl)
