@@ -36,9 +36,10 @@ Truth by gemmi alone: two crystals, one without the state and one with it, each 
 and flat solvent from gemmi's own mask on a grid of 0.2 A; a data set is the sum of both by its
 fraction, in a cell that differs by up to 0.3% in each axis, with its own scale (a factor of 0.4 to
 2.7), B (0 to 6 A^2 more), errors (2 to 4%), and B of each residue that takes part (8%, as in
-crystals of one form). The
-state is five side chains that have turned, in the demonstration crystal also a ligand that is
-bound. Fractions are 0.5 (1 - exp(-0.25 t)) at t = 0, 1, 2, 4, 8, 16; the file says 0.3.
+crystals of one form). The state is five side chains that have turned, in the demonstration crystal
+also a ligand that is bound; the others have a draw of the dictionary's geometry, contacts among it,
+which a refinement with restraints would lead to. Fractions are 0.5 (1 - exp(-0.25 t)) at t = 0, 1,
+2, 4, 8, 16; the file says 0.3.
 
 z is (fraction - truth)/su, without bounds; "white" is the same with the covariance taken out, 1
 where that is right, too. "One alone" is the su of the data set at t = 4 refined as a series of one.
@@ -84,7 +85,7 @@ def draw(path: Path, d_min: float, seed: int, *, wrong: bool, reference: bool) -
         None,
     ) if path == DEMO else None  # fmt: skip
     states = two_states(path, seed=seed, ligand=ligand)
-    if wrong:  # a refinement with restraints can have no other geometry
+    if path != DEMO:  # a refinement with restraints can have no other geometry
         states = of_dictionary(states, np.random.default_rng(seed + 5))
     sets = series_truth(TIMES, FRACTIONS, seed=seed + 100)
     with tempfile.TemporaryDirectory() as name:
