@@ -10,7 +10,7 @@ from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.scaling.displaced import displaced_solvent
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
 from multicopy_refinement.scaling.room import solvent_mask
-from multicopy_refinement.series.crystal import in_cell
+from multicopy_refinement.series.crystal import Regions, in_cell
 from multicopy_refinement.series.solvent import MasksOfCells, SolventOfStates
 from multicopy_refinement.series.state import state_of
 
@@ -73,3 +73,28 @@ def test_a_pocket_that_several_residues_leave_is_one(made):
     assert solvent.density(q).sum() != independent.density(q).sum()
     q = state.occupancy(1.0)[state.tied]  # one molecule, of which both say the same
     assert solvent.density(q).sum() == pytest.approx(independent.density(q).sum(), rel=1e-3)
+
+
+def test_holes_in_doubt_are_those_of_its_ends_shared_among_regions(made):
+    model, state, solvent, _ = made
+    without, with_ = solvent.in_doubt()
+    masks = []
+    for fraction in (0.0, 1.0):
+        q = state.occupancy(fraction)
+        there = np.where((state.slope != 0)[state.groups.index], q[state.groups.index] > 0, True)
+        grids = (solvent.each.grid.with_probe(change) for change in (-0.1, 0.1))
+        narrow, wide = (solvent_mask(g, model.table, there, model.table.xyz) for g in grids)
+        masks.append(narrow - wide)
+    alike = masks[0] == masks[1]
+    for found, right in zip((without, with_), masks, strict=True):
+        assert found == pytest.approx(np.where(alike, 0.0, right), abs=1e-6)
+    assert 0 < (~alike).sum() < 0.5 * alike.size  # what is far from the state says the same
+    regions = Regions.of(state)
+    follows = regions.of_atom >= 0
+    hkl = unique_reflections(model.cell, model.spacegroup, D_MIN)
+    found = solvent.holes(regions.of_atom[follows], model.table.xyz[follows], hkl)
+    assert found.shape == (2 * len(regions), len(hkl))
+    for rows, density in zip(found.reshape(2, len(regions), -1), (without, with_), strict=True):
+        whole = density_structure_factors(density, model.cell, model.spacegroup, hkl)
+        assert rows.sum(axis=0) == pytest.approx(whole, abs=2e-3 * np.abs(whole).max())
+        assert (np.abs(rows).max(axis=1) > 0).sum() > 1

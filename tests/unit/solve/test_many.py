@@ -122,6 +122,31 @@ def test_a_run_does_not_keep_the_inverse_of_its_search(both, monkeypatch, tmp_pa
     assert kept == [[]]
 
 
+def test_a_step_that_is_too_long_is_shortened_without_another_product(tmp_path, monkeypatch):
+    """The information of a tenth lets steps overshoot by ten."""
+    before, short = many._ManyScoring._invert, []
+
+    def too_soft(self, point, information):
+        before(self, point, 0.1 * information)
+
+    improved = many._ManyScoring.improved
+
+    def watched(self, point, normal):
+        moved = improved(self, point, normal)
+        if moved is not None:
+            short.append((moved.value > normal.value, self._damping))
+        return moved
+
+    monkeypatch.setattr(many._ManyScoring, "_invert", too_soft)
+    monkeypatch.setattr(many._ManyScoring, "improved", watched)
+    made = counted(tmp_path, 10)
+    monkeypatch.undo()
+    right = counted(tmp_path, 10**6).solution
+    assert made.solution.status.converged
+    assert np.abs(made.solution.occupancy - right.occupancy).max() < 1e-3
+    assert all(rises and damping == 0 for rises, damping in short)
+
+
 # ---------------------------------------------------------------------- the pieces
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from boxes import load, waters
 from crystals import crystal
 from demo_data import observe
 from multicopy_refinement import RefineOptions, refine
@@ -18,6 +19,7 @@ from multicopy_refinement.solve.covariance import covariance
 from multicopy_refinement.solve.marginal import (
     POCKET_SIGMA,
     SOLVENT_SIGMA,
+    _together,
     dependent_sets,
     with_surroundings,
 )
@@ -159,6 +161,61 @@ def test_sums_stay_exact_and_the_wider_su_is_reported(setting):
     )
     assert marginal.conditional_on == ()
     assert conditional.conditional_on == ("coordinates", "B factors")
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory):
+    """Pairs of waters 0.7 A apart: what one has the other may have."""
+    cell, folder = (9.0, 9.5, 10.0), tmp_path_factory.mktemp("crowd")
+    held = [line.replace("HOH W", "HOH Z") for line in waters(8, cell=cell, seed=8)]
+    first = waters(7, cell=cell, occupancies=[0.6] * 7)
+    second = [
+        f"{line[:21]}V{line[22:30]}{float(line[30:38]) + 0.7:8.3f}{line[38:]}" for line in first
+    ]
+    model = load(folder, held, first, second, cell=cell)
+    data = observe(model, 1.6)
+    solution = refine(model, data, RefineOptions(uncertainty="none", target="ml"))
+    refined = np.flatnonzero(model.occupancy_groups.refined)
+    posterior = occupancy_posterior(
+        solution.experiment, group_basis(model, data.hkl, refined),
+        model.occupancy_groups.set_index[refined], with_scale=True,
+    )  # fmt: skip
+    values = {Kind.OCCUPANCY: solution.occupancy[refined]}
+    at = posterior.space.point({**values, **posterior.data.forward.fitted.values})
+    around = surroundings_of(model, solution.experiment.data, refined, posterior.sums)
+    return posterior, at, around
+
+
+def test_correlations_with_neighbours_count_once(crowd, monkeypatch):
+    """With all atoms known the marginal su are the conditional ones, which count neighbours."""
+    posterior, at, around = crowd
+    for name in ("SOLVENT_SIGMA", "POCKET_SIGMA"):
+        monkeypatch.setattr(f"multicopy_refinement.solve.marginal.{name}", 0.0)
+
+    class Known:
+        def of_atoms(self, atoms, tensor):
+            return 1e12 * np.eye(int(unknowns_of_atoms(tensor)[-1]))
+
+    held = covariance(posterior, at)
+    alone = 1 / np.sqrt(np.diag(held.information))
+    assert (held.su > 1.1 * alone).any()
+    found = with_surroundings(posterior, at, held, replace(around, stiffness=Known())).covariance
+    assert found.su == pytest.approx(held.su, rel=0.02)
+
+
+def test_neighbours_worked_on_together_have_the_same_su(crowd, monkeypatch):
+    posterior, at, around = crowd
+    held = covariance(posterior, at)
+    alone = with_surroundings(posterior, at, held, around)
+    monkeypatch.setattr("multicopy_refinement.solve.marginal._MANY", 1)
+    monkeypatch.setattr("multicopy_refinement.solve.marginal._FEWEST_OF_MANY", 3000)
+    joined = _together(around)
+    assert len(joined.sets) < len(around.sets)
+    assert sorted(np.concatenate(joined.sets).tolist()) == list(range(14))
+    assert all(len(np.unique(near)) == len(near) for near in joined.near)
+    together = with_surroundings(posterior, at, held, around)
+    assert together.covariance.su == pytest.approx(alone.covariance.su, rel=0.15)
+    assert together.su_xyz == pytest.approx(alone.su_xyz, rel=0.15, nan_ok=True)
 
 
 def test_an_audit_says_the_same(setting):
