@@ -355,7 +355,8 @@ class GroupForward:
         less, displaced, q = self._less, self.displaced, at[Kind.OCCUPANCY]
         doubt, empty = None, 1 - q
         if less is not None and displaced is not None and displaced.in_doubt is not None:
-            doubt = replace(less, columns=displaced.in_doubt())
+            some = np.flatnonzero(np.isin(less.low, rows))
+            doubt = LowColumns(less.low[some], displaced.in_doubt(some), less.fall[some])
             empty = np.append(empty, q)[: len(doubt.columns)]
         # a group that took up the solvent of its hole has been given too high an occupancy by it
         return self._low_slopes(doubt, np.maximum(empty, _EMPTY), rows, along)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -84,15 +84,15 @@ class Displaced:
     columns
         M, complex64 ``[n_groups, n_low]``, for a density of 1.
     in_doubt
-        Gives by how much M with a narrower probe differs from that with a wider one: of a hole that
-        a bottleneck leads to, all of it; complex64 ``[n_groups, n_low]``, of holes that are where
-        groups are not. Those that are where groups are may follow, as many. None where that is not
-        known.
+        Gives by how much M with a narrower probe differs from that with a wider one, at some places
+        of ``low``: of a hole that a bottleneck leads to, all of it; complex64
+        ``[n_groups, n_places]``, of holes that are where groups are not. Those that are where
+        groups are may follow, as many. None where that is not known.
     """
 
     low: IntArray
     columns: np.ndarray
-    in_doubt: Callable[[], np.ndarray] | None = None
+    in_doubt: Callable[[IntArray], np.ndarray] | None = None
 
 
 class Solvent(Protocol):
@@ -337,9 +337,12 @@ class DisplacedSolvent:
         made_from = list(kept[2]) if kept is not None else regions
         for i in stale:
             made_from[i] = regions[i]
-        about = occupancy.copy(), chosen.copy(), hkl[self._low]
-        doubt = cache(lambda: self._in_doubt(*about))  # asked for by su alone, and once
-        self._made = chosen.copy(), Displaced(self._low, columns, doubt), made_from
+        occupancy, chosen, hkl = occupancy.copy(), chosen.copy(), hkl[self._low]
+
+        def in_doubt(places: IntArray) -> np.ndarray:
+            return self._in_doubt(occupancy, chosen, hkl[places])
+
+        self._made = chosen, Displaced(self._low, columns, in_doubt), made_from
         return self._made[1]
 
     def _in_doubt(self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray) -> np.ndarray:

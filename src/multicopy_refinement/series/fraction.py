@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -124,7 +124,7 @@ class SetOfSeries:
             held = state.offset[tied] + np.where(of < 0, self.fraction * state.slope[tied], 0.0)
             f_mask = f_mask.copy()
             f_mask[displaced.low] -= held @ displaced.columns
-            doubt = cache(partial(self._holes, displaced.low)) if by_region else None
+            doubt = partial(self._holes, displaced.low) if by_region else None
             displaced = Displaced(displaced.low, columns, doubt)
         scaled = ScaledMask.of(experiment.scale, data.spacegroup, data.hkl, data.s_squared, f_mask)
         added = self.added if by_region else self._total[None].astype(np.complex64)
@@ -142,13 +142,13 @@ class SetOfSeries:
             posterior = posterior.with_reduced_chi_square(self.at(posterior))
         return posterior
 
-    def _holes(self, low: IntArray) -> np.ndarray:
+    def _holes(self, low: IntArray, places: IntArray) -> np.ndarray:
         """Return F of the holes of regions that it is in doubt whether solvent gets into."""
         solvent, of_atom = self.experiment.solvent, self.crystal.regions.of_atom
         assert isinstance(solvent, SolventOfStates)  # it was given to the experiment
         follows = of_atom >= 0
         xyz = self.crystal.model.xyz().detach().double().cpu().numpy()[follows]
-        return solvent.holes(of_atom[follows], xyz, self.data.hkl[low])
+        return solvent.holes(of_atom[follows], xyz, self.data.hkl[low[places]])
 
     def at(self, posterior: Posterior) -> Point:
         """Return the point of the present fraction in all regions."""

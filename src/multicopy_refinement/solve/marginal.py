@@ -38,6 +38,8 @@ _TOGETHER = 3
 SOLVENT_SIGMA = 0.3
 #: How much of the solvent is in a hole where it is in doubt whether it gets there (one sigma).
 POCKET_SIGMA = 0.5
+#: Of how much solvent is displaced, or in holes, data have to see this part of what is known of it.
+_SEEN = 0.01
 #: Part of the information on scale and solvent that products in single precision may lack.
 _ROUNDING = 1e-6
 #: and where there is none of it (B_sol of no solvent).
@@ -173,8 +175,8 @@ def with_surroundings(
             *(_beside([o.of[k] for o in measured]) for k in slopes.of if k is not Kind.OCCUPANCY),
         ]
     )
-    displaced = _beside([SOLVENT_SIGMA * one.displaced for one in measured])
-    pockets = _beside([POCKET_SIGMA * one.pockets for one in measured])
+    displaced = _felt(_beside([SOLVENT_SIGMA * one.displaced for one in measured]))
+    pockets = _felt(_beside([POCKET_SIGMA * one.pockets for one in measured]))
     used = max(slopes.n_used, 1)
     equalities = posterior.sums.equalities[0]
     blocks: list[_Block | None] = [None] * len(around.sets)
@@ -206,6 +208,14 @@ def with_surroundings(
 def _beside(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return slopes of several kinds of observations beside one another."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _felt(slopes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return slopes in units of what is known of each; 0 of those that data see next to nothing of.
+
+    They would widen no su by more than half of that part.
+    """
+    return slopes * ((slopes**2).sum(axis=1, keepdims=True) > _SEEN)
 
 
 def _batches(around: Surroundings, sizes: IntArray, n_rows: int) -> list[list[int]]:
@@ -289,13 +299,15 @@ class _Local:
         both = np.concatenate([own, others])
         n_own, n_scale = len(own), len(self.scale)
         n_held = n_own + n_scale
-        in_doubt = both[self.pockets[both].any(axis=1)]
-        n_displaced = n_held + len(both) + len(in_doubt)
+        displaced, in_doubt = (
+            slopes[both[slopes[both].any(axis=1)]] for slopes in (self.displaced, self.pockets)
+        )
+        n_displaced = n_held + len(displaced) + len(in_doubt)
         n_known = n_displaced + len(others)
         columns = np.empty((n_known + len(rows), self.of_atoms.shape[1]), dtype=np.float32)
         columns[:n_own], columns[n_own:n_held] = self.of_groups[own], self.scale
-        columns[n_held : n_held + len(both)] = self.displaced[both]
-        columns[n_held + len(both) : n_displaced] = self.pockets[in_doubt]
+        columns[n_held : n_held + len(displaced)] = displaced
+        columns[n_held + len(displaced) : n_displaced] = in_doubt
         columns[n_displaced:n_known] = self.of_groups[others]
         columns[n_known:] = self.of_atoms[rows]
         h = (columns @ columns.T).astype(np.float64)
