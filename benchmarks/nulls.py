@@ -25,15 +25,18 @@ INTRODUCTION = """# What is absent, and what is partial
 
 Made by `python benchmarks/nulls.py --out docs/nulls.md` on one thread, in {minutes:.0f} minutes.
 
-Truth by gemmi alone: its density, and solvent that fills each point to 1 - the largest occupancy
-that covers it. Two real models without their altlocs and hydrogens (4cjl, 1g8a), three draws each:
-48 waters of the model and up to 32 ligands of 4 to 13 atoms (ethylene glycol, acetate, sulfate,
-glycerol, phosphate, citrate) in random places beside it, a third of both absent, the others at 0.3
-to 0.6; 3% noise. All start at 0.5. "Called present" are groups without the flag `not_supported`; in
-the last column is their part that is absent, which the flag holds at 5%. rms z is that of the
-partial ones: 1 where the su are right. The su count coordinates and B, which are exact in the first
-table and the last, where su_conditional is what to judge by. In the third the truth is a draw of
-the dictionary's geometry: contacts that cannot be are none that a refinement could stand."""
+Truth by gemmi alone: its density, and solvent that fills each point of a grid of {spacing} A to 1 -
+the largest occupancy that covers it. (The program takes groups to be there or not independently:
+where they overlap truth is another.) Two real models without their altlocs and hydrogens (4cjl,
+1g8a), three draws each: 48 waters of the model and up to 32 ligands of 4 to 13 atoms (ethylene
+glycol, acetate, sulfate, glycerol, phosphate, citrate) in random places beside it, a third of both
+absent, the others at 0.3 to 0.6; 3% noise. All start at 0.5. "Called present" are groups without
+the flag `not_supported`; in the last column is their part that is absent, which the flag holds at
+5%. rms z is that of the partial ones: 1 where the su are right. The su count coordinates and B,
+which are exact in the first table and the last, where su_conditional is what to judge by. In the
+third the truth is a draw of the dictionary's geometry: contacts that cannot be are none that a
+refinement could stand. In the fourth the solvent falls off as in real crystals (flat to 4 A, gone
+at 2.8 A)."""
 #: Of the last table: coordinates and B of what is within 4 A are refined with the occupancies.
 JOINTLY = {"parameters": "occupancy,xyz,b_iso", "max_cycles": 10}
 JOINT_RESOLUTIONS = (1.8, 2.2)
@@ -190,7 +193,7 @@ def main() -> None:
             lines += [f"### {title}", "", *table(rows), ""]
             print("\n".join(lines[-len(table(rows)) - 3 :]), flush=True)
     minutes = (time.time() - began) / 60
-    text = "\n".join([INTRODUCTION.format(minutes=minutes), "", *lines])
+    text = "\n".join([INTRODUCTION.format(minutes=minutes, spacing=SPACING), "", *lines])
     if given.out:
         given.out.write_text(text)
 
