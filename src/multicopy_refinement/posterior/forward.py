@@ -29,7 +29,7 @@ from multicopy_refinement.scattering.rows import real_parts, weighted_rows
 Real = NDArray[np.floating]
 
 #: Elements of the slopes that are made at once, and reflections of them at least.
-_ELEMENTS, _FEWEST = 16_000_000, 1024
+_ELEMENTS, _FEWEST = 12_000_000, 1024
 #: As much of a hole is taken to be empty at least where it is in doubt what fills it.
 _EMPTY = 0.5
 

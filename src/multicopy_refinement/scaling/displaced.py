@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class Displaced:
     low
         Reflections to which it matters, in ascending order, ``[n_low]``.
     columns
-        M, complex64 ``[n_groups, n_low]``, for a density of 1.
+        M, complex64 ``[n_groups, n_low]``, for a density of 1; to be used as long as this is.
     in_doubt
         Gives by how much M with a narrower probe differs from that with a wider one, at some places
         of ``low``: of a hole that a bottleneck leads to, all of it; complex64
@@ -233,7 +234,7 @@ class DisplacedSolvent:
     def _grow(self) -> None:
         """Let solvent grow back from where the probe fits, and note who decides how far."""
         self._last: tuple[FloatArray, _Coverage] | None = None
-        self._made: tuple[IntArray, Displaced, list[tuple[IntArray, FloatArray]]] | None = None
+        self._made: _Made | None = None
         self._all_there = self._room.solvent(self._open)
         self.base = self.grid.coarse(self._all_there)
         edge = Edge(self._all_there, self._place, self._room.points, self._room.steps)
@@ -311,19 +312,20 @@ class DisplacedSolvent:
             self._sum = SparseTransform(self.shape, hkl[self._low], self.cell.volume)
         coverage = self._coverage(occupancy)
         kept = self._made
-        if kept is not None and not np.array_equal(kept[0], chosen):
-            kept = None
+        if kept is None or not np.array_equal(kept.chosen, chosen):
+            kept = self._made = None
         regions = [self._region(g, coverage) for g in chosen.tolist()]
         stale = [
             i for i, region in enumerate(regions)
-            if kept is None or not _alike(*kept[2][i], *region)
+            if kept is None or not _alike(*kept.regions[i], *region)
         ]  # fmt: skip
-        if kept is not None and not stale:
-            return kept[1]
-        columns = (
-            np.zeros((len(chosen), len(self._low)), dtype=np.complex64)
-            if kept is None else kept[1].columns.copy()
-        )  # fmt: skip
+        last = None if kept is None else kept.last()
+        if last is not None and not stale:
+            return last
+        if kept is None:
+            columns = np.zeros((len(chosen), len(self._low)), dtype=np.complex64)
+        else:  # a gigabyte where groups are many: in its memory, if nobody uses what is in it
+            columns = kept.columns if last is None else kept.columns.copy()
 
         def work(first: int, last: int) -> None:
             density = np.zeros(self.shape)
@@ -334,7 +336,7 @@ class DisplacedSolvent:
                 flat[at] = 0.0
 
         in_threads(work, len(stale))
-        made_from = list(kept[2]) if kept is not None else regions
+        made_from = list(kept.regions) if kept is not None else regions
         for i in stale:
             made_from[i] = regions[i]
         occupancy, chosen, hkl = occupancy.copy(), chosen.copy(), hkl[self._low]
@@ -342,8 +344,9 @@ class DisplacedSolvent:
         def in_doubt(places: IntArray) -> np.ndarray:
             return self._in_doubt(occupancy, chosen, hkl[places])
 
-        self._made = chosen, Displaced(self._low, columns, in_doubt), made_from
-        return self._made[1]
+        found = Displaced(self._low, columns, in_doubt)
+        self._made = _Made(chosen, columns, made_from, weakref.ref(found))
+        return found
 
     def _in_doubt(self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray) -> np.ndarray:
         """Return M with a narrower probe less that with a wider one, at some reflections."""
@@ -438,6 +441,16 @@ def displaced_solvent(
         occupancy[partial],
     )  # fmt: skip
     return DisplacedSolvent(groups.table, xyz, present, made, grid)
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Columns of the last `Displaced`, what they were made from, and it, as long as it is used."""
+
+    chosen: IntArray
+    columns: np.ndarray
+    regions: list[tuple[IntArray, FloatArray]]
+    last: Callable[[], Displaced | None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,7 +45,7 @@ _ROUNDING = 1e-6
 #: and where there is none of it (B_sol of no solvent).
 _NOTHING = 1e-12
 #: Elements of the slopes of atoms that are kept at once.
-_ELEMENTS = 50_000_000
+_ELEMENTS = 20_000_000
 #: Atoms of a set and near it that count; the nearest do where there are more.
 MOST_ATOMS = 300
 

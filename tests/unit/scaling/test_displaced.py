@@ -176,6 +176,25 @@ def test_what_was_made_is_kept_while_nothing_moves(demo):
     assert fresh.displaced(demo.occupancy + 1e-4, chosen, hkl, 46.0) is first
 
 
+def test_what_is_in_use_stays_and_the_memory_of_what_is_not_is_taken(demo):
+    chosen = np.arange(len(demo.occupancy))
+    hkl = unique_reflections(demo.model.cell, demo.model.spacegroup, D_MIN)
+    other = np.clip(demo.occupancy * 0.8, 0.0, 1.0)
+    right = demo.solvent.for_other_data().displaced(other, chosen, hkl, 46.0).columns
+    fresh = demo.solvent.for_other_data()
+    first = fresh.displaced(demo.occupancy, chosen, hkl, 46.0)
+    before = first.columns.copy()
+    second = fresh.displaced(other, chosen, hkl, 46.0)
+    assert np.array_equal(first.columns, before)
+    assert not np.array_equal(second.columns, before)
+    assert second.columns == pytest.approx(right, abs=0.02 * float(np.abs(right).max()))
+    memory = second.columns
+    del first, second
+    third = fresh.displaced(demo.occupancy, chosen, hkl, 46.0)
+    assert third.columns is memory
+    assert third.columns == pytest.approx(before, abs=0.02 * float(np.abs(before).max()))
+
+
 def test_hydrogens_displace_nothing():
     model = Model(dtype_float=torch.float64).load(str(DEMO / "truth.pdb"))
     groups = model.occupancy_groups
