@@ -199,6 +199,7 @@ def test_b_shifts_are_those_of_the_atoms_in_any_order(crystal):
     )
     # q and B of a water go along one another until a cycle changes q by less than 1e-3
     assert_alike(other, one, atol=3e-5)
-    np.testing.assert_allclose(
-        [other[name].delta_b for name in one], [one[name].delta_b for name in one], atol=2e-3
-    )
+    # 1e-4 of log-likelihood, as which rounding of F counts, is 0.015 su
+    su = np.array([one[name].delta_b_su for name in one])
+    change = np.array([other[name].delta_b - one[name].delta_b for name in one])
+    assert (np.abs(change) < np.maximum(0.03 * su, 2e-3)).all(), change / su

@@ -315,6 +315,8 @@ class _Run:
             if small and (cycle > 1 or total == 1):
                 return Status(True, self._reason(), cycle)
         still = f"an occupancy still changed by {change:.4f}"
+        if change < self.options.tolerance:
+            still = f"a B still changed by {moved[Kind.B_GROUP]:.2f} A^2"
         return Status(False, f"{still} in the last of {total} cycles", total)
 
     def _reason(self) -> str:
