@@ -123,7 +123,7 @@ class Pockets:
         """Return the points of some cells."""
         start, size = self._begin[cells], np.diff(self._begin)[cells]
         first = np.cumsum(size) - size
-        return self._points[np.arange(int(size.sum())) + np.repeat(start - first, size)]
+        return np.asarray(self._points[np.arange(int(size.sum())) + np.repeat(start - first, size)])
 
     def _may_hold_solvent(self) -> BoolArray:
         """Return which cells may hold solvent: it gets there where what covers them is away."""

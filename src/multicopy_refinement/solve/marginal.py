@@ -215,7 +215,7 @@ def _felt(slopes: NDArray[np.float32]) -> NDArray[np.float32]:
 
     They would widen no su by more than half of that part.
     """
-    return slopes * ((slopes**2).sum(axis=1, keepdims=True) > _SEEN)
+    return np.asarray(slopes * ((slopes**2).sum(axis=1, keepdims=True) > _SEEN))
 
 
 def _batches(around: Surroundings, sizes: IntArray, n_rows: int) -> list[list[int]]:
