@@ -258,6 +258,7 @@ class GroupForward:
     _last: list[Any] = field(default_factory=lambda: [None, None], init=False)
     _mask: list[Any] = field(default_factory=lambda: [None, None], init=False)
     _overall: list[Any] = field(default_factory=lambda: [None, None], init=False)
+    _doubt: list[Any] = field(default_factory=lambda: [None, None], init=False)
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -355,8 +356,11 @@ class GroupForward:
         less, displaced, q = self._less, self.displaced, at[Kind.OCCUPANCY]
         doubt, empty = None, 1 - q
         if less is not None and displaced is not None and displaced.in_doubt is not None:
-            some = np.flatnonzero(np.isin(less.low, rows))
-            doubt = LowColumns(less.low[some], displaced.in_doubt(some), less.fall[some])
+            if self._doubt[0] is not rows:  # Bijvoet differences ask for the same
+                some = np.flatnonzero(np.isin(less.low, rows))
+                made = LowColumns(less.low[some], displaced.in_doubt(some), less.fall[some])
+                self._doubt[:] = rows, made
+            doubt = self._doubt[1]
             empty = np.append(empty, q)[: len(doubt.columns)]
         # a group that took up the solvent of its hole has been given too high an occupancy by it
         return self._low_slopes(doubt, np.maximum(empty, _EMPTY), rows, along)

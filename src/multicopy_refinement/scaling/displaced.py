@@ -25,7 +25,7 @@ from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.scaling.edge import Edge, Held, Independent
 from multicopy_refinement.scaling.kernels.pockets import WAY_OUT
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
-from multicopy_refinement.scaling.pockets import SEVERAL, Pockets
+from multicopy_refinement.scaling.pockets import SEVERAL, Pockets, in_runs
 from multicopy_refinement.scaling.points import sorted_unique
 from multicopy_refinement.scaling.room import Room
 from multicopy_refinement.scaling.sparse_transform import SparseTransform
@@ -494,9 +494,7 @@ class _Coverage:
         deciding, values = self.pair_point[rows], self.others[rows]
         order, start = self._followers
         count = start[deciding + 1] - start[deciding]
-        first = np.repeat(start[deciding], count)
-        within = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-        return self.points[order[first + within]], np.repeat(values, count)
+        return self.points[order[in_runs(start[deciding], count)]], np.repeat(values, count)
 
 
 def _alike(

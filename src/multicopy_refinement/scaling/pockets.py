@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
@@ -72,10 +71,9 @@ class Pockets:
         self._first = np.searchsorted(cell[order], np.arange(len(one) + 1))
         self._alone = np.diff(self._first) == 0
         self._number = sums[one]
-        self._cells = [cell[start:stop] for start, stop in _runs(of, len(covered))]
+        self._cells = np.split(cell, np.searchsorted(of, np.arange(1, len(covered))))
         self._of_group, self._whole = family, whole
         self._frequent, self._occupancy = frequent, occupancy
-        self._touch = touched, first_touched
         self._where = (touched, first_touched, size, self._first, self._groups)
         self._parent, self._most, self._tag = parent, most, 0
         self._members = by_number(family, int(max(family, default=-1)))
@@ -95,14 +93,11 @@ class Pockets:
         of_cells = np.full(len(count), NONE, dtype=np.int64)
         of_pairs = family[self._groups]
         cell = np.repeat(np.arange(len(count)), count)
-        of_cells[cell] = of_pairs
-        of_cells[cell[of_cells[cell] != of_pairs]] = SEVERAL
-        touched, first = self._touch
+        _one_or_several(of_cells, cell, of_pairs)
+        touched, first, *_ = self._where
         beside = np.repeat(np.arange(len(count)), np.diff(first))
         some = self._alone[beside] & (touched != WAY_OUT)
-        beside, near = beside[some], of_cells[touched[some]]  # all of which groups cover
-        of_cells[beside] = near
-        of_cells[beside[of_cells[beside] != near]] = SEVERAL
+        _one_or_several(of_cells, beside[some], of_cells[touched[some]])  # which groups cover
         return of_cells
 
     @property
@@ -121,9 +116,7 @@ class Pockets:
 
     def _in_cells(self, cells: IntArray) -> IntArray:
         """Return the points of some cells."""
-        start, size = self._begin[cells], np.diff(self._begin)[cells]
-        first = np.cumsum(size) - size
-        return np.asarray(self._points[np.arange(int(size.sum())) + np.repeat(start - first, size)])
+        return np.asarray(self._points[in_runs(self._begin[cells], np.diff(self._begin)[cells])])
 
     def _may_hold_solvent(self) -> BoolArray:
         """Return which cells may hold solvent: it gets there where what covers them is away."""
@@ -191,6 +184,13 @@ def by_number(numbers: IntArray, last: int) -> tuple[IntArray, IntArray]:
     return order, np.searchsorted(numbers[order], np.arange(last + 2))
 
 
-def _runs(numbers: IntArray, n: int) -> list[tuple[int, int]]:
-    """Return where each of 0 to n - 1 begins and ends among numbers in ascending order."""
-    return list(pairwise(np.searchsorted(numbers, np.arange(n + 1)).tolist()))
+def in_runs(start: IntArray, count: IntArray) -> IntArray:
+    """Return start, start + 1, ... of each of some runs, so many of each, one after the other."""
+    first = np.cumsum(count) - count
+    return np.asarray(np.arange(int(count.sum())) + np.repeat(start - first, count))
+
+
+def _one_or_several(numbers: IntArray, place: IntArray, found: IntArray) -> None:
+    """Put what is found at places there, `SEVERAL` where it is not one and the same, in place."""
+    numbers[place] = found
+    numbers[place[numbers[place] != found]] = SEVERAL

@@ -85,6 +85,7 @@ class SetOfSeries:
         )  # fmt: skip
         masks.shrink = self.experiment.grid.shrink
         self.search = Search(False, 0, "not begun")
+        self._last_holes: tuple[float, IntArray, np.ndarray] | None = None
 
     def _f_calc(self, fraction: float) -> torch.Tensor:
         return torch.as_tensor(self.without + fraction * self._total)
@@ -143,12 +144,20 @@ class SetOfSeries:
         return posterior
 
     def _holes(self, low: IntArray, places: IntArray) -> np.ndarray:
-        """Return F of the holes of regions that it is in doubt whether solvent gets into."""
+        """Return F of the holes of regions that it is in doubt whether solvent gets into.
+
+        Each step of the shared model asks for them, and masks do not move with it.
+        """
         solvent, of_atom = self.experiment.solvent, self.crystal.regions.of_atom
         assert isinstance(solvent, SolventOfStates)  # it was given to the experiment
-        follows = of_atom >= 0
-        xyz = self.crystal.model.xyz().detach().double().cpu().numpy()[follows]
-        return solvent.holes(of_atom[follows], xyz, self.data.hkl[low[places]])
+        at, shrink = low[places], solvent.each.grid.shrink
+        last = self._last_holes
+        if last is None or last[0] != shrink or not np.array_equal(last[1], at):
+            follows = of_atom >= 0
+            xyz = self.crystal.model.xyz().detach().double().cpu().numpy()[follows]
+            last = shrink, at, solvent.holes(of_atom[follows], xyz, self.data.hkl[at])
+            self._last_holes = last
+        return last[2]
 
     def at(self, posterior: Posterior) -> Point:
         """Return the point of the present fraction in all regions."""

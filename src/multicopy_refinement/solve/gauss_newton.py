@@ -186,14 +186,21 @@ class Scoring:
                 continue
             if gain < self.least_gain:
                 return None
-            moved = self._moved(point, step)
-            reached = self.posterior.value(moved)
-            if reached > normal.value:
+            moved = self.along(point, normal, step, gain)
+            if moved is not None:
                 easier = self._damping > _FIRST_DAMPING / 2
                 self._damping = self._damping / 10 if easier else 0.0
-                return Moved(moved, reached, gain)
+                return moved
             self._harder()
         return None
+
+    def along(
+        self, point: Point, normal: Normal, step: FloatArray, gain: float
+    ) -> Moved | None:  # fmt: skip
+        """Return the point after a step that promises a gain, or None where it brings none."""
+        moved = self._moved(point, step)
+        reached = self.posterior.value(moved)
+        return Moved(moved, reached, gain) if reached > normal.value else None
 
     @property
     def least_gain(self) -> float:

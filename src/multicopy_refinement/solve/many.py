@@ -165,18 +165,15 @@ class _ManyScoring(Scoring):
             self._dense = point, self._moving(free)
         return super().step(point, Normal(normal.value, normal.gradient, self._dense[1]))
 
-    def improved(self, point: Point, normal: Normal) -> Moved | None:
-        """Return a better point: along the step where that is too long, before any damping.
+    def along(
+        self, point: Point, normal: Normal, step: FloatArray, gain: float
+    ) -> Moved | None:  # fmt: skip
+        """Return a better point along a step, short of its end where that is too far.
 
         To damp it the matrix is needed; along it a value is, and a secant then mends the inverse.
         """
-        if self._damping > 0 or not self._kept:
-            return super().improved(point, normal)
-        step, gain = self.step(point, normal)
-        if self._known is None:
-            return super().improved(point, normal)
-        if gain < self.least_gain:
-            return None
+        if self._known is None:  # it is not from the inverse
+            return super().along(point, normal, step, gain)
         rise, bend, part = float(normal.gradient @ step), float(step @ self._known), 1.0
         while part > _SHORTEST:
             moved = self._moved(point, part * step)
@@ -187,8 +184,7 @@ class _ManyScoring(Scoring):
             # where the parabola through value and slope here and the value there is highest
             highest = 0.5 * part**2 * rise / (part * rise + normal.value - reached)
             part = float(np.clip(highest, 0.1 * part, 0.5 * part))
-        self._harder()
-        return super().improved(point, normal)
+        return None
 
     def normal_after(self, point: Point, here: Normal, moved: Moved) -> Normal:
         """Return value and gradient after a step; the inverse is mended where it was right."""

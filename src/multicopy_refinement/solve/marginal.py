@@ -155,11 +155,11 @@ def with_surroundings(
     whole = posterior.with_nuisance(at)
     offset = unknowns_of_atoms(around.tensor)
     sizes = np.diff(offset)
+    fewest = _FEWEST
     if len(around.sets) >= _MANY:
-        around = _together(around)
+        around, fewest = _together(around), _FEWEST_OF_MANY
     largest = max((int(sizes[near].sum()) for near in around.near), default=0)
     n = len(around.order)
-    fewest = _FEWEST if len(found.su) < _MANY else _FEWEST_OF_MANY
     wanted = max(fewest, _FOR_AN_UNKNOWN * largest)
     step = max(1, n // wanted)
     rows = posterior.data.observable.closed(np.sort(around.order[step // 2 :: step]))

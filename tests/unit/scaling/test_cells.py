@@ -33,8 +33,7 @@ def drawn(request):
 
 def free_points(status, points, covered, away):
     """Return which points solvent gets to where some groups are away, all others there."""
-    room = np.zeros(len(points), dtype=bool)
-    room[:] = True
+    room = np.ones(len(points), dtype=bool)
     for g in range(N_GROUPS):
         if not away[g]:
             room[covered[g]] = False

@@ -124,27 +124,34 @@ def test_a_run_does_not_keep_the_inverse_of_its_search(both, monkeypatch, tmp_pa
 
 def test_a_step_that_is_too_long_is_shortened_without_another_product(tmp_path, monkeypatch):
     """The information of a tenth lets steps overshoot by ten."""
-    before, short = many._ManyScoring._invert, []
+    before, short, asked = many._ManyScoring._invert, [], []
 
     def too_soft(self, point, information):
         before(self, point, 0.1 * information)
 
-    improved = many._ManyScoring.improved
+    along, moved_by = many._ManyScoring.along, many._ManyScoring._moved
 
-    def watched(self, point, normal):
-        moved = improved(self, point, normal)
+    def watched(self, point, normal, step, gain):
+        asked.clear()
+        moved = along(self, point, normal, step, gain)
         if moved is not None:
-            short.append((moved.value > normal.value, self._damping))
+            short.append((moved.value > normal.value, self._damping, len(asked)))
         return moved
 
+    def counting(self, point, step):
+        asked.append(step)
+        return moved_by(self, point, step)
+
     monkeypatch.setattr(many._ManyScoring, "_invert", too_soft)
-    monkeypatch.setattr(many._ManyScoring, "improved", watched)
+    monkeypatch.setattr(many._ManyScoring, "along", watched)
+    monkeypatch.setattr(many._ManyScoring, "_moved", counting)
     made = counted(tmp_path, 10)
     monkeypatch.undo()
     right = counted(tmp_path, 10**6).solution
     assert made.solution.status.converged
     assert np.abs(made.solution.occupancy - right.occupancy).max() < 1e-3
-    assert all(rises and damping == 0 for rises, damping in short)
+    assert all(rises and damping == 0 for rises, damping, _ in short)
+    assert max(n for _, _, n in short) > 1
 
 
 # ---------------------------------------------------------------------- the pieces

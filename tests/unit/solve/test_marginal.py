@@ -29,7 +29,11 @@ from multicopy_refinement.units import EIGHT_PI_SQUARED
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory):
     model = crystal(tmp_path_factory.mktemp("marginal"), (0.6, 0.4), shift=(0.0, 1.6))
-    data = observe(model, 1.4)
+    return model, *surrounded(model, observe(model, 1.4))
+
+
+def surrounded(model, data):
+    """Return the posterior of a model, where it is highest, and what is near its groups."""
     solution = refine(model, data, RefineOptions(uncertainty="none", target="ml"))
     refined = np.flatnonzero(model.occupancy_groups.refined)
     posterior = occupancy_posterior(
@@ -38,8 +42,14 @@ def setting(tmp_path_factory):
     )  # fmt: skip
     values = {Kind.OCCUPANCY: solution.occupancy[refined]}
     at = posterior.space.point({**values, **posterior.data.forward.fitted.values})
-    around = surroundings_of(model, solution.experiment.data, refined, posterior.sums)
-    return model, posterior, at, around
+    return posterior, at, surroundings_of(model, solution.experiment.data, refined, posterior.sums)
+
+
+class Known:
+    """Coordinates and displacements that are known for certain."""
+
+    def of_atoms(self, atoms, tensor):
+        return 1e12 * np.eye(int(unknowns_of_atoms(tensor)[-1]))
 
 
 def slopes_by_the_grid(posterior, at, around, atoms):
@@ -117,10 +127,6 @@ def test_known_coordinates_leave_the_conditional_su(setting, monkeypatch):
     for name in ("SOLVENT_SIGMA", "POCKET_SIGMA"):
         monkeypatch.setattr(f"multicopy_refinement.solve.marginal.{name}", 0.0)
 
-    class Known:
-        def of_atoms(self, atoms, tensor):
-            return 1e12 * np.eye(int(unknowns_of_atoms(tensor)[-1]))
-
     held = covariance(posterior, at)
     found = with_surroundings(posterior, at, held, replace(around, stiffness=Known())).covariance
     assert found.su == pytest.approx(held.su, rel=1e-3)
@@ -173,17 +179,7 @@ def crowd(tmp_path_factory):
         f"{line[:21]}V{line[22:30]}{float(line[30:38]) + 0.7:8.3f}{line[38:]}" for line in first
     ]
     model = load(folder, held, first, second, cell=cell)
-    data = observe(model, 1.6)
-    solution = refine(model, data, RefineOptions(uncertainty="none", target="ml"))
-    refined = np.flatnonzero(model.occupancy_groups.refined)
-    posterior = occupancy_posterior(
-        solution.experiment, group_basis(model, data.hkl, refined),
-        model.occupancy_groups.set_index[refined], with_scale=True,
-    )  # fmt: skip
-    values = {Kind.OCCUPANCY: solution.occupancy[refined]}
-    at = posterior.space.point({**values, **posterior.data.forward.fitted.values})
-    around = surroundings_of(model, solution.experiment.data, refined, posterior.sums)
-    return posterior, at, around
+    return surrounded(model, observe(model, 1.6))
 
 
 def test_correlations_with_neighbours_count_once(crowd, monkeypatch):
@@ -191,10 +187,6 @@ def test_correlations_with_neighbours_count_once(crowd, monkeypatch):
     posterior, at, around = crowd
     for name in ("SOLVENT_SIGMA", "POCKET_SIGMA"):
         monkeypatch.setattr(f"multicopy_refinement.solve.marginal.{name}", 0.0)
-
-    class Known:
-        def of_atoms(self, atoms, tensor):
-            return 1e12 * np.eye(int(unknowns_of_atoms(tensor)[-1]))
 
     held = covariance(posterior, at)
     alone = 1 / np.sqrt(np.diag(held.information))
