@@ -110,17 +110,17 @@ def _turn(structure: gemmi.Structure, random: np.random.Generator, n: int) -> li
             continue
         origin = np.array(residue["CB"][0].pos.tolist())
         axis = origin - np.array(residue["CA"][0].pos.tolist())
-        before = [a.pos for a in side]
+        before = [a.pos.tolist() for a in side]  # a pos is a reference: it would turn with the atom
         for degrees in _TURNS:
             for atom, at in zip(side, before, strict=True):
-                moved = origin + _rotated(np.array(at.tolist()) - origin, axis, degrees)
+                moved = origin + _rotated(np.array(at) - origin, axis, degrees)
                 atom.pos = gemmi.Position(*moved)
             if _room(structure, residue, side) > _CLEAR:
                 found.append(candidates[i])
                 break
         else:
             for atom, at in zip(side, before, strict=True):
-                atom.pos = at
+                atom.pos = gemmi.Position(*at)
     return found
 
 

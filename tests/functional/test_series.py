@@ -1,6 +1,7 @@
 """A series as it is run: fractions beside the truth of gemmi, files, faults, real data."""
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 
 import gemmi
@@ -11,7 +12,10 @@ import torch
 
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.modes import Parameter
+from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.series import SeriesData, SeriesOptions, refine_series
+from multicopy_refinement.series.crystal import in_cell
+from multicopy_refinement.series.state import state_of
 from two_states import TwoStates, series_truth, shaken, two_states, write
 
 pytestmark = pytest.mark.slow
@@ -122,6 +126,52 @@ def test_su_are_marginal_and_smaller_than_those_of_one_data_set(folder):
     assert together.su[1] < 0.98 * alone.su[0]
     assert together.crystals > 1
     assert together.moved == (0.0, 0.0)
+
+
+def test_agreement_is_that_of_each_fraction(folder):
+    """The model has one occupancy of the state, the data sets have others."""
+    model, sets = load(folder)
+    state = state_of(model, "B")
+    found = refine_series(model, sets, "B", SeriesOptions(decoys=0, parameters=HOLD))
+    for one, fraction, agreement in zip(sets, found.fraction, found.agreement, strict=True):
+        crystal = in_cell(model, state, one.data.cell)
+        crystal.assign_group_occupancies(state.occupancy(float(fraction)))
+        alone = Experiment(crystal, one.data).statistics()
+        assert agreement.r_work == pytest.approx(alone.r_work, abs=0.006)
+        assert agreement.r_free == pytest.approx(alone.r_free, abs=0.01)
+        assert agreement.r_work < 0.04  # 2 to 4% of noise; 0.3 of the state in d0 makes it 0.1
+
+
+def test_reflections_that_are_left_out_are_named(folder):
+    model, sets = load(folder)
+    data = sets[1].data
+    f_obs = data.f_obs.copy()
+    spoiled = int(np.flatnonzero(data.work)[100])
+    f_obs[spoiled] *= 10
+    sets[1] = SeriesData("d1", replace(data, f_obs=f_obs), sets[1].x)
+    found = refine_series(model, sets, "B", SeriesOptions(decoys=0, parameters=HOLD))
+    said = [notice.message for name, notice in found.notices if name == "d1"]
+    index = " ".join(str(i) for i in data.hkl[spoiled].tolist())
+    assert any(index in text for text in said), said
+
+
+def test_a_state_that_changes_nothing_is_refused(folder, command, tmp_path):
+    structure = gemmi.read_structure(str(folder / "model.pdb"))
+    for residue in (r for c in structure[0] for r in c):
+        first = {a.name: a.pos.tolist() for a in residue if a.altloc == "A"}
+        for i in reversed(range(len(residue))):
+            atom = residue[i]
+            if atom.altloc == "B" and atom.name in first:
+                atom.pos = gemmi.Position(*first[atom.name])
+            elif atom.altloc == "B":
+                del residue[i]
+    structure.remove_empty_chains()
+    structure.write_pdb(str(tmp_path / "same.pdb"))
+    called = command("series", tmp_path / "same.pdb", folder / "series.csv", "--state", "B",
+                     "--out", tmp_path / "out")  # fmt: skip
+    assert called.status == 2
+    assert "data cannot tell how much of it there is" in called.err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

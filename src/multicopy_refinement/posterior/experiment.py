@@ -25,7 +25,7 @@ from multicopy_refinement.reflections.twin_mates import parted_free_set
 from multicopy_refinement.reflections.twinning import mates_of
 from multicopy_refinement.scaling import Scale, fit_scale
 from multicopy_refinement.scaling.displaced import FAINT, Displaced, Solvent, displaced_solvent
-from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
+from multicopy_refinement.scaling.mask import COARSEST, MaskGrid, density_structure_factors
 from multicopy_refinement.scaling.room import Room, best_grid
 from multicopy_refinement.scaling.scaler import B_BOUNDS
 from multicopy_refinement.scattering import structure_factors
@@ -95,6 +95,8 @@ class Experiment(nn.Module):
     shrink
         How far solvent grows back from where the probe fits, in A; what the data ask for when left
         out (`solvent_radius`).
+    mask_spacing
+        Of the grid of the mask, at most, in A.
     twin
         The law of a twin and the fraction of its second domain to begin with: the data have the
         mate of each reflection beside it
@@ -124,6 +126,7 @@ class Experiment(nn.Module):
         like: Experiment | None = None,
         solvent: Callable[..., Solvent] = displaced_solvent,
         shrink: float | None = None,
+        mask_spacing: float = COARSEST,
         twin: tuple[TwinLaw, float] | None = None,
     ) -> None:
         super().__init__()
@@ -139,7 +142,9 @@ class Experiment(nn.Module):
         self.twin_fraction = 0.0 if twin is None else twin[1]
         self._mate = None if self.twin is None else mates_of(self.all_data, self.twin)
         self._scale: Scale | None = None
-        self.grid = MaskGrid.of(self.data.cell, self.data.spacegroup, self.data.listed_d_min)
+        self.grid = MaskGrid.of(
+            self.data.cell, self.data.spacegroup, self.data.listed_d_min, mask_spacing
+        )
         if like is not None:
             shrink = like.grid.shrink
         if shrink is not None:
@@ -355,11 +360,10 @@ class Experiment(nn.Module):
         count = total**2 / max(float((expected**2).sum()), 1e-300)
         return float(squares.sum()) / total, int(count)
 
-    @property
-    def screening(self) -> tuple[Notice, ...]:
-        """Notices of reflections left out, of ranges with larger errors, of parted twin mates."""
+    def screening(self, f_model: Tensor | None = None) -> tuple[Notice, ...]:
+        """Return notices of reflections left out, of ranges with larger errors, of parted mates."""
         with torch.no_grad():
-            size = self.size(self.forward())
+            size = self.size(self.forward() if f_model is None else f_model)
         return (
             *screening_notices(self.data, size, self.ranges),
             *large_sigmas(*self.chi_square(size)),

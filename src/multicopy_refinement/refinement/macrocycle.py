@@ -535,7 +535,7 @@ class _Run:
             + (() if self.twinning is None or self.options.twin else self.twinning.notices)
             + self._geometry_notices()
             + self.experiment.errors.notices
-            + self.experiment.screening
+            + self.experiment.screening()
             + faint_notice(self.groups.table, self.relaxation)
             + undetermined_notice(self.groups, results, states)
         )

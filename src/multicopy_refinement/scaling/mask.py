@@ -55,9 +55,14 @@ class MaskGrid:
     wider: float = 0.0
 
     @classmethod
-    def of(cls, cell: Cell, group: SpaceGroup, d_min: float) -> MaskGrid:
-        """Return a grid that holds all indices to ``d_min`` in A, what lies on that among them."""
-        spacing = min(COARSEST, MASK_SPACING * d_min)
+    def of(
+        cls, cell: Cell, group: SpaceGroup, d_min: float, coarsest: float = COARSEST
+    ) -> MaskGrid:
+        """Return a grid that holds all indices to ``d_min`` in A, what lies on that among them.
+
+        Its points are no further apart than ``coarsest``, in A.
+        """
+        spacing = min(coarsest, MASK_SPACING * d_min)
         shape = grid_size(cell, group, spacing, d_min=d_min)
         few = 8 * float(np.prod(shape)) <= _MOST_POINTS
         return cls(cell, group, shape, 2 if spacing > _FINE_ENOUGH and few else 1)

@@ -14,7 +14,7 @@ from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior.blocks import Block, Kind, Point, Space
 from multicopy_refinement.posterior.data_term import DataTerm
-from multicopy_refinement.posterior.experiment import Experiment
+from multicopy_refinement.posterior.experiment import Experiment, Statistics
 from multicopy_refinement.posterior.forward import GroupForward
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.scale import ScaledMask
@@ -34,6 +34,11 @@ _TWIN = (
     "its fraction is biased, and the shared model; leave it out, or refine it by itself with "
     "--twin={law}"
 )
+#: Points of the mask's grid are no further apart, in A. With 0.53 A B of the state's atoms and its
+#: fraction take up what the mask lacks: by 0.003 where the su is 0.003; with 0.5 to 0.27 A alike.
+MASK_SPACING = 0.5
+#: A state that changes F by less than this part of the largest changes nothing.
+_NOTHING = 1e-5
 #: Cycles of fraction, mask, scale and errors.
 MOST_CYCLES = 10
 
@@ -82,6 +87,7 @@ class SetOfSeries:
             occupancy=crystal.state.occupancy(start),
             like=None if like is None else like.experiment,
             solvent=partial(SolventOfStates.of, crystal.state, masks), shrink=masks.shrink,
+            mask_spacing=MASK_SPACING,
         )  # fmt: skip
         masks.shrink = self.experiment.grid.shrink
         self.search = Search(False, 0, "not begun")
@@ -89,6 +95,11 @@ class SetOfSeries:
 
     def _f_calc(self, fraction: float) -> torch.Tensor:
         return torch.as_tensor(self.without + fraction * self._total)
+
+    @property
+    def tells(self) -> bool:
+        """Whether F differs with and without the state at all."""
+        return bool(np.abs(self._total).max() > _NOTHING * np.abs(self.without).max())
 
     @cached_property
     def _total(self) -> ComplexArray:
@@ -100,11 +111,23 @@ class SetOfSeries:
         return self.experiment.data
 
     @property
-    def twin_notices(self) -> tuple[Notice, ...]:
-        """What is to be said of a twin, beside the model at the present fraction."""
-        f_model = self.experiment.at_renewal(self._f_calc(self.fraction))
+    def f_model(self) -> torch.Tensor:
+        """F_model at the present fraction, complex ``[n]``; occupancies of the model stay."""
+        return self.experiment.at_renewal(self._f_calc(self.fraction))
+
+    @property
+    def statistics(self) -> Statistics:
+        """R factors and log-likelihoods at the present fraction."""
+        return self.experiment.statistics(self.f_model)
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What is to be said of the data: of a twin, of another cell, of what was left out."""
+        f_model = self.f_model
         seen = Twinning.of(self.data, self.experiment.size(f_model))
-        return lawless(self.data) if seen is None else seen.said(_TWIN)
+        twin = lawless(self.data) if seen is None else seen.said(_TWIN)
+        of_data = (*self.experiment.notices, *self.experiment.errors.notices)
+        return (*twin, *of_data, *self.experiment.screening(f_model))
 
     def posterior(self, *, by_region: bool = False) -> Posterior:
         """Return that of the fraction, scale and solvent; or of the fractions of all regions.
@@ -182,8 +205,9 @@ class SetOfSeries:
             if found.failed:
                 self.search = Search(False, cycle, found.status)
                 return
-            su = float(posterior.normal(at).information[0, 0]) ** -0.5 if hold is None else 1.0
-            if abs(now - before) < max(TOLERANCE, PART_OF_SU * min(su, 1.0)) and cycle > 1:
+            known = 1.0 if hold is not None else float(posterior.normal(at).information[0, 0])
+            su = max(known, 1.0) ** -0.5
+            if abs(now - before) < max(TOLERANCE, PART_OF_SU * su) and cycle > 1:
                 self.search = Search(True, cycle, "the fraction does not change")
                 return
         reason = f"the fraction still changed by {abs(now - before):.4f} in the last cycle"

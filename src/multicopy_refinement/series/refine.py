@@ -121,6 +121,11 @@ class _Series:
         regions = Regions.of(state)
         clock_of = Clock()
         work = self._crystals(state, regions, None)
+        if not any(one.tells for one in work):
+            raise InputError(
+                f"--state {self.selection}: its atoms are where those are that it replaces, and "
+                "data cannot tell how much of it there is"
+            )
         seconds["structure_factors"] = clock_of.lap()
         self._search(work, reference)
         shared = SharedModel.of(self.model, state, work[0], self.geometry)
@@ -129,8 +134,7 @@ class _Series:
         if self.options.moving:
             work, found = self._relaxed(state, regions, work, found, shared, alike, reference)
         for one in work:
-            found_in = (*one.twin_notices, *one.experiment.notices)
-            self.notices += [(one.name, n) for n in found_in]
+            self.notices += [(one.name, n) for n in one.notices]
         start = np.array([one.fraction for one in work])
         scores, common, correlation = found
         seconds["refine"] = clock.lap() - seconds["structure_factors"]
@@ -312,7 +316,7 @@ class _Series:
             state=state, fraction=fraction, unbounded=joint.value, covariance=joint.covariance,
             su=su, su_conditional=np.where(known, conditional, np.nan), evidence=evidence,
             flags=tuple(flags), error_correlation=correlation, regions=tested,
-            agreement=tuple(one.experiment.statistics() for one in work),
+            agreement=tuple(one.statistics for one in work),
             searches=tuple(one.search for one in work), isomorphism=alike, reference=reference,
             crystals=crystals, moved=self.moved,
             misfit=np.array([one.misfit for one in scores]),
@@ -325,7 +329,7 @@ def _log_likelihood(work: list[SetOfSeries]) -> float:
     """Return that of all data sets, work and free sets, each under its own errors."""
     total = 0.0
     for one in work:
-        found = one.experiment.statistics()
+        found = one.statistics
         total += found.log_likelihood + (found.log_likelihood_free or 0.0)
     return total
 
