@@ -34,6 +34,27 @@ def test_names_that_are_not_ascii_are_named(whole, tmp_path):
         Model(path)
 
 
+def test_a_space_group_that_is_no_text_is_not_known(whole, command, tmp_path):
+    path = tmp_path / "model.pdb"
+    path.write_bytes(whole["model.pdb"].replace(b"P 21 21 21", b"P 21\xfc21 21", 1))
+    assert len(Model(path).occupancy_groups) > 0  # groups need none
+    (tmp_path / "2.5.mtz").write_bytes(whole["2.5.mtz"])
+    found = command("refine", path, tmp_path / "2.5.mtz", "--out", tmp_path / "out")
+    assert found.status == 2
+    assert "space group '?' is not known" in found.err
+
+
+def test_an_occupancy_beyond_all_others_is_set_and_named(whole, command, tmp_path):
+    document = gemmi.cif.read_string(whole["model.cif"].decode())
+    document[0].find_values("_atom_site.occupancy")[3] = "1e305"
+    path = tmp_path / "model.cif"
+    path.write_text(document.as_string())
+    found = command("groups", path)
+    assert found.status == 0
+    assert "occupancy set to 1.00 for 1 atom: A/1/" in found.out
+    assert "(1e+305)" in found.out
+
+
 def test_b_that_is_no_number_is_named(whole, tmp_path):
     document = gemmi.cif.read_string(whole["model.cif"].decode())
     document[0].find_values("_atom_site.B_iso_or_equiv")[3] = "1e999"

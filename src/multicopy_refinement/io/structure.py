@@ -27,7 +27,7 @@ from multicopy_refinement.io.pdb_lines import (
 )
 from multicopy_refinement.io.provenance import refined_with
 from multicopy_refinement.io.repeats import check_repeats, refuse_copies_after_end
-from multicopy_refinement.io.symmetry import find_space_group
+from multicopy_refinement.io.symmetry import find_space_group, space_group_name
 from multicopy_refinement.io.text import one_line, parse_unique, read_bytes
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.words import counted
@@ -328,7 +328,7 @@ def _crystal(
         return None, None, f"{path}: {copies}; write their atoms out first"
     group = find_space_group(structure, content)
     if group is None:
-        name = structure.spacegroup_hm
+        name = space_group_name(structure)
         known = f"space group {name!r} is not known" if name else "no space group"
         what = (
             "write its usual setting, and model and data in it"

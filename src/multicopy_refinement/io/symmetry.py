@@ -18,14 +18,23 @@ def find_space_group(structure: gemmi.Structure, content: bytes) -> gemmi.SpaceG
     A name may have its screw axes in brackets, ``P 2(1) 2(1) 2(1)``.
     """
     group: gemmi.SpaceGroup | None = structure.find_spacegroup()
-    if group is None and structure.spacegroup_hm:
-        plain = re.sub(r"\((\d)\)", r"\1", structure.spacegroup_hm)
+    name = space_group_name(structure)
+    if group is None and name:
+        plain = re.sub(r"\((\d)\)", r"\1", name)
         cell = structure.cell
         group = gemmi.find_spacegroup_by_name(plain, cell.alpha, cell.gamma)
     if group is None:
         operations = _operations(content)
         group = gemmi.find_spacegroup_by_ops(operations) if operations is not None else None
     return group
+
+
+def space_group_name(structure: gemmi.Structure) -> str:
+    """Return the name in the file, ``?`` where its bytes are no text."""
+    try:
+        return str(structure.spacegroup_hm)
+    except UnicodeDecodeError:
+        return "?"
 
 
 def _operations(content: bytes) -> gemmi.GroupOps | None:

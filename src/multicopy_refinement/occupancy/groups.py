@@ -17,6 +17,9 @@ from multicopy_refinement.occupancy.sums import SumConstraints
 #: A group is refined when its occupancy differs from 1 by more than this.
 FULL_TOLERANCE = 0.001
 
+#: Means are rounded off below this.
+_LARGEST = 1e6
+
 
 class Why(IntEnum):
     """The rule that made a group."""
@@ -345,4 +348,7 @@ def group_means(
 ) -> FloatArray:
     """Return the mean over the counted atoms of each group, rounded off binary noise."""
     total = np.bincount(group[counted], values[counted], minlength=n_groups)
-    return np.round(total / np.bincount(group[counted], minlength=n_groups), 10)
+    mean = total / np.bincount(group[counted], minlength=n_groups)
+    # what cannot be an occupancy is told as it stands: rounding it would overflow
+    rounded = np.round(np.clip(mean, -_LARGEST, _LARGEST), 10)
+    return np.where(np.abs(mean) < _LARGEST, rounded, mean)

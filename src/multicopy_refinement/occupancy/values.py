@@ -41,7 +41,7 @@ def clamped_occupancies(table: AtomTable) -> tuple[FloatArray, list[Notice]]:
         if outside.any():
             labels = table.labels(outside)
             texts = [
-                f"{label} ({value:.2f})"
+                f"{label} ({value:.2f})" if abs(value) < 1000 else f"{label} ({value:g})"
                 for label, value in zip(labels, table.occupancy[outside], strict=True)
             ]
             notices.append(
