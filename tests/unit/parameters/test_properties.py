@@ -183,6 +183,7 @@ def test_assigned_occupancies_read_back(drawn, value):
         if not possible or value + held > 1:
             continue
         tensor.set_group_occupancy(group, value)
-        assert abs(tensor.get_group_occupancy(group) - value) < 2e-6
+        # what is left for its partners is never 0: each of them keeps 1e-6
+        assert abs(tensor.get_group_occupancy(group) - value) < 1e-6 * (1 + len(partners))
         for s in drawn.sets:
             assert abs(float(drawn.groups()[s].double().sum()) - 1) <= 1e-6
