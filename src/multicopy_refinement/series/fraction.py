@@ -36,7 +36,7 @@ _TWIN = (
 )
 #: Points of the mask's grid are no further apart, in A. With 0.53 A B of the state's atoms and its
 #: fraction take up what the mask lacks: by 0.003 where the su is 0.003; with 0.5 to 0.27 A alike.
-MASK_SPACING = 0.5
+_COARSEST = 0.5
 #: A state that changes F by less than this part of the largest changes nothing.
 _NOTHING = 1e-5
 #: Cycles of fraction, mask, scale and errors.
@@ -87,7 +87,7 @@ class SetOfSeries:
             occupancy=crystal.state.occupancy(start),
             like=None if like is None else like.experiment,
             solvent=partial(SolventOfStates.of, crystal.state, masks), shrink=masks.shrink,
-            mask_spacing=MASK_SPACING,
+            mask_spacing=_COARSEST,
         )  # fmt: skip
         masks.shrink = self.experiment.grid.shrink
         self.search = Search(False, 0, "not begun")
