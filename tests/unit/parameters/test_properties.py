@@ -183,8 +183,10 @@ def test_assigned_occupancies_read_back(drawn, value):
         if not possible or value + held > 1:
             continue
         tensor.set_group_occupancy(group, value)
-        # each refined partner keeps 1e-6, which the value goes without where nothing else is left
-        most = 1 - held - 1e-6 * sum(drawn.refined[g] for g in partners) if partners else value
-        assert abs(tensor.get_group_occupancy(group) - min(value, most)) < 2e-6
+        found = tensor.get_group_occupancy(group)
+        # a refined partner may keep 1e-6, which the value goes without where nothing else is left
+        kept = 1e-6 * sum(drawn.refined[g] for g in partners)
+        least = min(value, 1 - held - kept) if partners else value
+        assert least - 2e-6 < found < value + 2e-6
         for s in drawn.sets:
             assert abs(float(drawn.groups()[s].double().sum()) - 1) <= 1e-6
