@@ -7,6 +7,7 @@ from functools import cached_property, partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.modes import TargetKind
@@ -20,7 +21,7 @@ from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.scale import ScaledMask
 from multicopy_refinement.refinement.twinning import Twinning, lawless
 from multicopy_refinement.reflections import ReflectionData
-from multicopy_refinement.scaling.displaced import Displaced
+from multicopy_refinement.scaling.displaced import FAINT, Displaced
 from multicopy_refinement.scattering.columns import StoredColumns
 from multicopy_refinement.series.crystal import Crystal
 from multicopy_refinement.series.solvent import MasksOfCells, SolventOfStates
@@ -91,7 +92,7 @@ class SetOfSeries:
         )  # fmt: skip
         masks.shrink = self.experiment.grid.shrink
         self.search = Search(False, 0, "not begun")
-        self._last_holes: tuple[float, IntArray, np.ndarray] | None = None
+        self._masks = masks
 
     def _f_calc(self, fraction: float) -> torch.Tensor:
         return torch.as_tensor(self.without + fraction * self._total)
@@ -148,8 +149,7 @@ class SetOfSeries:
             held = state.offset[tied] + np.where(of < 0, self.fraction * state.slope[tied], 0.0)
             f_mask = f_mask.copy()
             f_mask[displaced.low] -= held @ displaced.columns
-            doubt = partial(self._holes, displaced.low) if by_region else None
-            displaced = Displaced(displaced.low, columns, doubt)
+            displaced = Displaced(displaced.low, columns)
         scaled = ScaledMask.of(experiment.scale, data.spacegroup, data.hkl, data.s_squared, f_mask)
         added = self.added if by_region else self._total[None].astype(np.complex64)
         forward = GroupForward(
@@ -166,21 +166,29 @@ class SetOfSeries:
             posterior = posterior.with_reduced_chi_square(self.at(posterior))
         return posterior
 
-    def _holes(self, low: IntArray, places: IntArray) -> np.ndarray:
-        """Return F of the holes of regions that it is in doubt whether solvent gets into.
-
-        Each step of the shared model asks for them, and masks do not move with it.
-        """
+    def note_holes(self) -> None:
+        """Find the holes beside the state that it is in doubt whether solvent gets into."""
         solvent, of_atom = self.experiment.solvent, self.crystal.regions.of_atom
         assert isinstance(solvent, SolventOfStates)  # it was given to the experiment
-        at, shrink = low[places], solvent.each.grid.shrink
-        last = self._last_holes
-        if last is None or last[0] != shrink or not np.array_equal(last[1], at):
-            follows = of_atom >= 0
-            xyz = self.crystal.model.xyz().detach().double().cpu().numpy()[follows]
-            last = shrink, at, solvent.holes(of_atom[follows], xyz, self.data.hkl[at])
-            self._last_holes = last
-        return last[2]
+        follows = of_atom >= 0
+        xyz = self.crystal.model.xyz().detach().double().cpu().numpy()[follows]
+        self._masks.holes = solvent.holes(xyz, of_atom[follows])
+
+    def hole_slopes(self, along: ComplexArray, rows: IntArray) -> NDArray[np.float32]:
+        """Return Re(conj(along) S F_hole) of each hole in doubt, ``[n_holes, n_rows]``.
+
+        F of a hole is (1 - f) F_without + f F_with; 0 where solvent does not matter.
+        """
+        holes, data, scale = self._masks.holes, self.data, self.experiment.scale
+        found = np.zeros((0 if holes is None else len(holes), len(rows)), dtype=np.float32)
+        if holes is None or not scale.has_solvent:
+            return found
+        here = data.s_squared[rows] < scale.solvent_limit(FAINT)
+        low = rows[here]
+        without, with_ = holes.f(data.hkl[low], data.cell.volume)
+        f = without + np.float32(self.fraction) * (with_ - without)
+        found[:, here] = (f * (along[here].conj() * scale.solvent(data.s_squared[low]))).real
+        return found
 
     def at(self, posterior: Posterior) -> Point:
         """Return the point of the present fraction in all regions."""

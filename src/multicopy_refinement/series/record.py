@@ -110,11 +110,17 @@ class FitRecord(Record):
 
 
 class SharedRecord(Record):
-    """The shared model: how far atoms near the state went (rms), in A and of B as a part."""
+    """The shared model: how far atoms near the state went (rms), in A and of B as a part.
+
+    ``holes`` is in how many holes beside the state it is in doubt whether solvent gets into them,
+    ``filled`` in how many the data say otherwise than the mask, by a half or more.
+    """
 
     moved_xyz: float
     moved_b: float
     cells: int
+    holes: int
+    filled: int
 
 
 class WarningRecord(Record):
@@ -187,7 +193,8 @@ def make_record(
         fits=[_fit(one) for one in fits],
         best=best.name if best is not None and math.isfinite(best.aicc) else None,
         shared=SharedRecord(
-            moved_xyz=found.moved[0], moved_b=found.moved[1], cells=found.crystals
+            moved_xyz=found.moved[0], moved_b=found.moved[1], cells=found.crystals,
+            holes=len(found.filled), filled=int((np.abs(found.filled) >= 0.5).sum()),
         ),
         warnings=[
             WarningRecord(data_set=name, code=notice.code, message=notice.message)

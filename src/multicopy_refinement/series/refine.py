@@ -130,8 +130,11 @@ class _Series:
         self._search(work, reference)
         shared = SharedModel.of(self.model, state, work[0], self.geometry)
         self.notices += [("", n) for n in shared.notices]
+        with_solvent = [one for one in work if one.experiment.scale.has_solvent]
+        for one in with_solvent[:1]:
+            one.note_holes()
         found = self._judged(work, alike)
-        if self.options.moving:
+        if self.options.moving or self.masks.holes is not None:
             work, found = self._relaxed(state, regions, work, found, shared, alike, reference)
         for one in work:
             self.notices += [(one.name, n) for n in one.notices]
@@ -173,12 +176,13 @@ class _Series:
         self, state: SeriesState, regions: Regions, work: list[SetOfSeries], found: _Judged,
         shared: SharedModel, alike: Isomorphism, reference: int | None,
     ) -> tuple[list[SetOfSeries], _Judged]:  # fmt: skip
-        """Move the shared model and search again, as long as the posterior rises."""
-        moving = Relaxing(shared, self.model, self.geometry, self.options.moving)
+        """Move the shared model, fill its holes, search again, while the posterior rises."""
+        holes = self.masks.holes
+        moving = Relaxing(shared, self.model, self.geometry, self.options.moving, holes)
         excess = responses(shared, work, found[0], found[2])[0].excess
         value = _log_likelihood(work) / excess + moving.log_prior
         for cycle in range(MOST_MOVES):
-            self.tell("coordinates and B factors", cycle, MOST_MOVES)
+            self.tell("coordinates, B factors and solvent", cycle, MOST_MOVES)
             step = moving.step(work, found[0], excess)
             better = self._better(state, regions, work, moving, step, value, excess, reference)
             if better is None:
@@ -208,7 +212,7 @@ class _Series:
             if reached > value:
                 return others, step, reached
             give(self.model, before)
-            moving.moved = at
+            moving.to(at)
             step = step / 2
         return None
 
@@ -319,6 +323,7 @@ class _Series:
             agreement=tuple(one.statistics for one in work),
             searches=tuple(one.search for one in work), isomorphism=alike, reference=reference,
             crystals=crystals, moved=self.moved,
+            filled=np.zeros(0) if self.masks.holes is None else self.masks.holes.filled,
             misfit=np.array([one.misfit for one in scores]),
             data=tuple(one.data for one in work), cells=tuple(one.data.cell for one in self.sets),
             notices=tuple(self.notices), seconds=seconds,

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from scipy import sparse
+from scipy.linalg import block_diag
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.neighbours import on_elements
@@ -20,10 +21,12 @@ from multicopy_refinement.refinement.b_groups import B_FLOOR, Displacements
 from multicopy_refinement.refinement.surroundings import state_of_unknowns
 from multicopy_refinement.scattering.atom_slopes import unknowns_of_atoms
 from multicopy_refinement.series.fraction import SetOfSeries
+from multicopy_refinement.series.holes import Holes
 from multicopy_refinement.series.scores import Scores
 from multicopy_refinement.series.shared import SharedModel
 from multicopy_refinement.solve.conjugate import LARGEST_CHANGE, LONGEST_MOVE
 from multicopy_refinement.solve.covariance import solve_positive
+from multicopy_refinement.solve.marginal import POCKET_SIGMA
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Information on what does not move.
@@ -48,18 +51,22 @@ class Relaxing:
         Restraints; None without.
     parameters
         What moves: coordinates, B, or both.
+    holes
+        Take how much of each is filled; None where there are none.
     moved
-        From the file, ``[n_unknowns]``.
+        How much is filled, in units of what is known of it, and how far atoms are from the file,
+        ``[n_holes + n_unknowns]``.
     """
 
     shared: SharedModel
     model: Model
     geometry: Geometry | None
     parameters: frozenset[Parameter]
+    holes: Holes | None
     moved: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.moved = np.zeros(int(self._offset[-1]))
+        self.moved = np.zeros(self.n_holes + int(self._offset[-1]))
 
     @cached_property
     def _offset(self) -> IntArray:
@@ -69,13 +76,14 @@ class Relaxing:
     @property
     def log_prior(self) -> float:
         """Log p of the model as it is, without data."""
-        value = -0.5 * float(self.moved @ self.shared.vague @ self.moved)
+        filled, atoms = self.moved[: self.n_holes], self.moved[self.n_holes :]
+        value = -0.5 * float(filled @ filled) - 0.5 * float(atoms @ self.shared.vague @ atoms)
         return value - (0.0 if self.geometry is None else self.geometry.value(state_of(self.model)))
 
     def step(
         self, work: Sequence[SetOfSeries], scores: Sequence[Scores], excess: float
     ) -> FloatArray:
-        """Return one Gauss-Newton step of the shared unknowns, ``[n_unknowns]``.
+        """Return one Gauss-Newton step of the shared unknowns, ``[n_holes + n_unknowns]``.
 
         Fractions, scale and solvent follow: with S_d = (H_pp - H_pq H_qq^-1 H_qp)_d of each data
         set d and R what is known beside the data,
@@ -84,38 +92,55 @@ class Relaxing:
 
         ``excess`` is e: by how much the data sets together know less than their sum (`responses`).
         """
-        known = self.shared.known
+        n = self.n_holes
+        known = block_diag(np.eye(n), self.shared.known)
         matrix, right = np.zeros_like(known), np.zeros(len(known))
         for one, score in zip(work, scores, strict=True):
             q, p = self.shared.slopes(one, score, sampled=False)
-            q, p = q.sum(axis=0, keepdims=True), p[-len(known) :]
+            q, p = q.sum(axis=0, keepdims=True), p[len(p) - len(known) :]
             h_pq = (p @ q.T).astype(np.float64)
             a = h_pq / (float((q**2).sum()) + 1.0)
             matrix += (p @ p.T).astype(np.float64) - a @ h_pq.T
             residual = score.residual.astype(np.float32)
             right += p @ residual - (a @ (q @ residual))
-        right = right / excess - self.shared.vague @ self.moved
+        right = right / excess
+        right[:n] -= self.moved[:n]
+        right[n:] -= self.shared.vague @ self.moved[n:]
         if self.geometry is not None:
-            right -= self._chosen.T @ self.geometry.linear(state_of(self.model)).gradient
-        total = matrix / excess + known
-        total[self._held, self._held] += _HELD
-        right[self._held] = 0.0
-        return self._limited(solve_positive(total, right[:, None])[:, 0])
+            right[n:] -= self._chosen.T @ self.geometry.linear(state_of(self.model)).gradient
+        total, held = matrix / excess + known, n + self._held
+        total[held, held] += _HELD
+        right[held] = 0.0
+        step = solve_positive(total, right[:, None])[:, 0]
+        step[held] = 0.0
+        filled = np.clip(self.moved[:n] + step[:n], -1 / POCKET_SIGMA, 1 / POCKET_SIGMA)
+        return np.append(filled - self.moved[:n], self._limited(step[n:]))
 
     def take(self, step: FloatArray) -> None:
-        """Move the atoms of the model; hydrogens ride."""
+        """Move the atoms of the model, and fill its holes; hydrogens ride."""
         now, n = state_of(self.model), len(self.model.table)
-        change = self._chosen @ step
+        change = self._chosen @ step[self.n_holes :]
         state = State(
             now.xyz + change[: 3 * n].reshape(n, 3), now.b_iso + change[3 * n : 4 * n],
             now.u_aniso + change[4 * n :].reshape(n, 6),
         )  # fmt: skip
         give(self.model, state if self.geometry is None else self.geometry.riding.placed(state))
-        self.moved = self.moved + step
+        self.to(self.moved + step)
+
+    def to(self, moved: FloatArray) -> None:
+        """Note how far the unknowns are from where they began; fill the holes by that."""
+        self.moved = moved
+        if self.holes is not None:
+            self.holes.filled = POCKET_SIGMA * moved[: self.n_holes]
+
+    @property
+    def n_holes(self) -> int:
+        """Number of holes in doubt."""
+        return 0 if self.holes is None else len(self.holes)
 
     def size(self, step: FloatArray) -> tuple[float, float]:
         """Return the rms length of the moves of atoms in A, and the rms change of B as a part."""
-        first = self._offset[:-1]
+        step, first = step[self.n_holes :], self._offset[:-1]
         xyz = step[first[:, None] + np.arange(3)]
         b = step[first + 3] * np.where(np.diff(self._offset) > 4, EIGHT_PI_SQUARED, 1.0)
         part = b / np.maximum(self._lowest, 2.0)
@@ -136,7 +161,7 @@ class Relaxing:
         atoms, model = self.shared.atoms, self.model
         xyz = state_of(model).xyz
         special = on_elements(xyz[atoms], _SPECIAL, model.cell, model.spacegroup)
-        held = np.zeros(len(self.moved), dtype=bool)
+        held = np.zeros(int(self._offset[-1]), dtype=bool)
         for i in range(len(atoms)):
             first, last = int(self._offset[i]), int(self._offset[i + 1])
             held[first : first + 3] = special[i] or Parameter.XYZ not in self.parameters

@@ -103,11 +103,11 @@ class SharedModel:
         along = slopes.along[rows] * share
         of_atoms = atom_slopes(atoms.select_rows(self.atoms), data.hkl[rows], along, tensor)
         displaced = SOLVENT_SIGMA * slopes.displaced[:, rows] * np.float32(share)
-        pockets = POCKET_SIGMA * slopes.pockets[:, rows] * np.float32(share)
+        holes = POCKET_SIGMA * one.hole_slopes(along, rows)
         n_own = len(slopes.displaced)
         away = np.concatenate([scores.own[:, rows] * share, scores.own[:, len(data) :]], axis=1)
         fractions = slopes.of[Kind.OCCUPANCY][:, rows] * np.float32(share)
-        everything = projected(np.concatenate([fractions, displaced, pockets, of_atoms]), away)
+        everything = projected(np.concatenate([fractions, displaced, holes, of_atoms]), away)
         return everything[:n_own], everything[n_own:]
 
 
@@ -161,7 +161,7 @@ def responses(
     errors: sum_de r_de (t_d t_e)^1/2 / sum_d t_d, t the trace of H_pp.
     """
     known = shared.known
-    n = len(scores[0].slopes.displaced) + len(scores[0].slopes.pockets)
+    n = len(shared.slopes(sets[0], scores[0])[1]) - len(known)
     size = n + len(known)
     said = np.zeros((size, size))
     said[np.arange(n), np.arange(n)] = 1.0

@@ -106,6 +106,9 @@ class SeriesSolution:
         How many cells structure factors and masks were calculated in.
     moved
         How far the atoms near the state went from the file: rms in A, and of B as a part of it.
+    filled
+        How much of each hole beside the state solvent fills beside what the mask says, -1 to 1,
+        ``[n_holes]``.
     misfit
         The su by the scatter of scores over that by information, ``[n_sets]``.
     data
@@ -136,6 +139,7 @@ class SeriesSolution:
     reference: int | None
     crystals: int
     moved: tuple[float, float]
+    filled: FloatArray
     misfit: FloatArray
     data: tuple[ReflectionData, ...]
     cells: tuple[Cell, ...]

@@ -15,7 +15,6 @@ from multicopy_refinement._typing import (
     IntArray,
     UInt8Array,
 )
-from multicopy_refinement.atoms.neighbours import near_in_crystal
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.values import not_full
 from multicopy_refinement.scaling.displaced import (
@@ -26,10 +25,8 @@ from multicopy_refinement.scaling.displaced import (
 )
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
 from multicopy_refinement.scaling.room import solvent_mask
+from multicopy_refinement.series.holes import Holes
 from multicopy_refinement.series.state import SeriesState
-
-#: Holes that are further than this from all atoms of a state are not its own, in A.
-_FAR = 8.0
 
 
 class MasksOfCells:
@@ -46,6 +43,8 @@ class MasksOfCells:
         self._made: dict[tuple[object, ...], FloatArray] = {}
         #: How far solvent grows back in A: the first data set says it for all.
         self.shrink: float | None = None
+        #: Beside the state, where it is in doubt whether solvent gets into them.
+        self.holes: Holes | None = None
 
     def density(
         self, groups: OccupancyGroups, partial: IntArray, there: BoolArray, occupancy: FloatArray,
@@ -84,10 +83,10 @@ class SolventOfStates:
         Of the occupancies of partial groups, ``[n_partial]``.
     regrown
         Makes it anew on a grid that differs in how far solvent grows back.
-    in_doubt
-        Gives by how much `without` and `with_` with a narrower probe differ from those with a
-        wider one, 0 where both do alike: holes that the state leaves and that it has, where it is
-        in doubt whether solvent gets into them.
+    probes
+        Gives `without` and `with_` with a narrower probe, the present one, and a wider one.
+    masks
+        Of the model, and its holes with what fills them.
     """
 
     each: DisplacedSolvent
@@ -96,7 +95,8 @@ class SolventOfStates:
     offset: FloatArray
     slope: FloatArray
     regrown: Callable[[MaskGrid], SolventOfStates]
-    in_doubt: Callable[[], tuple[FloatArray, FloatArray]]
+    probes: Callable[[], list[tuple[FloatArray, FloatArray]]]
+    masks: MasksOfCells
 
     @classmethod
     def of(
@@ -118,17 +118,12 @@ class SolventOfStates:
         def again(grid: MaskGrid) -> SolventOfStates:
             return cls.of(state, masks, groups, partial, present, xyz, grid, occupancy)
 
-        def in_doubt() -> tuple[FloatArray, FloatArray]:
-            (without, with_), (less, least) = (
-                ends(grid.with_probe(grid.wider + change)) for change in (-DOUBT, DOUBT)
-            )
-            without, with_ = without - less, with_ - least
-            alike = without == with_
-            return np.where(alike, 0.0, without), np.where(alike, 0.0, with_)
+        def probes() -> list[tuple[FloatArray, FloatArray]]:
+            return [ends(grid.with_probe(grid.wider + d)) for d in (-DOUBT, 0.0, DOUBT)]
 
         each = displaced_solvent(groups, partial, present, xyz, grid, occupancy)
         offset, slope = state.offset[partial], state.slope[partial]
-        return cls(each, *ends(grid), offset, slope, again, in_doubt)
+        return cls(each, *ends(grid), offset, slope, again, probes, masks)
 
     @property
     def base(self) -> FloatArray:
@@ -160,14 +155,14 @@ class SolventOfStates:
 
         ``also`` are points of the finer grid, flat, that hold nothing else, too.
         """
-        along = self.slope @ (occupancy - self.offset)
-        fraction = float(along) / max(float(self.slope @ self.slope), 1e-300)
-        found = self.without + fraction * (self.with_ - self.without)
+        found = self.without + self._fraction(occupancy) * (self.with_ - self.without)
         return found if also is None else np.maximum(found, self.each.grid.coarse(also))
 
     def f_mask(self, occupancy: FloatArray, hkl: IntArray) -> ComplexArray:
         """Return F of the solvent for a density of 1, complex ``[n]``."""
-        return self._transform(self.density(occupancy), hkl)
+        without, with_ = self._filled(hkl)
+        made = self._transform(self.density(occupancy), hkl)
+        return np.asarray(made + without + self._fraction(occupancy) * (with_ - without))
 
     def displaced(
         self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray, s_squared_max: float
@@ -180,48 +175,26 @@ class SolventOfStates:
         found = self.each.displaced(occupancy, chosen, hkl, s_squared_max)
         columns, slope = found.columns.copy(), self.slope[chosen]
         follows = np.flatnonzero(slope)
-        both = self._transform(self.without - self.with_, hkl[found.low])
+        filled, also = self._filled(hkl[found.low])
+        both = self._transform(self.without - self.with_, hkl[found.low]) + filled - also
         rest = both - slope[follows] @ columns[follows]
         columns[follows] += (rest / (slope[follows, None] * len(follows))).astype(np.complex64)
         return Displaced(found.low, columns)
 
-    def holes(self, regions: IntArray, xyz: FloatArray, hkl: IntArray) -> np.ndarray:
-        """Return F of what is in doubt without the state, and with it, by region.
+    def holes(self, xyz: FloatArray, regions: IntArray) -> Holes:
+        """Return the holes in doubt (`Holes.of`)."""
+        return Holes.of(self.probes(), xyz, regions, self.each.grid)
 
-        Parameters
-        ----------
-        regions
-            Of each atom that follows the fraction, all from 0 on, ``[n_atoms]``: a point is of the
-            region whose atoms are nearest.
-        xyz
-            Of these atoms, in A.
-        hkl
-            Miller indices, ``[n, 3]``.
+    def _fraction(self, occupancy: FloatArray) -> float:
+        along = self.slope @ (occupancy - self.offset)
+        return float(along) / max(float(self.slope @ self.slope), 1e-300)
 
-        Returns
-        -------
-        ndarray
-            complex64 ``[2 n_regions, n]``, those without the state first.
-        """
-        made, n = self.in_doubt(), int(regions.max(initial=-1)) + 1
-        columns = np.zeros((2, n, len(hkl)), dtype=np.complex64)
-        each = self.each
-        for density, rows in zip(made, columns, strict=True):
-            points = np.stack(np.nonzero(density), axis=1)
-            at = points / np.array(density.shape) @ each.cell.orthogonalization.T
-            near, distance = near_in_crystal(xyz, at, _FAR, each.cell, each.group)
-            of = np.array(
-                [
-                    regions[a[np.argmin(d)]] if len(a) else -1
-                    for a, d in zip(near, distance, strict=True)
-                ],
-                dtype=np.int64,
-            )
-            for region in np.unique(of[of >= 0]).tolist():
-                part, own = np.zeros_like(density), tuple(points[of == region].T)
-                part[own] = density[own]
-                rows[region] = self._transform(part, hkl)
-        return columns.reshape(2 * n, -1)
+    def _filled(self, hkl: IntArray) -> tuple[ComplexArray, ComplexArray]:
+        """Return F of what fills holes without the state, and with it."""
+        if self.masks.holes is None:
+            return (np.zeros(len(hkl), dtype=np.complex128),) * 2
+        without, with_ = self.masks.holes.f_filled(hkl, self.each.cell.volume)
+        return without, with_
 
     def _transform(self, density: FloatArray, hkl: IntArray) -> ComplexArray:
         return density_structure_factors(density, self.each.cell, self.each.group, hkl)

@@ -75,26 +75,38 @@ def test_a_pocket_that_several_residues_leave_is_one(made):
     assert solvent.density(q).sum() == pytest.approx(independent.density(q).sum(), rel=1e-3)
 
 
-def test_holes_in_doubt_are_those_of_its_ends_shared_among_regions(made):
+def test_probes_are_the_masks_of_its_ends_narrower_and_wider(made):
     model, state, solvent, _ = made
-    without, with_ = solvent.in_doubt()
-    masks = []
-    for fraction in (0.0, 1.0):
-        q = state.occupancy(fraction)
-        there = np.where((state.slope != 0)[state.groups.index], q[state.groups.index] > 0, True)
-        grids = (solvent.each.grid.with_probe(change) for change in (-0.1, 0.1))
-        narrow, wide = (solvent_mask(g, model.table, there, model.table.xyz) for g in grids)
-        masks.append(narrow - wide)
-    alike = masks[0] == masks[1]
-    for found, right in zip((without, with_), masks, strict=True):
-        assert found == pytest.approx(np.where(alike, 0.0, right), abs=1e-6)
-    assert 0 < (~alike).sum() < 0.5 * alike.size  # what is far from the state says the same
+    probes = solvent.probes()
+    for pair, change in zip(probes, (-0.1, 0.0, 0.1), strict=True):
+        for fraction, density in zip((0.0, 1.0), pair, strict=True):
+            q = state.occupancy(fraction)[state.groups.index]
+            there = np.where((state.slope != 0)[state.groups.index], q > 0, True)
+            grid = solvent.each.grid.with_probe(change)
+            right = solvent_mask(grid, model.table, there, model.table.xyz)
+            assert density == pytest.approx(right, abs=1e-6)
+
+
+def test_what_fills_holes_is_in_f_mask_and_in_what_the_state_displaces(made):
+    model, state, solvent, _ = made
     regions = Regions.of(state)
     follows = regions.of_atom >= 0
     hkl = unique_reflections(model.cell, model.spacegroup, D_MIN)
-    found = solvent.holes(regions.of_atom[follows], model.table.xyz[follows], hkl)
-    assert found.shape == (2 * len(regions), len(hkl))
-    for rows, density in zip(found.reshape(2, len(regions), -1), (without, with_), strict=True):
-        whole = density_structure_factors(density, model.cell, model.spacegroup, hkl)
-        assert rows.sum(axis=0) == pytest.approx(whole, abs=2e-3 * np.abs(whole).max())
-        assert (np.abs(rows).max(axis=1) > 0).sum() > 1
+    holes = solvent.holes(model.table.xyz[follows], regions.of_atom[follows])
+    assert len(holes) > 2
+    q0, q1 = (state.occupancy(f)[state.tied] for f in (0.2, 0.6))
+    before = solvent.f_mask(q0, hkl)
+    solvent.masks.holes = holes
+    try:
+        assert np.array_equal(solvent.f_mask(q0, hkl), before)
+        holes.filled = np.linspace(-1.0, 1.0, len(holes))
+        without, with_ = holes.f_filled(hkl, model.cell.volume)
+        right = before + 0.8 * without + 0.2 * with_
+        assert solvent.f_mask(q0, hkl) == pytest.approx(right, abs=1e-3)
+        assert np.abs(right - before).max() > 1.0
+        found = solvent.displaced(q0, np.arange(len(state.tied)), hkl, 20.0)
+        change = -0.4 * (state.slope[state.tied] @ found.columns)
+        right = (solvent.f_mask(q1, hkl) - solvent.f_mask(q0, hkl))[found.low]
+        assert change == pytest.approx(right, abs=1e-3 * np.abs(right).max())
+    finally:
+        solvent.masks.holes = None
