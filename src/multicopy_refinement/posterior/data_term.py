@@ -69,8 +69,8 @@ class SampledSlopes:
     displaced
         By how much more solvent each group displaces, as a part of what it does, ``[n_groups, n]``.
     pockets
-        How much more solvent is where each group is not, by whether it gets there or not,
-        ``[n_groups, n]``.
+        How much more solvent is where each group is not, by whether it gets there or not: if it is
+        in doubt that it does not, then if that it does, ``[2 n_groups, n]``.
     n_used
         Number of reflections that have a weight.
     made

@@ -92,9 +92,9 @@ class Forward(Protocol):
         ...
 
     def pocket_slopes(self, at: Point, rows: IntArray, along: ComplexArray) -> Real:
-        """Return Re(conj(along) S D_g (1 - q_g)) of some reflections, ``[n_groups, n_rows]``.
+        """Return Re(conj(along) S D_g (1 - q_g)) of some reflections, ``[2 n_groups, n_rows]``.
 
-        D of each group is `Displaced.in_doubt`; 0 where that is not known.
+        D of each group, two of them, is `Displaced.in_doubt`; 0 where that is not known.
         """
         ...
 
@@ -349,19 +349,18 @@ class GroupForward:
         return self._low_slopes(self._less, at[Kind.OCCUPANCY], rows, along)
 
     def pocket_slopes(self, at: Point, rows: IntArray, along: ComplexArray) -> Real:
-        """Return Re(conj(along) S D_g (1 - q_g)) of some reflections, ``[n_groups, n_rows]``.
+        """Return Re(conj(along) S D_g (1 - q_g)) of some reflections, ``[2 n_groups, n_rows]``.
 
-        Of 1 - q_g a half at least. What follows in D, if anything, goes with q_g, alike.
+        Of 1 - q_g a half at least.
         """
-        less, displaced, q = self._less, self.displaced, at[Kind.OCCUPANCY]
-        doubt, empty = None, 1 - q
+        less, displaced = self._less, self.displaced
+        doubt, empty = None, np.tile(1 - at[Kind.OCCUPANCY], 2)
         if less is not None and displaced is not None and displaced.in_doubt is not None:
             if self._doubt[0] is not rows:  # Bijvoet differences ask for the same
                 some = np.flatnonzero(np.isin(less.low, rows))
                 made = LowColumns(less.low[some], displaced.in_doubt(some), less.fall[some])
                 self._doubt[:] = rows, made
             doubt = self._doubt[1]
-            empty = np.append(empty, q)[: len(doubt.columns)]
         # a group that took up the solvent of its hole has been given too high an occupancy by it
         return self._low_slopes(doubt, np.maximum(empty, _EMPTY), rows, along)
 

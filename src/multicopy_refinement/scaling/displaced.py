@@ -85,10 +85,9 @@ class Displaced:
     columns
         M, complex64 ``[n_groups, n_low]``, for a density of 1; to be used as long as this is.
     in_doubt
-        Gives by how much M with a narrower probe differs from that with a wider one, at some places
-        of ``low``: of a hole that a bottleneck leads to, all of it; complex64
-        ``[n_groups, n_places]``, of holes that are where groups are not. Those that are where
-        groups are may follow, as many. None where that is not known.
+        Gives by how much M with a narrower probe differs from M, and M from that with a wider one,
+        at some places of ``low``: of a hole that a bottleneck leads to, all of it; complex64
+        ``[2 n_groups, n_places]``. None where that is not known.
     """
 
     low: IntArray
@@ -342,14 +341,16 @@ class DisplacedSolvent:
         occupancy, chosen, hkl = occupancy.copy(), chosen.copy(), hkl[self._low]
 
         def in_doubt(places: IntArray) -> np.ndarray:
-            return self._in_doubt(occupancy, chosen, hkl[places])
+            narrow, wide = self._beside(occupancy, chosen, hkl[places])
+            own = columns[:, places]
+            return np.concatenate([narrow - own, own - wide])
 
         found = Displaced(self._low, columns, in_doubt)
         self._made = _Made(chosen, columns, made_from, weakref.ref(found))
         return found
 
-    def _in_doubt(self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray) -> np.ndarray:
-        """Return M with a narrower probe less that with a wider one, at some reflections."""
+    def _beside(self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray) -> list[np.ndarray]:
+        """Return M with a narrower probe, and that with a wider one, at some reflections."""
         columns: list[np.ndarray] = [np.zeros(0)] * 2
         grids = [self.grid.with_probe(self.grid.wider + change) for change in (-DOUBT, DOUBT)]
 
@@ -359,8 +360,7 @@ class DisplacedSolvent:
                 columns[i] = other.displaced(occupancy, chosen, hkl, np.inf).columns
 
         in_threads(work, len(grids))
-        narrow, wide = columns
-        return np.asarray(narrow - wide)
+        return columns
 
     def _region(self, group: int, coverage: _Coverage) -> tuple[IntArray, FloatArray]:
         """Return the points that a group keeps free of solvent, and by how much for q = 1."""

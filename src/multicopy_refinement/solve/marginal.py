@@ -299,8 +299,10 @@ class _Local:
         both = np.concatenate([own, others])
         n_own, n_scale = len(own), len(self.scale)
         n_held = n_own + n_scale
+        twice = np.append(both, both + len(self.of_groups))
         displaced, in_doubt = (
-            slopes[both[slopes[both].any(axis=1)]] for slopes in (self.displaced, self.pockets)
+            slopes[of[slopes[of].any(axis=1)]]
+            for slopes, of in ((self.displaced, both), (self.pockets, twice))
         )
         n_displaced = n_held + len(displaced) + len(in_doubt)
         n_known = n_displaced + len(others)

@@ -6,7 +6,7 @@ import pytest
 from helpers import atom_line
 from multicopy_refinement import Model
 from multicopy_refinement.crystal.hkl import unique_reflections
-from multicopy_refinement.scaling.displaced import displaced_solvent
+from multicopy_refinement.scaling.displaced import DOUBT, DisplacedSolvent, displaced_solvent
 from multicopy_refinement.scaling.mask import MaskGrid
 from multicopy_refinement.scaling.points import exclusion_radius
 
@@ -55,7 +55,7 @@ def test_solvent_of_a_hole_behind_a_bottleneck_is_in_doubt(tmp_path, gap, in_dou
     found = solvent.displaced(q, np.array([0]), hkl, np.inf)
     least = np.argmin(np.abs(hkl).sum(axis=1))
     assert np.abs(found.columns).max() < 1.0  # A^3: an island that nothing leads to
-    volume = float(np.abs(found.in_doubt(np.array([least]))[0, 0]))
+    volume = float(np.abs(found.in_doubt(np.array([least]))).sum())
     assert (volume > 15.0) == in_doubt, volume
     assert in_doubt or volume < 1.0
 
@@ -69,4 +69,26 @@ def test_in_doubt_is_little_where_solvent_gets_in_any_case(tmp_path):
     found = solvent.displaced(q, np.array([0]), hkl, np.inf)
     low = np.argmin(np.abs(hkl).sum(axis=1))
     assert np.abs(found.columns[0, low]) > 12.0
-    assert np.abs(found.in_doubt(np.array([low]))[0, 0]) < 0.3 * np.abs(found.columns[0, low])
+    assert np.abs(found.in_doubt(np.array([low]))).sum() < 0.3 * np.abs(found.columns[0, low])
+
+
+def test_in_doubt_are_a_narrower_probe_and_a_wider_one_beside_the_present_one(tmp_path):
+    """Each by itself: where both differ from the present one alike, their difference is nothing."""
+    model, solvent, q = solvent_of(
+        tmp_path / "m.pdb", np.array([[0.0, 0.0, 0.0], [-9.0, -9.0, -9.0]]), [0.4, 0.7],
+        gap=-0.02, radius=4.5,
+    )  # fmt: skip
+    hkl, chosen = unique_reflections(model.cell, model.spacegroup, 6.0), np.array([0, 1])
+    found = solvent.displaced(q, chosen, hkl, np.inf)
+    places = np.array([0, 3, 5])
+    narrow, wide = (
+        DisplacedSolvent(
+            model.table, model.table.xyz, np.ones(len(model.table), dtype=bool), solvent.groups,
+            solvent.grid.with_probe(change),
+        ).displaced(q, chosen, hkl, np.inf).columns[:, places]
+        for change in (-DOUBT, DOUBT)
+    )  # fmt: skip
+    own = found.columns[:, places]
+    right = np.concatenate([narrow - own, own - wide])
+    assert found.in_doubt(places) == pytest.approx(right, abs=1e-3)
+    assert np.abs(right).max() > 5.0
