@@ -18,7 +18,7 @@ SETS = ("1g8a", "4cjl", "2xiu", "mpro-x0107")
 INTRODUCTION = """# Marginal su beside an audit
 
 Made by `python benchmarks/audit.py --out docs/audit.md`. The marginal su of `refine` count
-coordinates and B of a set of groups and of what is within 4 A; `--uncertainty audit` counts every
+coordinates and B of a set of groups and of what is within 4.5 A; `--uncertainty audit` counts every
 unknown of the crystal, by conjugate gradients. The ratio of the first to the second, of all groups
 that have an su (in mpro-x0107 only sums of groups have one); seconds are those of the uncertainties
 alone.

@@ -28,7 +28,7 @@ from multicopy_refinement.solve.marginal import (
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Atoms within so many A of a group count in its su.
-REACH = 4.0
+REACH = 4.5
 #: A refined coordinate is known to so many A before the data are asked, and a B to this part of it.
 XYZ_SIGMA, B_SIGMA = 0.3, 0.5
 #: Displacements that are constrained to be one differ by no more than this part of them.
@@ -154,9 +154,9 @@ def state_of_unknowns(
 
 def surroundings_of(
     model: Model, data: ReflectionData, refined: IntArray, sums: SumConstraints,
-    geometry: Geometry | None = None,
+    geometry: Geometry | None = None, reach: float = REACH,
 ) -> Surroundings:  # fmt: skip
-    """Return what is near the refined groups of a model; hydrogens are left where they are.
+    """Return what is near the refined groups of a model, in A; hydrogens are left where they are.
 
     With a geometry anisotropic atoms share one shift of U; without, all six elements are unknown.
     """
@@ -169,7 +169,7 @@ def surroundings_of(
     heavy = np.flatnonzero(~table.hydrogen)
     xyz = atoms.xyz.numpy()
     moving = heavy[group_of_atom[heavy] >= 0]
-    found, distances = near_in_crystal(xyz[heavy], xyz[moving], REACH, model.cell, model.spacegroup)
+    found, distances = near_in_crystal(xyz[heavy], xyz[moving], reach, model.cell, model.spacegroup)
     near_atom = np.concatenate([np.zeros(0, np.int64), *(heavy[f] for f in found)])
     distance = np.concatenate([np.zeros(0), *distances])
     of_atom = np.repeat(moving, [len(f) for f in found])

@@ -43,7 +43,7 @@ def about_su(record: RunRecord) -> str:
         )
     known = "data" if record.inputs.options.get("no_restraints") else "data and restraints"
     return (
-        "su is marginal: coordinates and B of the group and of all within 4 A (as far as "
+        "su is marginal: coordinates and B of the group and of all within 4.5 A (as far as "
         f"{known} leave them open), scale, solvent, and how much of it the group displaces count "
         "in it. su_conditional takes all these as known: where it is much smaller, the occupancy "
         "hangs on them."

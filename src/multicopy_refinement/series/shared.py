@@ -14,7 +14,7 @@ from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.posterior.blocks import Kind
-from multicopy_refinement.refinement.surroundings import REACH, Restrained, surroundings_of
+from multicopy_refinement.refinement.surroundings import Restrained, surroundings_of
 from multicopy_refinement.scattering.atom_slopes import atom_slopes
 from multicopy_refinement.scattering.atoms import atoms_of
 from multicopy_refinement.series.fraction import SetOfSeries
@@ -28,6 +28,8 @@ from multicopy_refinement.solve.marginal import (
     Surroundings,
 )
 
+#: Atoms that are further than this from the state and what it replaces stay, in A.
+_REACH = 4.0
 #: Reflections for an unknown: a sample of so many gives the information to about 2%.
 _FOR_AN_UNKNOWN, _FEWEST = 12, 4000
 
@@ -56,7 +58,7 @@ class SharedModel:
     ) -> SharedModel:
         """Return that of a model; the atoms of the state first, where there are too many."""
         sums = state.groups.sums.restricted(state.tied, state.occupancy(state.fraction))
-        around = surroundings_of(model, data.data, state.tied, sums, geometry)
+        around = surroundings_of(model, data.data, state.tied, sums, geometry, _REACH)
         near = np.concatenate(around.near)
         rank = np.concatenate([np.arange(len(one)) for one in around.near])
         # own atoms first, then the nearest of each set in turn
@@ -118,7 +120,7 @@ def _cut(n_atoms: int) -> tuple[Notice, ...]:
     return (
         Notice(
             "surroundings_cut",
-            f"the state, what it replaces and what is within {REACH:g} A are {n_atoms} atoms or "
+            f"the state, what it replaces and what is within {_REACH:g} A are {n_atoms} atoms or "
             f"more: coordinates and B of {MOST_ATOMS}, the nearest, are refined and count in the "
             "su, the others are taken as right; of a state of fewer residues all count",
         ),
