@@ -21,7 +21,8 @@ Made by `python benchmarks/audit.py --out docs/audit.md`. The marginal su of `re
 coordinates and B of a set of groups and of what is within 4.5 A; `--uncertainty audit` counts every
 unknown of the crystal, by conjugate gradients. The ratio of the first to the second, of all groups
 that have an su (in mpro-x0107 only sums of groups have one); seconds are those of the uncertainties
-alone.
+alone. An audit takes the solvent that groups displace, and whether it gets into their holes, as
+known: where the first counts these they are larger.
 
 | data set | groups | ratio: lowest | 5% | median | 95% | highest | within 10% | seconds | audit |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|

@@ -156,7 +156,7 @@ def surroundings_of(
     model: Model, data: ReflectionData, refined: IntArray, sums: SumConstraints,
     geometry: Geometry | None = None, reach: float = REACH,
 ) -> Surroundings:  # fmt: skip
-    """Return what is near the refined groups of a model, in A; hydrogens are left where they are.
+    """Return what is within reach (A) of the refined groups of a model, hydrogens left out.
 
     With a geometry anisotropic atoms share one shift of U; without, all six elements are unknown.
     """

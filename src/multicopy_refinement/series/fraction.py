@@ -174,13 +174,18 @@ class SetOfSeries:
         xyz = self.crystal.model.xyz().detach().double().cpu().numpy()[follows]
         self._masks.holes = solvent.holes(xyz, of_atom[follows])
 
+    @property
+    def n_holes(self) -> int:
+        """Number of these holes, the same for all data sets."""
+        return 0 if self._masks.holes is None else len(self._masks.holes)
+
     def hole_slopes(self, along: ComplexArray, rows: IntArray) -> NDArray[np.float32]:
         """Return Re(conj(along) S F_hole) of each hole in doubt, ``[n_holes, n_rows]``.
 
         F of a hole is (1 - f) F_without + f F_with; 0 where solvent does not matter.
         """
         holes, data, scale = self._masks.holes, self.data, self.experiment.scale
-        found = np.zeros((0 if holes is None else len(holes), len(rows)), dtype=np.float32)
+        found = np.zeros((self.n_holes, len(rows)), dtype=np.float32)
         if holes is None or not scale.has_solvent:
             return found
         here = data.s_squared[rows] < scale.solvent_limit(FAINT)
