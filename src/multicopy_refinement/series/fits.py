@@ -13,6 +13,8 @@ from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.series.curves import CURVES, Curve, Function
 
+#: Data refuse a curve to which they would be so improbable.
+REFUSED = 1e-3
 #: Evaluations from each start, and from the best end of these.
 _FIRST, _MOST = 12, 400
 
@@ -216,3 +218,10 @@ def _loose(slopes: FloatArray) -> np.ndarray:
     s = np.concatenate([s, np.zeros(len(size) - len(s))])
     free = vt[s < 1e-6 * s[0]] if s[0] > 0 else np.eye(len(size))
     return np.asarray((np.abs(free) > 1e-3).any(axis=0) | (np.linalg.norm(slopes, axis=0) < 1e-8))
+
+
+def best_supported(fits: Sequence[Fit]) -> Fit | None:
+    """Return the curve with the smallest AICc; None where data refuse it, or none can be judged."""
+    judged = [one for one in fits if np.isfinite(one.aicc)]
+    best = min(judged, key=lambda one: one.aicc, default=None)
+    return None if best is None or best.p < REFUSED else best

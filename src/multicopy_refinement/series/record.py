@@ -14,7 +14,7 @@ from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.notices import rank
 from multicopy_refinement.results.base import Record
 from multicopy_refinement.results.record import Program
-from multicopy_refinement.series.fits import Fit
+from multicopy_refinement.series.fits import Fit, best_supported
 from multicopy_refinement.series.regions import RegionTest
 from multicopy_refinement.series.solution import SeriesSolution
 
@@ -180,7 +180,7 @@ def make_record(
     """Return the record of a series."""
     groups = found.state.groups
     inside = np.flatnonzero(found.state.slope > 0).tolist()
-    best = min(fits, key=lambda one: one.aicc) if fits else None
+    best = best_supported(fits)
     return SeriesRecord(
         model=str(model), table=str(table), options=dict(options), state=found.state.name,
         state_groups=[groups.names[g] for g in inside], file_fraction=found.state.fraction,
@@ -191,7 +191,7 @@ def make_record(
         amplitude_correlation=_matrix(found.isomorphism.correlation),
         regions=None if found.regions is None else _regions(found, found.regions),
         fits=[_fit(one) for one in fits],
-        best=best.name if best is not None and math.isfinite(best.aicc) else None,
+        best=None if best is None else best.name,
         shared=SharedRecord(
             moved_xyz=found.moved[0], moved_b=found.moved[1], cells=found.crystals,
             holes=len(found.filled), filled=int((np.abs(found.filled) >= 0.5).sum()),

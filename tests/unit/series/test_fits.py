@@ -5,7 +5,7 @@ import pytest
 
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.series.curves import CURVES
-from multicopy_refinement.series.fits import fit, fit_curve, fit_curves
+from multicopy_refinement.series.fits import best_supported, fit, fit_curve, fit_curves
 
 #: A variable, and parameters that its curve shows well.
 TRUE = {
@@ -106,3 +106,16 @@ def test_derived_values():
     assert (name, unit) == ("half-life", "time")
     assert value == pytest.approx(np.log(2) / 0.2, rel=1e-3)
     assert su == pytest.approx(value * made.su[2] / made.value[2], rel=1e-3)
+
+
+def test_a_curve_that_the_data_refuse_is_not_the_best():
+    """Of three points an exponential has no degree of freedom left, and a constant is refused."""
+    x, f, c = np.array([0.0, 1.0, 10.0]), np.array([0.0, 0.16, 0.48]), correlated(3, 0.003, 0.005)
+    few = [fit_curve(name, "x", x, f, c) for name in ("constant", "exponential")]
+    assert few[0].p < 1e-6
+    assert np.isfinite(few[0].aicc)
+    assert np.isinf(few[1].aicc)
+    assert best_supported(few) is None
+    assert best_supported([]) is None
+    same = fit_curve("constant", "x", x, np.array([0.3, 0.301, 0.299]), c)
+    assert best_supported([same, few[1]]) is same
