@@ -87,9 +87,7 @@ def _fractions(
         "name": [one["name"] for one in known],
         "text": [with_su(one["unbounded"], one["su"]) for one in known],
     })  # fmt: skip
-    made.add_layout(
-        Whisker(base="x", lower="low", upper="high", source=source, line_color=INK, line_width=1.5)
-    )
+    _add_errors(made, source)
     drawn = made.scatter("x", "y", source=source, color=FIRST, size=9)
     made.add_tools(HoverTool(renderers=[drawn], tooltips=[("", "@name"), ("fraction", "@text")]))
     made.add_layout(Span(location=0, dimension="width", line_color=INK, line_alpha=0.6))
@@ -135,9 +133,15 @@ def _regions(regions: Mapping[str, Any]) -> figure:
         "high": [one["deviation"] + one["su"] for one in each],
         "fill": [1.0 if one["disagrees"] else 0.0 for one in each],
     })  # fmt: skip
-    made.add_layout(Whisker(base="x", lower="low", upper="high", source=source, line_color=INK))
+    _add_errors(made, source)
     made.scatter("x", "y", source=source, line_color=SECOND, fill_color=SECOND, fill_alpha="fill",
                  size=9)  # fmt: skip
     made.add_layout(Span(location=0, dimension="width", line_color=INK, line_alpha=0.6))
     made.xaxis.major_label_orientation = 1.2
     return made
+
+
+def _add_errors(made: figure, source: ColumnDataSource) -> None:
+    """Add bars from low to high; a range goes by what is drawn, of which whiskers are not."""
+    made.segment("x", "low", "x", "high", source=source, line_color=INK, line_width=1.5)
+    made.add_layout(Whisker(base="x", lower="low", upper="high", source=source, line_color=INK))
