@@ -16,6 +16,7 @@ from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.geometry.terms.base import Columns, State
 from multicopy_refinement.model import Model
 from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.places import in_runs
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.atom_slopes import ISOTROPIC, unknowns_of_atoms
 from multicopy_refinement.scattering.atoms import ScatteringAtoms, atoms_of, symmetric_matrices
@@ -108,14 +109,12 @@ class Restrained:
         """Return its information, ``[n_unknowns, n_unknowns]``."""
         found = self.vague.of_atoms(atoms, tensor)
         size = self.offset[atoms + 1] - self.offset[atoms]
-        shift = self.offset[atoms] - (np.cumsum(size) - size)
-        rows = np.arange(int(size.sum())) + np.repeat(shift, size)
+        rows = in_runs(self.offset[atoms], size)
         held = self.information
         count = held.indptr[rows + 1] - held.indptr[rows]
         if not count.any():
             return found
-        entries = np.repeat(held.indptr[rows] - (np.cumsum(count) - count), count)
-        entries = entries + np.arange(int(count.sum()))
+        entries = in_runs(held.indptr[rows], count)
         column, order = held.indices[entries], np.argsort(rows)
         place = order[np.minimum(np.searchsorted(rows, column, sorter=order), len(rows) - 1)]
         near = rows[place] == column

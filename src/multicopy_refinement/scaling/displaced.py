@@ -22,10 +22,11 @@ from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.molecule import most_frequent
 from multicopy_refinement.parallel import in_threads
+from multicopy_refinement.places import in_runs
 from multicopy_refinement.scaling.edge import Edge, Held, Independent
 from multicopy_refinement.scaling.kernels.pockets import WAY_OUT
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
-from multicopy_refinement.scaling.pockets import SEVERAL, Pockets, in_runs
+from multicopy_refinement.scaling.pockets import SEVERAL, Pockets
 from multicopy_refinement.scaling.points import sorted_unique
 from multicopy_refinement.scaling.room import Room
 from multicopy_refinement.scaling.sparse_transform import SparseTransform

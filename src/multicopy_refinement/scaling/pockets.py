@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, Int32Array, IntArray
+from multicopy_refinement.places import in_runs
 from multicopy_refinement.scaling.kernels.pockets import (
     WAY_OUT,
     cells_of,
@@ -182,12 +183,6 @@ def by_number(numbers: IntArray, last: int) -> tuple[IntArray, IntArray]:
     """Return places in the order of their numbers, and where each of 0 to ``last`` begins."""
     order = np.argsort(numbers, kind="stable")
     return order, np.searchsorted(numbers[order], np.arange(last + 2))
-
-
-def in_runs(start: IntArray, count: IntArray) -> IntArray:
-    """Return start, start + 1, ... of each of some runs, so many of each, one after the other."""
-    first = np.cumsum(count) - count
-    return np.asarray(np.arange(int(count.sum())) + np.repeat(start - first, count))
 
 
 def _one_or_several(numbers: IntArray, place: IntArray, found: IntArray) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.parallel import in_threads
+from multicopy_refinement.places import in_runs
 from multicopy_refinement.posterior.bijvoet import SampledDifferences
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.data_term import SampledSlopes
@@ -295,7 +296,7 @@ class _Local:
         places = self.place[near]
         sizes = (self.offset[places + 1] - self.offset[places]).astype(np.int64)
         first = np.cumsum(sizes) - sizes  # where the unknowns of each atom begin among those near
-        rows = np.arange(int(sizes.sum())) + np.repeat(self.offset[places] - first, sizes)
+        rows = in_runs(self.offset[places], sizes)
         both = np.concatenate([own, others])
         n_own, n_scale = len(own), len(self.scale)
         n_held = n_own + n_scale

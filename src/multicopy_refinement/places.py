@@ -1,0 +1,17 @@
+"""Places in arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from multicopy_refinement._typing import IntArray
+
+
+def in_runs(start: IntArray, count: IntArray) -> IntArray:
+    """Return start, start + 1, ... of each of some runs, so many of each, one after the other.
+
+    >>> in_runs(np.array([5, 1]), np.array([2, 3])).tolist()
+    [5, 6, 1, 2, 3]
+    """
+    first = np.cumsum(count) - count
+    return np.asarray(np.arange(int(count.sum())) + np.repeat(start - first, count))
