@@ -47,9 +47,7 @@ def near_in_crystal(
     from scipy.spatial import cKDTree
 
     fractional = xyz @ cell.fractionalization.T
-    rotations = np.concatenate([group.rotations] * len(group.centrings))
-    shifts = (group.centrings[:, None] + group.translations).reshape(-1, 3)
-    images = np.einsum("oij,aj->oai", rotations, fractional) + shifts[:, None]
+    images = group.images(fractional)
     images -= np.floor(images)
     atom = np.tile(np.arange(len(xyz)), len(images))
     images = images.reshape(-1, 3)
@@ -82,13 +80,8 @@ def on_elements(xyz: FloatArray, reach: float, cell: Cell, group: SpaceGroup) ->
     """Return which points are within a reach (A) of an image of themselves, ``[n]``."""
     fractional = xyz @ cell.fractionalization.T
     found = np.zeros(len(xyz), dtype=bool)
-    for number, (rotation, translation) in enumerate(
-        zip(group.rotations, group.translations, strict=True)
-    ):
-        for other, centring in enumerate(group.centrings):
-            if number == other == 0:
-                continue
-            away = fractional @ rotation.T + translation + centring - fractional
-            away -= np.round(away)
-            found |= np.linalg.norm(away @ cell.orthogonalization.T, axis=1) < reach
+    for image in group.images(fractional)[1:]:
+        away = image - fractional
+        away -= np.round(away)
+        found |= np.linalg.norm(away @ cell.orthogonalization.T, axis=1) < reach
     return found

@@ -62,6 +62,23 @@ class SpaceGroup:
         """Number of all operations, centring included."""
         return len(self.rotations) * len(self.centrings)
 
+    def images(self, fractional: FloatArray) -> FloatArray:
+        """Return x R' + t + c of places x ``[n, 3]`` for all operations, the identity first.
+
+        >>> SpaceGroup("P 1 2 1").images(np.array([[0.1, 0.2, 0.3]])).tolist()
+        [[[0.1, 0.2, 0.3]], [[-0.1, 0.2, -0.3]]]
+
+        Returns
+        -------
+        ndarray
+            ``[order, n, 3]``.
+        """
+        return np.array([
+            fractional @ rotation.T + translation + centring
+            for rotation, translation in zip(self.rotations, self.translations, strict=True)
+            for centring in self.centrings
+        ])  # fmt: skip
+
     def centring_factor(self, hkl: IntArray) -> FloatArray:
         """Return sum over centrings of exp(2 pi i h.c): their number, or 0 for absences."""
         phase = 2 * np.pi * np.asarray(hkl) @ self.centrings.T

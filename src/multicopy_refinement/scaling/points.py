@@ -53,12 +53,7 @@ class GridPoints:
     def _spheres(self, atoms: IntArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Return steps of the grid, places of atoms and images, radii, steps within 1 A."""
         atoms = atoms[self.radius[atoms] > 0]
-        places = [
-            self.fractional[atoms] @ rotation.T + translation + centring
-            for rotation, translation in zip(self.group.rotations, self.group.translations,
-                                             strict=True)
-            for centring in self.group.centrings
-        ]  # fmt: skip
+        places = self.group.images(self.fractional[atoms])
         step = self.cell.orthogonalization / self.shape
         reach = np.linalg.norm(np.linalg.inv(step), axis=1)
         radii = np.tile(self.radius[atoms], len(places))

@@ -14,7 +14,7 @@ from multicopy_refinement.errors import InputError
 from multicopy_refinement.series.curves import CURVES, Curve, Function
 
 #: Data refuse a curve to which they would be so improbable.
-REFUSED = 1e-3
+_REFUSED = 1e-3
 #: Evaluations from each start, and from the best end of these.
 _FIRST, _MOST = 12, 400
 
@@ -224,4 +224,4 @@ def best_supported(fits: Sequence[Fit]) -> Fit | None:
     """Return the curve with the smallest AICc; None where data refuse it, or none can be judged."""
     judged = [one for one in fits if np.isfinite(one.aicc)]
     best = min(judged, key=lambda one: one.aicc, default=None)
-    return None if best is None or best.p < REFUSED else best
+    return None if best is None or best.p < _REFUSED else best

@@ -24,6 +24,7 @@ from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scaling.displaced import FAINT, Displaced
 from multicopy_refinement.scattering.columns import StoredColumns
 from multicopy_refinement.series.crystal import Crystal
+from multicopy_refinement.series.holes import Holes
 from multicopy_refinement.series.solvent import MasksOfCells, SolventOfStates
 from multicopy_refinement.solve import gauss_newton
 from multicopy_refinement.solve.covariance import Covariance, covariance
@@ -92,7 +93,6 @@ class SetOfSeries:
         )  # fmt: skip
         masks.shrink = self.experiment.grid.shrink
         self.search = Search(False, 0, "not begun")
-        self._masks = masks
 
     def _f_calc(self, fraction: float) -> torch.Tensor:
         return torch.as_tensor(self.without + fraction * self._total)
@@ -166,27 +166,32 @@ class SetOfSeries:
             posterior = posterior.with_reduced_chi_square(self.at(posterior))
         return posterior
 
-    def note_holes(self) -> None:
-        """Find the holes beside the state that it is in doubt whether solvent gets into."""
-        solvent, of_atom = self.experiment.solvent, self.crystal.regions.of_atom
+    @property
+    def _solvent(self) -> SolventOfStates:
+        solvent = self.experiment.solvent
         assert isinstance(solvent, SolventOfStates)  # it was given to the experiment
-        follows = of_atom >= 0
-        xyz = self.crystal.model.xyz().detach().double().cpu().numpy()[follows]
-        self._masks.holes = solvent.holes(xyz, of_atom[follows])
+        return solvent
 
     @property
-    def n_holes(self) -> int:
-        """Number of these holes, the same for all data sets."""
-        return 0 if self._masks.holes is None else len(self._masks.holes)
+    def holes(self) -> Holes:
+        """Those of the model that it is in doubt whether solvent gets into."""
+        return self._solvent.masks.holes
+
+    def find_holes(self) -> Holes:
+        """Return the holes beside the state that it is in doubt whether solvent gets into."""
+        of_atom = self.crystal.regions.of_atom
+        follows = of_atom >= 0
+        xyz = self.crystal.model.xyz().detach().double().cpu().numpy()[follows]
+        return self._solvent.holes(xyz, of_atom[follows])
 
     def hole_slopes(self, along: ComplexArray, rows: IntArray) -> NDArray[np.float32]:
         """Return Re(conj(along) S F_hole) of each hole in doubt, ``[n_holes, n_rows]``.
 
         F of a hole is (1 - f) F_without + f F_with; 0 where solvent does not matter.
         """
-        holes, data, scale = self._masks.holes, self.data, self.experiment.scale
-        found = np.zeros((self.n_holes, len(rows)), dtype=np.float32)
-        if holes is None or not scale.has_solvent:
+        holes, data, scale = self.holes, self.data, self.experiment.scale
+        found = np.zeros((len(holes), len(rows)), dtype=np.float32)
+        if not len(holes) or not scale.has_solvent:
             return found
         here = data.s_squared[rows] < scale.solvent_limit(FAINT)
         low = rows[here]

@@ -11,7 +11,6 @@ from scipy.sparse.csgraph import connected_components
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.atoms.neighbours import near_in_crystal
-from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.scaling.mask import MaskGrid
 from multicopy_refinement.scaling.sparse_transform import SparseTransform
 
@@ -51,8 +50,8 @@ class Holes:
         How much of each is, ``[n_holes]``.
     """
 
-    shape: tuple[int, ...]
-    each: tuple[Hole, ...]
+    shape: tuple[int, ...] = (1, 1, 1)
+    each: tuple[Hole, ...] = ()
     filled: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -163,7 +162,8 @@ def _parted(density: FloatArray, grid: MaskGrid) -> IntArray:
         return found
     at = np.stack(np.unravel_index(places, grid.shape), axis=1)
     pairs = [np.zeros((0, 2), dtype=np.int64)]
-    for image in (*_next_to(at), *_images(at, grid.group, np.array(grid.shape))):
+    images = np.rint(grid.group.images(at / grid.shape) * grid.shape).astype(np.int64)
+    for image in (*(at + step for step in np.eye(3, dtype=np.int64)), *images):
         flat = np.ravel_multi_index(tuple((image % grid.shape).T), grid.shape)
         place = np.minimum(np.searchsorted(places, flat), len(places) - 1)
         same = places[place] == flat
@@ -176,17 +176,3 @@ def _parted(density: FloatArray, grid: MaskGrid) -> IntArray:
     large = volume / grid.group.order > _SMALLEST
     found[places] = np.where(large[label], label, -1)
     return found
-
-
-def _next_to(at: IntArray) -> list[IntArray]:
-    return [at + step for step in np.eye(3, dtype=np.int64)]
-
-
-def _images(at: IntArray, group: SpaceGroup, shape: IntArray) -> list[IntArray]:
-    """Return where symmetry puts points of a grid."""
-    made = []
-    for rotation, shift in zip(group.rotations, group.translations, strict=True):
-        for centring in group.centrings:
-            moved = at / shape @ rotation.T + shift + centring
-            made.append(np.rint(moved * shape).astype(np.int64))
-    return made

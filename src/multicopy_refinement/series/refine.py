@@ -131,10 +131,10 @@ class _Series:
         shared = SharedModel.of(self.model, state, work[0], self.geometry)
         self.notices += [("", n) for n in shared.notices]
         with_solvent = [one for one in work if one.experiment.scale.has_solvent]
-        for one in with_solvent[:1]:
-            one.note_holes()
+        if with_solvent:
+            self.masks.holes = with_solvent[0].find_holes()
         found = self._judged(work, alike)
-        if self.options.moving or self.masks.holes is not None:
+        if self.options.moving or len(self.masks.holes):
             work, found = self._relaxed(state, regions, work, found, shared, alike, reference)
         for one in work:
             self.notices += [(one.name, n) for n in one.notices]
@@ -323,7 +323,7 @@ class _Series:
             agreement=tuple(one.statistics for one in work),
             searches=tuple(one.search for one in work), isomorphism=alike, reference=reference,
             crystals=crystals, moved=self.moved,
-            filled=np.zeros(0) if self.masks.holes is None else self.masks.holes.filled,
+            filled=self.masks.holes.filled,
             misfit=np.array([one.misfit for one in scores]),
             data=tuple(one.data for one in work), cells=tuple(one.data.cell for one in self.sets),
             notices=tuple(self.notices), seconds=seconds,

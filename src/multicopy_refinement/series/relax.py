@@ -52,7 +52,7 @@ class Relaxing:
     parameters
         What moves: coordinates, B, or both.
     holes
-        Take how much of each is filled; None where there are none.
+        Take how much of each is filled.
     moved
         How much is filled, in units of what is known of it, and how far atoms are from the file,
         ``[n_holes + n_unknowns]``.
@@ -62,7 +62,7 @@ class Relaxing:
     model: Model
     geometry: Geometry | None
     parameters: frozenset[Parameter]
-    holes: Holes | None
+    holes: Holes
     moved: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,13 +130,12 @@ class Relaxing:
     def to(self, moved: FloatArray) -> None:
         """Note how far the unknowns are from where they began; fill the holes by that."""
         self.moved = moved
-        if self.holes is not None:
-            self.holes.filled = POCKET_SIGMA * moved[: self.n_holes]
+        self.holes.filled = POCKET_SIGMA * moved[: self.n_holes]
 
     @property
     def n_holes(self) -> int:
         """Number of holes in doubt."""
-        return 0 if self.holes is None else len(self.holes)
+        return len(self.holes)
 
     def size(self, step: FloatArray) -> tuple[float, float]:
         """Return the rms length of the moves of atoms in A, and the rms change of B as a part."""

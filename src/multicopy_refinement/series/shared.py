@@ -163,7 +163,7 @@ def responses(
     errors: sum_de r_de (t_d t_e)^1/2 / sum_d t_d, t the trace of H_pp.
     """
     known = shared.known
-    n = len(scores[0].slopes.displaced) + sets[0].n_holes
+    n = len(scores[0].slopes.displaced) + len(sets[0].holes)
     size = n + len(known)
     said = np.zeros((size, size))
     said[np.arange(n), np.arange(n)] = 1.0

@@ -44,7 +44,7 @@ class MasksOfCells:
         #: How far solvent grows back in A: the first data set says it for all.
         self.shrink: float | None = None
         #: Beside the state, where it is in doubt whether solvent gets into them.
-        self.holes: Holes | None = None
+        self.holes = Holes()
 
     def density(
         self, groups: OccupancyGroups, partial: IntArray, there: BoolArray, occupancy: FloatArray,
@@ -160,7 +160,7 @@ class SolventOfStates:
 
     def f_mask(self, occupancy: FloatArray, hkl: IntArray) -> ComplexArray:
         """Return F of the solvent for a density of 1, complex ``[n]``."""
-        without, with_ = self._filled(hkl)
+        without, with_ = self.masks.holes.f_filled(hkl, self.each.cell.volume)
         made = self._transform(self.density(occupancy), hkl)
         return np.asarray(made + without + self._fraction(occupancy) * (with_ - without))
 
@@ -175,7 +175,7 @@ class SolventOfStates:
         found = self.each.displaced(occupancy, chosen, hkl, s_squared_max)
         columns, slope = found.columns.copy(), self.slope[chosen]
         follows = np.flatnonzero(slope)
-        filled, also = self._filled(hkl[found.low])
+        filled, also = self.masks.holes.f_filled(hkl[found.low], self.each.cell.volume)
         both = self._transform(self.without - self.with_, hkl[found.low]) + filled - also
         rest = both - slope[follows] @ columns[follows]
         columns[follows] += (rest / (slope[follows, None] * len(follows))).astype(np.complex64)
@@ -188,13 +188,6 @@ class SolventOfStates:
     def _fraction(self, occupancy: FloatArray) -> float:
         along = self.slope @ (occupancy - self.offset)
         return float(along) / max(float(self.slope @ self.slope), 1e-300)
-
-    def _filled(self, hkl: IntArray) -> tuple[ComplexArray, ComplexArray]:
-        """Return F of what fills holes without the state, and with it."""
-        if self.masks.holes is None:
-            return (np.zeros(len(hkl), dtype=np.complex128),) * 2
-        without, with_ = self.masks.holes.f_filled(hkl, self.each.cell.volume)
-        return without, with_
 
     def _transform(self, density: FloatArray, hkl: IntArray) -> ComplexArray:
         return density_structure_factors(density, self.each.cell, self.each.group, hkl)

@@ -11,6 +11,7 @@ from multicopy_refinement.scaling.displaced import displaced_solvent
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
 from multicopy_refinement.scaling.room import solvent_mask
 from multicopy_refinement.series.crystal import Regions, in_cell
+from multicopy_refinement.series.holes import Holes
 from multicopy_refinement.series.solvent import MasksOfCells, SolventOfStates
 from multicopy_refinement.series.state import state_of
 
@@ -109,4 +110,4 @@ def test_what_fills_holes_is_in_f_mask_and_in_what_the_state_displaces(made):
         right = (solvent.f_mask(q1, hkl) - solvent.f_mask(q0, hkl))[found.low]
         assert change == pytest.approx(right, abs=1e-3 * np.abs(right).max())
     finally:
-        solvent.masks.holes = None
+        solvent.masks.holes = Holes()

@@ -49,13 +49,12 @@ def _near_images(place: FloatArray, cell: Cell, group: SpaceGroup) -> tuple[IntA
     """Return how many images of each site are near it, and the sum of the ways to them."""
     count = np.zeros(len(place), dtype=np.int64)
     total = np.zeros_like(place)
-    for rotation, translation in zip(group.rotations, group.translations, strict=True):
-        for centring in group.centrings:
-            apart = place @ rotation.T + translation + centring - place
-            apart -= np.rint(apart)
-            near = np.linalg.norm(apart @ cell.orthogonalization.T, axis=1) < ON_ELEMENT
-            count += near
-            total[near] += apart[near]
+    for image in group.images(place):
+        apart = image - place
+        apart -= np.rint(apart)
+        near = np.linalg.norm(apart @ cell.orthogonalization.T, axis=1) < ON_ELEMENT
+        count += near
+        total[near] += apart[near]
     return count, total
 
 
