@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from multicopy_refinement import Model, RefineOptions, ReflectionData, read_reflections, refine
+from multicopy_refinement.refinement.solution import Flag
 
 SETS = (
     "1aie", "1dur", "2xiu", "4cjl", "4hg7", "6pgy", "mpro-x0107", "sh2185-cu", "6mw0",
@@ -33,7 +34,9 @@ resolutions do not show in halves; they do in cuts. One member of each set count
 bounds.
 
 *Held*: coordinates and B are those of the file in all runs, so that the differences have the su
-with these held (`su_conditional`). *B shift*: each run refines one shift of B for each group, too
+with these held (`su_conditional`). *As printed*: the same runs with the su that are printed by
+default, in which coordinates and B count; groups that a run flags as `held_off` are left out, as
+it says to. *Relaxed*: with what one step of coordinates and B makes of these occupancies. *B shift*: each run refines one shift of B for each group, too
 (`--parameters occupancy,b_group`), and the su count it; coordinates are held. *Jointly*: each run
 refines coordinates and B of the groups and of what is within 4 A by its own reflections (U where
 the file has it; restraints but at 0.8 A), up to {cycles} macrocycles, and the differences have the
@@ -41,7 +44,9 @@ marginal su.
 """
 CYCLES = 12
 #: Columns of the table, two of each.
-MODES = ("held", "B shift", "jointly")
+MODES = ("held", "as printed", "relaxed", "B shift", "jointly")
+#: Those in which coordinates and B count, and are held.
+MARGINAL = ("as printed", "relaxed")
 #: Refined without restraints, with U of all atoms.
 ATOMIC = ("sh2185-cu", "6mw0")
 
@@ -49,24 +54,32 @@ ATOMIC = ("sh2185-cu", "6mw0")
 def occupancies(model_file: Path, data: ReflectionData, mode: str) -> tuple[np.ndarray, np.ndarray]:
     """Return refined occupancies and su of one member of each set, nan where not determined."""
     model = Model(dtype_float=torch.float64).load(model_file)
-    options = {"decoys": 0, "uncertainty": "conditional"}
+    options = {"decoys": 0}
+    if mode not in MARGINAL:
+        options |= {"uncertainty": "conditional"}
     if mode == "B shift":
         options |= {"parameters": "occupancy,b_group", "max_cycles": 30}
     if mode == "jointly":
         displacement = "u_aniso" if model.table.anisotropic.mean() > 0.5 else "b_iso"
         options = {
             "decoys": 0, "parameters": f"occupancy,xyz,{displacement}", "max_cycles": CYCLES,
-            "monomers": model_file.parent.parent / "monomers",
-            "no_restraints": model_file.parent.name in ATOMIC,
         }  # fmt: skip
-        if not options["monomers"].is_dir():
-            options["monomers"] = model_file.parents[2] / "monomers"
+    if mode in (*MARGINAL, "jointly"):
+        monomers = model_file.parent.parent / "monomers"
+        if not monomers.is_dir():
+            monomers = model_file.parents[2] / "monomers"
+        options |= {"monomers": monomers, "no_restraints": model_file.parent.name in ATOMIC}
     solution = refine(model, data, RefineOptions(**options))
     groups = solution.groups
     chosen = np.flatnonzero(groups.refined & (groups.set_index < 0)).tolist()
     chosen += [s.groups[0] for s in groups.sets if groups.refined[s.groups[0]]]
     q, su = solution.occupancy[chosen], solution.su[chosen]
     free = (q > 0.02) & (q < 0.98)
+    if mode == "as printed":
+        free &= np.array([Flag.HELD_OFF not in solution.results.flags[g] for g in chosen])
+    if mode == "relaxed":
+        q = solution.results.relaxed[chosen]
+        free &= (q > 0.02) & (q < 0.98)
     return np.where(free, q, np.nan), su
 
 

@@ -70,6 +70,13 @@ class Posterior:
             found += term.gradient(at)
         return found
 
+    def scaled_gradient(self, at: Point) -> FloatArray:
+        """Return `gradient` with each term divided by its variance factor."""
+        found = np.zeros(at.space.size)
+        for term in self.terms:
+            found += term.gradient(at) / term.variance_factor
+        return found
+
     def normal(self, at: Point, *, precise: bool = True) -> Normal:
         """Return value, gradient and information of all terms in the unknowns of the point."""
         first, *others = (term.normal(at, precise=precise) for term in self.terms)

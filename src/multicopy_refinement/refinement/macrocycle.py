@@ -52,6 +52,7 @@ from multicopy_refinement.refinement.joint import (
 from multicopy_refinement.refinement.ligands import ligand_sites, ligands_of, with_ligands
 from multicopy_refinement.refinement.maximum import Maximum
 from multicopy_refinement.refinement.options import RefineOptions
+from multicopy_refinement.refinement.pull import pull_on_atoms
 from multicopy_refinement.refinement.solution import (
     AtomUncertainties,
     Correlations,
@@ -70,6 +71,7 @@ from multicopy_refinement.refinement.verdicts import (
     determined_states,
     faint_notice,
     group_results,
+    held_off_notice,
     state_members,
     undetermined_notice,
     worst_correlations,
@@ -397,13 +399,18 @@ class _Run:
         if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
         found = wide = self.covariance = covariance(posterior, self.at)
+        change = np.full(len(self.refined), np.nan)
         if self.options.uncertainty in {UncertaintyKind.MARGINAL, UncertaintyKind.AUDIT}:
             around = surroundings_of(
                 self.model, self.experiment.data, self.refined, self.sums,
                 None if self.options.no_restraints else self.geometry,
             )  # fmt: skip
+            if not self.options.joint:  # what is held may be off
+                data = self.experiment.data
+                pull = pull_on_atoms(posterior, self.at, data, around)
+                around = replace(around, pull=pull)
             marginal = with_surroundings(posterior, self.at, found, around)
-            wide = marginal.covariance
+            wide, change = marginal.covariance, marginal.change
             self.atom_su = AtomUncertainties(marginal.su_xyz, marginal.su_b)
         if self.options.uncertainty is UncertaintyKind.AUDIT:
             wide = audited(
@@ -427,8 +434,9 @@ class _Run:
         bounded = at_bound(self.sums, self.at[Kind.OCCUPANCY])
         fit = misfit(posterior, self.at, found)
         results = group_results(
-            self.groups, self.refined, self.at, wide, of_groups, bounded, fit, self.atom_su
-        )
+            self.groups, self.refined, self.at, wide, of_groups, bounded, fit, self.atom_su,
+            change,
+        )  # fmt: skip
         states = determined_states(self.refined, self.at, together, of_states)
         self.n_decoys = int(of_groups.n_decoys.max(initial=0))
         correlations = worst_correlations(wide, self.refined, self.sums)
@@ -538,4 +546,5 @@ class _Run:
             + self.experiment.screening()
             + faint_notice(self.groups.table, self.relaxation)
             + undetermined_notice(self.groups, results, states)
+            + held_off_notice(self.groups, results)
         )

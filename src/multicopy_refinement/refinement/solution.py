@@ -40,6 +40,7 @@ class Flag(StrEnum):
     INDISTINGUISHABLE_FROM_1 = "indistinguishable_from_1"
     CORRELATED_WITH_B = "correlated_with_b"
     POOR_FIT = "poor_fit"
+    HELD_OFF = "held_off"
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,9 @@ class GroupResults:
         `Flag` values of each group.
     of_differences
         What of ``delta_log_likelihood`` is that of Bijvoet differences, where these are data.
+    relaxed
+        The occupancy were coordinates and B near it refined with it, to first order, within its
+        bounds; nan where they are, or count as known.
     """
 
     su: FloatArray
@@ -261,12 +265,13 @@ class GroupResults:
     share_factor: BoolArray
     flags: tuple[tuple[Flag, ...], ...]
     of_differences: FloatArray
+    relaxed: FloatArray
 
     @classmethod
     def nothing(cls, n: int) -> GroupResults:
         """Return the results of groups of which nothing is known."""
         blank = np.full(n, np.nan)
-        return cls(*(blank,) * 12, np.zeros(n, dtype=bool), ((),) * n, blank)
+        return cls(*(blank,) * 12, np.zeros(n, dtype=bool), ((),) * n, blank, blank)
 
 
 @dataclass(frozen=True, eq=False)
@@ -452,7 +457,7 @@ class Solution:
             "delta_log_likelihood": found.delta_log_likelihood[rows],
             "delta_log_likelihood_free": found.delta_log_likelihood_free[rows],
             "wald": found.wald[rows], "p_absent": found.p_absent[rows],
-            "misfit": found.misfit[rows],
+            "misfit": found.misfit[rows], "relaxed": found.relaxed[rows],
             "set": [
                 groups.sets[n].name if n >= 0 else None for n in groups.set_index[rows].tolist()
             ],

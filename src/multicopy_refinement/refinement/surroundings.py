@@ -20,12 +20,8 @@ from multicopy_refinement.places import in_runs
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.atom_slopes import ISOTROPIC, unknowns_of_atoms
 from multicopy_refinement.scattering.atoms import ScatteringAtoms, atoms_of, symmetric_matrices
-from multicopy_refinement.solve.marginal import (
-    MOST_ATOMS,
-    Stiffness,
-    Surroundings,
-    dependent_sets,
-)
+from multicopy_refinement.solve.local import Stiffness, Surroundings
+from multicopy_refinement.solve.marginal import MOST_ATOMS, dependent_sets
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Atoms within so many A of a group count in its su.
@@ -90,20 +86,25 @@ class Restrained:
         Of that little.
     information
         J'J of the restraints, sparse, over the unknowns of all atoms.
+    gradient
+        -J'r, the derivatives of their log p, ``[n_unknowns]``.
     offset
-        Where those of each atom begin, ``[n_atoms + 1]``.
+        Where the unknowns of each atom begin, ``[n_atoms + 1]``.
     """
 
     vague: Vague
     information: sparse.csr_matrix
+    gradient: FloatArray
     offset: IntArray
 
     @classmethod
     def of(cls, vague: Vague, geometry: Geometry, at: State, tensor: BoolArray) -> Restrained:
         """Return that of a state; ``tensor`` says which atoms have six displacements."""
         chosen = state_of_unknowns(geometry.columns, geometry.table.anisotropic, tensor)
-        slopes = geometry.linear(at).jacobian @ chosen
-        return cls(vague, (slopes.T @ slopes).tocsr(), unknowns_of_atoms(tensor))
+        known = geometry.linear(at)
+        slopes = known.jacobian @ chosen
+        gradient = np.asarray(-(slopes.T @ known.residuals))
+        return cls(vague, (slopes.T @ slopes).tocsr(), gradient, unknowns_of_atoms(tensor))
 
     def of_atoms(self, atoms: IntArray, tensor: BoolArray) -> FloatArray:
         """Return its information, ``[n_unknowns, n_unknowns]``."""

@@ -31,6 +31,9 @@ NEAR = 2.0
 POOR_FIT = 1.5
 #: Correlation of occupancy and B shift that is flagged.
 CORRELATED = 0.8
+#: Coordinates and B that are held are off where refining them would change an occupancy by more
+#: than this times what they add to its su, and by more than its su.
+HELD_OFF = 3.0
 
 #: Rows of a large matrix that are looked at at once.
 _PANEL = 256
@@ -38,12 +41,12 @@ _PANEL = 256
 
 def group_results(
     groups: OccupancyGroups, refined: IntArray, at: Point, found: Covariance, support: Support,
-    bounded: BoolArray, fit: FloatArray, atom_su: AtomUncertainties | None = None,
+    bounded: BoolArray, fit: FloatArray, atom_su: AtomUncertainties | None, change: FloatArray,
 ) -> GroupResults:  # fmt: skip
     """Return the results of all groups from those of the refined ones.
 
     ``bounded`` is what `at_bound` says, ``fit`` what `misfit` says, ``atom_su`` what is known of
-    the atoms.
+    the atoms, ``change`` by how much occupancies would change with coordinates and B.
     """
     occupancy, beside = at[Kind.OCCUPANCY], found.others.get(Kind.B_GROUP)
     blank = np.full(len(groups), np.nan)
@@ -55,13 +58,16 @@ def group_results(
         return full
 
     su = found.su
+    relaxed = np.clip(occupancy + change, 0.0, _highest(found.sums))
+    relaxed[np.isnan(su)] = np.nan
+    off = held_off(relaxed - occupancy, su, found.su_conditional)
     correlation = None if beside is None else beside.correlation
     flags: list[tuple[Flag, ...]] = [()] * len(groups)
     for i, group in enumerate(refined.tolist()):
         flags[group] = flags_of(
             float(occupancy[i]), float(su[i]),
             0.0 if correlation is None else float(correlation[i]), float(fit[i]),
-            bounded=bool(bounded[i]), supported=bool(support.supported[i]),
+            bounded=bool(bounded[i]), supported=bool(support.supported[i]), off=bool(off[i]),
         )  # fmt: skip
     b_su = None if beside is None else np.where(np.isfinite(su), beside.su, np.nan)
     of_xyz, of_b = blank.copy(), blank.copy()
@@ -83,12 +89,14 @@ def group_results(
         p_absent=spread(support.p_absent), misfit=spread(fit), su_xyz=of_xyz, b_su=of_b,
         share_factor=shares,
         flags=tuple(flags), of_differences=spread(support.of_differences),
+        relaxed=spread(relaxed),
     )  # fmt: skip
 
 
 def flags_of(
-    occupancy: float, su: float, correlation: float, fit: float, *, bounded: bool, supported: bool
-) -> tuple[Flag, ...]:
+    occupancy: float, su: float, correlation: float, fit: float, *, bounded: bool, supported: bool,
+    off: bool = False,
+) -> tuple[Flag, ...]:  # fmt: skip
     """Return what is to be known of an occupancy; ``fit`` is its misfit."""
     flags = []
     if np.isnan(su):
@@ -105,7 +113,32 @@ def flags_of(
         flags.append(Flag.CORRELATED_WITH_B)
     if fit > POOR_FIT:
         flags.append(Flag.POOR_FIT)
+    if off:
+        flags.append(Flag.HELD_OFF)
     return tuple(flags)
+
+
+def _highest(sums: SumConstraints) -> FloatArray:
+    """Return what each occupancy can be at most by itself: on a symmetry element less than 1."""
+    rows, most = sums.limits
+    found = np.ones(len(sums.set_index))
+    alone = np.flatnonzero((rows != 0).sum(axis=1) == 1)
+    for row in alone.tolist():
+        (group,) = np.flatnonzero(rows[row])
+        found[group] = min(found[group], most[row])
+    return found
+
+
+def held_off(change: FloatArray, su: FloatArray, su_conditional: FloatArray) -> BoolArray:
+    """Return whether the data would have coordinates or B that are held elsewhere, bool ``[n]``.
+
+    Were they right, the occupancy with them held would be the better one, and that with them
+    refined would differ from it by su^2 - su_conditional^2 in the variance (Hausman 1978,
+    Econometrica 46, 1251): by how much more it does is a test of what is held.
+    """
+    added = np.sqrt(np.maximum(su**2 - su_conditional**2, 0.0))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.abs(change) > su) & (np.abs(change) > HELD_OFF * added))
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +265,24 @@ def faint_notice(table: AtomTable, relaxation: Relaxation | None) -> tuple[Notic
             f"B of {counted(len(labels), 'atom')} went to the highest that it may be: the data "
             f"have nothing there: {listed(list(labels))}",
             labels,
+        ),
+    )
+
+
+def held_off_notice(groups: OccupancyGroups, results: GroupResults) -> tuple[Notice, ...]:
+    """Return a notice that names the groups whose held coordinates or B the data refuse."""
+    chosen = [g for g, flags in enumerate(results.flags) if Flag.HELD_OFF in flags]
+    if not chosen:
+        return ()
+    named = [f"{groups.names[g]} (about {results.relaxed[g]:.2f})" for g in chosen]
+    count = counted(len(named), "group")
+    return (
+        Notice(
+            "held_off",
+            f"the data would have coordinates or B elsewhere that are held near {count}, and with "
+            "them refined (--parameters occupancy,xyz,b_iso) another occupancy: "
+            f"{listed(named, 12)}",
+            groups.table.labels(np.isin(groups.index, chosen)),
         ),
     )
 

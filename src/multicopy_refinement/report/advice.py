@@ -16,8 +16,8 @@ _CHECKS: tuple[Callable[[Findings], Advice | None], ...] = (
     group_checks.absent_groups, group_checks.absent_waters, group_checks.identical,
     group_checks.unseen, group_checks.too_close, group_checks.at_bound, run_checks.sums,
     density_checks.peaks, density_checks.poor_density, density_checks.running_b,
-    group_checks.poor_fit, group_checks.correlated, group_checks.moved_by_b, run_checks.outliers,
-    run_checks.nothing_refined, group_checks.held_ligands, group_checks.full,
+    group_checks.held_off, group_checks.poor_fit, group_checks.correlated, group_checks.moved_by_b,
+    run_checks.outliers, run_checks.nothing_refined, group_checks.held_ligands, group_checks.full,
 )  # fmt: skip
 
 

@@ -69,14 +69,14 @@ class Findings:
         out = self._out or "DIR"
         return shlex.join(["multicopy-refine", verb, out, "--out", f"{out}-{verb}d"])
 
-    def again(self, *words: str) -> str:
-        """Return the command of this run with other words, for another folder."""
+    def again(self, *words: str, name: str = "") -> str:
+        """Return the command of this run with other words, for a folder with a name added."""
         provenance = self.record.provenance
         if provenance is None or not self._out or provenance.command[1:2] != ["refine"]:
             return ""
         place = provenance.command.index("--out")
         kept = provenance.command[:place] + provenance.command[place + 2 :]
-        name = words[-1].lstrip("-")
+        name = name or words[-1].lstrip("-")
         return shlex.join([*kept, *words, "--out", f"{self._out}-{name}"])
 
     @property

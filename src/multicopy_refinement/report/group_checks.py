@@ -150,6 +150,25 @@ def poor_fit(f: Findings) -> Advice | None:
     )
 
 
+def held_off(f: Findings) -> Advice | None:
+    """Return what to do about groups whose held coordinates or B the data refuse."""
+    found = [
+        (abs(g.relaxed - g.occupancy) / (g.su or 1.0), g)
+        for g in f.refined
+        if "held_off" in g.flags and g.relaxed is not None
+    ]
+    if not found:
+        return None
+    ordered = [g for _, g in sorted(found, key=lambda one: -one[0])]
+    return Advice(
+        "Groups whose held coordinates or B are off",
+        "The data would have them elsewhere, and with them refined another occupancy (q, relaxed "
+        "is about what); su count coordinates and B that are about right. Refine them together.",
+        tuple(g.name for g in ordered),
+        command=f.again("--parameters", "occupancy,xyz,b_iso", name="moved"),
+    )
+
+
 def correlated(f: Findings) -> Advice | None:
     """Return what to do about occupancies that are B as much."""
     found = [g for g in f.refined if "correlated_with_b" in g.flags]

@@ -115,7 +115,8 @@ class Group(Record):
 
     ``initial`` is what the file says, ``start`` what refinement began with, ``su`` null where the
     data do not determine the occupancy. ``omit_peak``, in standard deviations, and
-    ``omit_correlation`` are of the map without it, where it was left out.
+    ``omit_correlation`` are of the map without it, where it was left out. ``relaxed`` is about what
+    the occupancy would be, were coordinates and B near it refined with it.
     ``delta_log_likelihood_anomalous`` is the part of Bijvoet differences, ``occupancy_anomalous``
     what they alone would have of atoms with an f'' above 0.5 e, all else held.
     """
@@ -139,6 +140,7 @@ class Group(Record):
     wald: float | None = None
     p_absent: float | None = None
     misfit: float | None = None
+    relaxed: float | None = None
     su_xyz: float | None = None
     b_su: float | None = None
     omit_peak: float | None = None
@@ -550,7 +552,7 @@ def _groups(solution: Solution) -> list[Group]:
             delta_log_likelihood=_known(results.delta_log_likelihood[g]),
             delta_log_likelihood_free=_known(results.delta_log_likelihood_free[g]),
             wald=_known(results.wald[g]), p_absent=_known(results.p_absent[g]),
-            misfit=_known(results.misfit[g]),
+            misfit=_known(results.misfit[g]), relaxed=_known(results.relaxed[g]),
             su_xyz=_known(results.su_xyz[g]), b_su=_known(results.b_su[g]),
             flags=[str(flag) for flag in results.flags[g]],
             **_by_differences(solution.anomalous, g),

@@ -22,7 +22,7 @@ _GAIN = "ΔlogL"
 #: How flags are seen: what a value cannot be used with, and what to look at.
 _STYLES = {
     "undetermined": "red", "not_supported": "red", "at_bound": "yellow", "poor_fit": "yellow",
-    "correlated_with_b": "yellow",
+    "correlated_with_b": "yellow", "held_off": "yellow",
 }  # fmt: skip
 
 

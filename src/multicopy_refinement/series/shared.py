@@ -21,11 +21,11 @@ from multicopy_refinement.series.fraction import SetOfSeries
 from multicopy_refinement.series.scores import Scores, projected
 from multicopy_refinement.series.state import SeriesState
 from multicopy_refinement.solve.covariance import solve_positive
+from multicopy_refinement.solve.local import Surroundings
 from multicopy_refinement.solve.marginal import (
     MOST_ATOMS,
     POCKET_SIGMA,
     SOLVENT_SIGMA,
-    Surroundings,
 )
 
 #: Atoms that are further than this from the state and what it replaces stay, in A.

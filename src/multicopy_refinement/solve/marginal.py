@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
+from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.parallel import in_threads
-from multicopy_refinement.places import in_runs
 from multicopy_refinement.posterior.bijvoet import SampledDifferences
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.data_term import SampledSlopes
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.scattering.atom_slopes import unknowns_of_atoms
-from multicopy_refinement.scattering.atoms import ScatteringAtoms
-from multicopy_refinement.solve.covariance import (
-    UNDETERMINED_SU,
-    UNSEEN_SU,
-    Covariance,
-    inverse_positive,
-)
-from multicopy_refinement.solve.gauss_newton import null_space
-from multicopy_refinement.units import EIGHT_PI_SQUARED
+from multicopy_refinement.solve.covariance import Covariance
+from multicopy_refinement.solve.local import Block, Local, Surroundings
 
 #: Reflections for an unknown of the largest surroundings, and at least: su from a sample of so many
 #: are within 3% of those from all, and by 0.1 to 0.7% too small in the mean (1g8a, mpro, 4cjl).
@@ -41,57 +32,10 @@ SOLVENT_SIGMA = 0.3
 POCKET_SIGMA = 0.5
 #: Of how much solvent is displaced, or in holes, data have to see this part of what is known of it.
 _SEEN = 0.01
-#: Part of the information on scale and solvent that products in single precision may lack.
-_ROUNDING = 1e-6
-#: and where there is none of it (B_sol of no solvent).
-_NOTHING = 1e-12
 #: Elements of the slopes of atoms that are kept at once.
 _ELEMENTS = 20_000_000
 #: Atoms of a set and near it that count; the nearest do where there are more.
 MOST_ATOMS = 300
-
-
-class Stiffness(Protocol):
-    """What is known of coordinates and displacements beside the data."""
-
-    def of_atoms(self, atoms: IntArray, tensor: BoolArray) -> FloatArray:
-        """Return its information on the unknowns of some atoms, as `atom_slopes` has them."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Surroundings:
-    """Atoms whose coordinates and displacements are not known for certain.
-
-    Attributes
-    ----------
-    atoms
-        All of the model.
-    hkl
-        Miller indices of the data, ``[n, 3]``.
-    order
-        The reflections by resolution, those of one resolution in an order of their own, ``[n]``.
-    near
-        For each set of groups that depend on one another the atoms of it and near it, its own
-        and the nearest first.
-    sets
-        Refined groups of each.
-    tensor
-        Atoms with six displacements rather than one, ``[n_atoms]``.
-    group_of_atom
-        Refined group of each atom or -1.
-    stiffness
-        What is known beside the data.
-    """
-
-    atoms: ScatteringAtoms
-    hkl: IntArray
-    order: IntArray
-    near: tuple[IntArray, ...]
-    sets: tuple[IntArray, ...]
-    tensor: BoolArray
-    group_of_atom: IntArray
-    stiffness: Stiffness
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,22 +50,15 @@ class Marginal:
         Of the coordinates of atoms of the groups (A, the root of the mean variance over x, y, z)
         and of their B (A^2, of an anisotropic atom the equivalent one), nan for others,
         ``[n_atoms]``.
+    change
+        By how much the occupancies would change were coordinates and displacements refined with
+        them, to first order; nan where they are at their best, ``[n_groups]``.
     """
 
     covariance: Covariance
     su_xyz: FloatArray
     su_b: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """Covariances of one set's occupancies with atoms held and moving; su of its atoms."""
-
-    held: FloatArray
-    moving: FloatArray
-    atoms: IntArray
-    su_xyz: FloatArray
-    su_b: FloatArray
+    change: FloatArray
 
 
 def dependent_sets(sums: SumConstraints) -> tuple[IntArray, ...]:
@@ -152,6 +89,12 @@ def with_surroundings(
     the Schur complement is (n - p)/n of the right one in the mean (Muirhead 1982, Aspects of
     Multivariate Statistical Theory, theorem 3.2.10). Correlations between sets are those
     that they had.
+
+    With g the derivatives of log p, where coordinates and displacements are not at their best,
+
+        dq = cov(q) [g_q - H_qp (H_pp + R)^-1 g_p]
+
+    is what refining all of it would change, to first order: one step of Gauss & Newton.
     """
     whole = posterior.with_nuisance(at)
     offset = unknowns_of_atoms(around.tensor)
@@ -170,17 +113,15 @@ def with_surroundings(
         measured.append(posterior.differences.sampled_slopes(whole, rows))
     unsampled = 1 - len(rows) / n
     of_groups = _beside([one.of[Kind.OCCUPANCY] for one in measured])
-    scale = np.concatenate(
-        [
-            of_groups[:0],
-            *(_beside([o.of[k] for o in measured]) for k in slopes.of if k is not Kind.OCCUPANCY),
-        ]
-    )
+    kinds = [kind for kind in slopes.of if kind is not Kind.OCCUPANCY]
+    scale = np.concatenate([of_groups[:0], *(_beside([o.of[k] for o in measured]) for k in kinds)])
     displaced = _felt(_beside([SOLVENT_SIGMA * one.displaced for one in measured]))
     pockets = _felt(_beside([POCKET_SIGMA * one.pockets for one in measured]))
     used = max(slopes.n_used, 1)
+    gradient = Point(whole.space, posterior.scaled_gradient(whole))
+    gradients = gradient[Kind.OCCUPANCY], gradient.x[whole.space.indices(kinds)]
     equalities = posterior.sums.equalities[0]
-    blocks: list[_Block | None] = [None] * len(around.sets)
+    blocks: list[Block | None] = [None] * len(around.sets)
     for batch in _batches(around, sizes, len(rows)):
         atoms = np.unique(np.concatenate([around.near[i] for i in batch]))
         place = np.full(len(sizes), -1)
@@ -189,21 +130,23 @@ def with_surroundings(
         of_atoms = _beside(
             [one.of_atoms(around.atoms, atoms, around.hkl[rows], tensor) for one in measured]
         )
-        local = _Local(
+        local = Local(
             equalities, around, of_groups, scale, displaced, pockets, of_atoms, place,
-            unknowns_of_atoms(tensor), unsampled, used,
+            unknowns_of_atoms(tensor), unsampled, used, gradients,
         )  # fmt: skip
 
-        def work(first: int, last: int, local: _Local = local, batch: list[int] = batch) -> None:
+        def work(first: int, last: int, local: Local = local, batch: list[int] = batch) -> None:
             for i in range(first, last):
                 blocks[batch[i]] = local.block(batch[i])
 
         in_threads(work, len(batch))
     su_xyz, su_b = np.full((2, len(sizes)), np.nan)
+    change = np.full(len(of_groups), np.nan)
     made = [block for block in blocks if block is not None]
-    for block in made:
+    for own, block in zip(around.sets, made, strict=True):
         su_xyz[block.atoms], su_b[block.atoms] = block.su_xyz, block.su_b
-    return Marginal(_widened(found, around.sets, made), su_xyz, su_b)
+        change[own] = block.change
+    return Marginal(_widened(found, around.sets, made), su_xyz, su_b, change)
 
 
 def _beside(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -271,115 +214,7 @@ def _along_the_cell(around: Surroundings) -> list[int]:
     return [int(i) for i in np.argsort(place, kind="stable")]
 
 
-@dataclass(frozen=True, eq=False)
-class _Local:
-    """The information of one set of groups and what is near it."""
-
-    rows: FloatArray
-    around: Surroundings
-    of_groups: NDArray[np.float32]
-    scale: NDArray[np.float32]
-    displaced: NDArray[np.float32]
-    pockets: NDArray[np.float32]
-    of_atoms: NDArray[np.float32]
-    place: IntArray
-    offset: IntArray
-    unsampled: float
-    used: int
-
-    def block(self, number: int) -> _Block:
-        """Return the covariance of a set with atoms held, and with them marginalised."""
-        around, own, near = self.around, self.around.sets[number], self.around.near[number]
-        of_near = around.group_of_atom[near]
-        mine = np.isin(of_near, own)
-        others = np.unique(of_near[(of_near >= 0) & ~mine])
-        places = self.place[near]
-        sizes = (self.offset[places + 1] - self.offset[places]).astype(np.int64)
-        first = np.cumsum(sizes) - sizes  # where the unknowns of each atom begin among those near
-        rows = in_runs(self.offset[places], sizes)
-        both = np.concatenate([own, others])
-        n_own, n_scale = len(own), len(self.scale)
-        n_held = n_own + n_scale
-        twice = np.append(both, both + len(self.of_groups))
-        displaced, in_doubt = (
-            slopes[of[slopes[of].any(axis=1)]]
-            for slopes, of in ((self.displaced, both), (self.pockets, twice))
-        )
-        n_displaced = n_held + len(displaced) + len(in_doubt)
-        n_known = n_displaced + len(others)
-        columns = np.empty((n_known + len(rows), self.of_atoms.shape[1]), dtype=np.float32)
-        columns[:n_own], columns[n_own:n_held] = self.of_groups[own], self.scale
-        columns[n_held : n_held + len(displaced)] = displaced
-        columns[n_held + len(displaced) : n_displaced] = in_doubt
-        columns[n_displaced:n_known] = self.of_groups[others]
-        columns[n_known:] = self.of_atoms[rows]
-        h = (columns @ columns.T).astype(np.float64)
-        said = np.zeros_like(h)
-        # where there is hardly any solvent its unknowns differ by less than single precision tells
-        of_scale = np.arange(n_own, n_held)
-        said[of_scale, of_scale] = np.maximum(_ROUNDING * h[of_scale, of_scale], _NOTHING)
-        of_solvent = np.arange(n_held, n_displaced)
-        said[of_solvent, of_solvent] = 1.0
-        # of an occupancy this much is known in any case
-        some = np.arange(n_displaced, n_known)
-        said[some, some] = UNDETERMINED_SU**-2
-        said[n_known:, n_known:] = around.stiffness.of_atoms(near, around.tensor[near])
-        stays = np.ix_(*[np.append(np.arange(n_held), some)] * 2)  # those that `found` counts
-        held = _schur(h[stays], said[stays], n_own)[0]
-        moving, inverse, answer = _schur(h, said, n_own, self.unsampled / self.used)
-        of_held, of_moving = self._seen(own, held, moving)
-        variance = np.diag(inverse) + ((answer @ of_moving) * answer).sum(axis=1)
-        variance = variance[n_known - n_own :]
-        return _Block(
-            of_held, of_moving, near[mine], *self._su_of_atoms(near[mine], first[mine], variance)
-        )
-
-    def _seen(
-        self, own: IntArray, held: FloatArray, moving: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return the covariances of two informations, within what the sums allow and is seen."""
-        free = null_space(self._rows(own), len(own))
-        values, vectors = np.linalg.eigh(free.T @ held @ free)
-        seen = free @ vectors[:, values > UNSEEN_SU**-2]
-        least = UNSEEN_SU**-2 * np.eye(seen.shape[1])
-        one, other = (
-            seen @ np.linalg.inv(seen.T @ m @ seen + least) @ seen.T for m in (held, moving)
-        )
-        return one, other
-
-    def _su_of_atoms(
-        self, atoms: IntArray, first: IntArray, variance: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return su of coordinates and of B from the variances of unknowns that begin at first."""
-        xyz = np.sqrt(np.mean([variance[first + k] for k in range(3)], axis=0))
-        b = np.sqrt(variance[first + 3])
-        six = self.around.tensor[atoms]
-        if six.any():  # as if the three were not correlated
-            of_u = sum(variance[first[six] + 3 + k] for k in range(3))
-            b[six] = EIGHT_PI_SQUARED / 3 * np.sqrt(of_u)
-        return xyz, b
-
-    def _rows(self, own: IntArray) -> FloatArray:
-        rows = self.rows[:, own]
-        return np.asarray(rows[rows.any(axis=1)])
-
-
-def _schur(
-    h: FloatArray, said: FloatArray, n: int, lost: float = 0.0
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the information on the first n unknowns, the others marginalised.
-
-    And (H_pp + R)^-1 of these, and (H_pp + R)^-1 H_pq. ``lost`` is what each determined one of
-    them takes from the information beyond its due in a sample.
-    """
-    inverse = inverse_positive(h[n:, n:] + said[n:, n:])
-    answer = inverse @ h[n:, :n]
-    determined = float((inverse * h[n:, n:]).sum())
-    left = (h[:n, :n] - h[:n, n:] @ answer) / max(1 - lost * determined, 0.2)
-    return np.asarray(left), inverse, answer
-
-
-def _widened(found: Covariance, sets: tuple[IntArray, ...], blocks: list[_Block]) -> Covariance:
+def _widened(found: Covariance, sets: tuple[IntArray, ...], blocks: list[Block]) -> Covariance:
     """Return a covariance with other blocks for the sets."""
     ratio = np.ones(len(found.matrix))
     for own, block in zip(sets, blocks, strict=True):

@@ -15,10 +15,12 @@ from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.occupancies import BShifts, occupancy_posterior
 from multicopy_refinement.refinement.anomalous import AnomalousSignal
 from multicopy_refinement.refinement.decoys import Decoys
+from multicopy_refinement.refinement.pull import pull_on_atoms
 from multicopy_refinement.refinement.surroundings import surroundings_of
 from multicopy_refinement.reflections.bijvoet import BijvoetDifferences
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.scattering.anomalous import anomalous_columns
+from multicopy_refinement.scattering.atom_slopes import unknowns_of_atoms
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.simulate import simulate
 from multicopy_refinement.solve.covariance import covariance, misfit
@@ -172,6 +174,12 @@ def test_sampled_slopes_make_the_information(posterior, crystal):
     weight = np.sqrt(np.where(term.work & term.errors.used, 1 / term.errors.variance, 0.0))
     expected = weight * (ends[0] - ends[1]) / 2e-3
     assert np.linalg.norm(slopes[0] - expected) < 0.01 * np.linalg.norm(expected)
+    # and the slope of all of them together is what the differences add to the pull on the atom
+    alone = replace(made, terms=tuple(t for t in made.terms if t is not term))
+    first = unknowns_of_atoms(around.tensor)[zinc]
+    both, mean = (pull_on_atoms(one, flat, crystal[2], around)[first] for one in (made, alone))
+    off = (term.observed - term.calculated(flat)) * weight
+    assert both - mean == pytest.approx(float(slopes[0] @ off), rel=0.01)
 
 
 def test_everything_that_is_said_of_occupancies_sees_the_differences(posterior, crystal):

@@ -114,8 +114,13 @@ def test_conformer_in_a_hole_of_the_density_ends_at_the_bound(tmp_path):
     assert Flag.INDISTINGUISHABLE_FROM_0 in flags
 
 
-def made_up(occupancy, su, correlation=None, fit=None, supported=None) -> list[tuple[Flag, ...]]:
-    """Return the flags of 40 held waters' neighbours with a covariance that is given."""
+def made_up(
+    occupancy, su, correlation=None, fit=None, supported=None, change=None, held=None
+) -> list[tuple[Flag, ...]]:
+    """Return the flags of 40 held waters' neighbours with a covariance that is given.
+
+    ``held`` are the su with coordinates and B held, ``change`` what refining them would change.
+    """
     n = len(occupancy)
     kinds = [Kind.OCCUPANCY] if correlation is None else [Kind.OCCUPANCY, Kind.B_GROUP]
     at = Space(tuple(Block.unbounded(kind, n) for kind in kinds)).point(
@@ -125,7 +130,7 @@ def made_up(occupancy, su, correlation=None, fit=None, supported=None) -> list[t
     sums, matrix = SumConstraints.complete_sets(np.full(n, -1)), np.diag(np.square(su))
     found = Covariance(
         matrix, np.zeros((n, 0)), np.linalg.inv(matrix), others, np.zeros((0, n)), sums,
-        np.array(su),
+        np.array(su if held is None else held),
     )  # fmt: skip
 
     class Groups:
@@ -137,6 +142,7 @@ def made_up(occupancy, su, correlation=None, fit=None, supported=None) -> list[t
     given = group_results(
         Groups(), np.arange(n), at, found, Support(zero, zero, zero, zero, there, zero, zero),
         at_bound(sums, np.array(occupancy)), np.ones(n) if fit is None else np.array(fit),
+        None, np.full(n, np.nan) if change is None else np.array(change),
     )  # fmt: skip
     return list(given.flags)
 
@@ -154,6 +160,9 @@ def test_limits_of_the_flags():
     found = made_up([0.5] * 4, [0.01] * 4, np.array([0.79, 0.81, -0.79, -0.81]))
     correlated = (Flag.CORRELATED_WITH_B,)
     assert found == [(), correlated, (), correlated]
+    # an su of 0.05, of which coordinates and B make 0.04 (three times that), or 0.01
+    off, change, held = (Flag.HELD_OFF,), [0.119, -0.121, 0.049, -0.051], [0.03] * 2 + [0.049] * 2
+    assert made_up([0.5] * 4, [0.05] * 4, change=change, held=held) == [(), off, (), off]
 
 
 def test_occupancy_and_b_of_a_water_at_low_resolution_are_told_to_be_correlated(tmp_path):

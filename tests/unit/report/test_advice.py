@@ -114,6 +114,8 @@ def test_nothing_to_say(table):
          "Groups that fit their density poorly", (NAMES[0],)),
         ({"changes": {1: {"flags": ["poor_fit"], "misfit": 1.7}}}, {},
          "Groups whose reflections fit worse than others", (NAMES[1],)),
+        ({"changes": {1: {"flags": ["held_off"], "relaxed": 0.9}}}, {},
+         "Groups whose held coordinates or B are off", (NAMES[1],)),
         ({"changes": {0: {"flags": ["correlated_with_b"]}}}, {},
          "Occupancies that are B factors as much", (NAMES[0],)),
     ],

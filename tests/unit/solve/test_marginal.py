@@ -8,8 +8,12 @@ import pytest
 from boxes import load, waters
 from crystals import crystal
 from demo_data import observe
+from helpers import atom_line
 from multicopy_refinement import RefineOptions, refine
+from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.posterior import Kind, occupancy_posterior
+from multicopy_refinement.refinement.pull import pull_on_atoms
+from multicopy_refinement.refinement.solution import Flag
 from multicopy_refinement.refinement.surroundings import surroundings_of
 from multicopy_refinement.scattering.atom_slopes import unknowns_of_atoms
 from multicopy_refinement.scattering.basis import group_basis
@@ -220,3 +224,76 @@ def test_an_audit_says_the_same(setting):
     refined = model.occupancy_groups.refined
     assert whole.su[refined] == pytest.approx(near.su[refined], rel=0.1)
     assert np.ptp(whole.su[refined]) < 1e-9
+
+
+def with_moved(posterior, model, data, xyz, b_iso):
+    """Return the data's posterior of a model with other coordinates and B, all else as it was."""
+    model.xyz.set_values(xyz)
+    model.b_iso.set_values(b_iso)
+    refined = np.flatnonzero(model.occupancy_groups.refined)
+    basis = group_basis(model, data.hkl, refined)
+    term = posterior.data
+    forward = replace(term.forward, fixed=basis.fixed, columns=basis.columns)
+    return replace(posterior, terms=(replace(term, forward=forward),))
+
+
+def test_the_pull_on_atoms_is_the_slope_of_the_posterior(tmp_path):
+    """By central differences of data and restraints, of an atom of a group and of a held one."""
+    model = crystal(tmp_path, (0.6, 0.4), shift=(0.0, 1.6))
+    data = observe(model, 1.4)
+    posterior, at, around = surrounded(model, data)
+    geometry = Geometry.of(model)
+    refined = np.flatnonzero(model.occupancy_groups.refined)
+    around = surroundings_of(model, data, refined, posterior.sums, geometry)
+    pull = pull_on_atoms(posterior, at, data, around)
+    own = int(model.occupancy_groups.members[refined[0]][1])
+    held = int(np.flatnonzero(around.group_of_atom < 0)[0])
+    xyz, b_iso = model.xyz().detach().clone(), model.b_iso().detach().clone()
+    for atom in (own, held):
+        for k, size in ((0, 1e-3), (2, 1e-3), (3, 0.02)):
+            ends = []
+            for sign in (1, -1):
+                places, b = xyz.clone(), b_iso.clone()
+                if k < 3:
+                    places[atom, k] += sign * size
+                else:
+                    b[atom] += sign * size
+                moved = with_moved(posterior, model, data, places, b)
+                ends.append(moved.value(at) - geometry.value(geometry.state(model)))
+            expected = (ends[0] - ends[1]) / (2 * size)
+            scale = np.abs(pull[k::4]).max()
+            assert pull[4 * atom + k] == pytest.approx(expected, rel=2e-3, abs=2e-3 * scale)
+
+
+@pytest.mark.parametrize("off", [0.0, 8.0])
+def test_where_b_is_off_the_occupancy_with_it_refined_is_foretold(tmp_path, off):
+    """A phosphate of B 15 that is held at less: what joint refinement finds, to first order."""
+
+    def phosphate(q, b):
+        ends = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 1.54 / np.sqrt(3)
+        places = {"P": np.zeros(3), **{f"O{i + 1}": end for i, end in enumerate(ends)}}
+        return [
+            atom_line(name, "PO4", 90, q, xyz=place + (6.0, 7.0, 8.0), b_iso=b, record="HETATM")
+            for name, place in places.items()
+        ]  # fmt: skip
+
+    data = observe(load(tmp_path, waters(40), phosphate(0.6, 15.0)), 1.6, seed=4)
+    held, moved = (
+        refine(
+            load(tmp_path, waters(40), phosphate(0.5, 15.0 - off)),
+            data,
+            RefineOptions(decoys=0, **options),
+        )
+        for options in ({}, {"parameters": "occupancy,xyz,b_iso"})
+    )
+    (group,) = np.flatnonzero(held.groups.refined)
+    value, found = held.occupancy[group], held.results.relaxed[group]
+    assert (Flag.HELD_OFF in held.results.flags[group]) == (off > 0)
+    assert ("held_off" in [n.code for n in held.notices]) == (off > 0)
+    assert np.isnan(moved.results.relaxed[group])
+    if off:
+        assert abs(value - 0.6) > 2 * held.su[group]
+        assert abs(found - moved.occupancy[group]) < 0.5 * abs(value - moved.occupancy[group])
+        assert abs(moved.occupancy[group] - 0.6) < 3 * moved.su[group]
+    else:
+        assert found == pytest.approx(value, abs=3 * held.su[group])
