@@ -55,6 +55,26 @@ def test_disorder_of_a_small_molecule_is_that_of_a_full_matrix(shared_data):
         assert Flag.UNDETERMINED not in solution.results.flags[group]
 
 
+def test_refining_all_of_a_small_molecule_agrees_with_a_full_matrix(shared_data):
+    """SHELXL: 0.906(3) and 0.094(3), with U of four atoms of the two conformers constrained."""
+    options = RefineOptions(
+        parameters="occupancy,xyz,u_aniso", active="all", no_restraints=True, target="ls", decoys=0
+    )
+    solution = solve(shared_data, "sh2185-cu", "model.cif", options)
+    assert solution.status.converged
+    for name, group in {solution.groups.names[g]: g for g in (1, 2)}.items():
+        expected = 0.906 if name.endswith(":A") else 0.094
+        assert solution.occupancy[group] == pytest.approx(expected, abs=0.004)
+        assert 0.002 < solution.su[group] < 0.0035
+    (shared,) = [n for n in solution.notices if n.code == "shared_u"]
+    assert len(shared.atoms) == 8
+    u = solution.experiment.model.u_aniso().detach().numpy()
+    table = solution.experiment.model.table
+    pair = [int(np.flatnonzero(table.name == name)[0]) for name in (b"C18A", b"C18B")]
+    assert np.allclose(u[pair[0]], u[pair[1]], atol=1e-7)
+    assert np.abs(u[pair[0]] - table.u_aniso[pair[0]]).max() > 1e-4
+
+
 def test_states_written_twice_are_determined_as_sums(mpro):
     solution = mpro
     groups = solution.groups

@@ -114,11 +114,12 @@ class MovingAtoms:
 
 def moving_atoms(
     start: State, anisotropic: BoolArray, cell: Cell, group: SpaceGroup, riding: Riding, *,
-    xyz: IntArray, b: IntArray, u: IntArray,
+    xyz: IntArray, b: IntArray, u: IntArray, same: IntArray | None = None,
 ) -> MovingAtoms:  # fmt: skip
     """Return the shifts of atoms: ``xyz`` of coordinates, ``b`` of B, ``u`` of U, rows each.
 
-    Riding hydrogens among them are left out, and so is U of isotropic atoms.
+    Riding hydrogens among them are left out, and so is U of isotropic atoms. Atoms that have a
+    number in ``same``, -1 for none, share the shift of U with all others that have it.
     """
     columns = Columns(len(start.xyz))
     xyz, b, u = (np.setdiff1d(rows, riding.hydrogen) for rows in (xyz, b, u))
@@ -128,9 +129,20 @@ def moving_atoms(
     plain, tensors = b[~anisotropic[b]], b[anisotropic[b]]
     parts = [(columns.b_iso(np.array([atom])), np.ones((1, 1))) for atom in plain.tolist()]
     third = np.array([[1.0], [1.0], [1.0]]) / EIGHT_PI_SQUARED
-    parts += [(columns.u_aniso(np.array([a]))[0, :3], third) for a in tensors.tolist()]
-    parts += [(columns.u_aniso(np.array([atom]))[0], np.eye(6)) for atom in u.tolist()]
+    for rows, elements, directions in ((tensors, 3, third), (u, 6, np.eye(6))):
+        for shared in _together(rows, same):
+            where = columns.u_aniso(shared)[:, :elements].ravel()
+            parts.append((where, np.tile(directions, (len(shared), 1))))
     return MovingAtoms(start, of_xyz, _entries(columns, parts), riding)
+
+
+def _together(rows: IntArray, same: IntArray | None) -> list[IntArray]:
+    """Return atoms that share their shifts, each alone that shares none."""
+    if same is None:
+        return [np.array([row]) for row in rows.tolist()]
+    number = np.where(same[rows] < 0, len(same) + rows, same[rows])
+    _, first, place = np.unique(number, return_index=True, return_inverse=True)
+    return [rows[place == place[i]] for i in np.sort(first).tolist()]
 
 
 def _allowed(

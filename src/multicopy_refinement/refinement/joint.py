@@ -23,6 +23,7 @@ from multicopy_refinement.posterior.moving import MovingAtoms, moving_atoms
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.refinement.b_groups import B_FLOOR, Displacements
 from multicopy_refinement.refinement.solution import Moves, Relaxation
+from multicopy_refinement.refinement.surroundings import one_displacement
 from multicopy_refinement.scattering.atoms import atoms_of, symmetric_matrices
 from multicopy_refinement.solve.conjugate import LARGEST_CHANGE, LONGEST_MOVE, step_from
 from multicopy_refinement.targets.difference import Difference
@@ -96,6 +97,8 @@ class JointRefinement:
         self.refined, self.sums, self.prior = refined, sums, prior
         self.parameters, self.su = parameters, su
         self.active = active_atoms(model, refined, active)
+        with torch.no_grad():
+            self.same = one_displacement(atoms_of(model), model.table.altloc)
         self.weight, self._stiff = 1.0, 1.0
         #: Weight and log-likelihoods of the free reflections before it was lowered last.
         self._before_lowering: tuple[float, FloatArray] | None = None
@@ -221,7 +224,7 @@ class JointRefinement:
         u = self.active if Parameter.U_ANISO in self.parameters else none
         return moving_atoms(
             start, table.anisotropic, self.model.cell, self.model.spacegroup,
-            self.geometry.riding, xyz=xyz, b=b, u=u,
+            self.geometry.riding, xyz=xyz, b=b, u=u, same=self.same,
         )  # fmt: skip
 
     def posterior(self, occupancy: FloatArray) -> tuple[JointPosterior, Point]:
@@ -367,8 +370,10 @@ def _unsettled(change: FloatArray, su: FloatArray) -> float:
     return float(np.abs(change[large]).max(initial=0.0))
 
 
-def relaxation_of(geometry: Geometry, start: State, model: Model, weight: float) -> Relaxation:
-    """Return what became of a start."""
+def relaxation_of(
+    geometry: Geometry, start: State, model: Model, weight: float, same: IntArray
+) -> Relaxation:
+    """Return what became of a start; ``same`` has a number for atoms that shared a shift of U."""
     end = geometry.state(model)
     moved = np.linalg.norm(end.xyz - start.xyz, axis=1)
     b_change = end.b_iso - start.b_iso
@@ -376,8 +381,9 @@ def relaxation_of(geometry: Geometry, start: State, model: Model, weight: float)
     b_change[own] = EIGHT_PI_SQUARED * (end.u_aniso - start.u_aniso)[own, :3].mean(axis=1)
     b_end = np.where(own, EIGHT_PI_SQUARED * end.u_aniso[:, :3].mean(axis=1), end.b_iso)
     faint = np.flatnonzero((b_end > 0.95 * B_CEILING) & (b_change > 0))
+    shared = np.flatnonzero((same >= 0) & (np.abs(b_change) > 0))
     return Relaxation(
-        geometry.statistics(start), geometry.statistics(end), weight, moved, b_change, faint
+        geometry.statistics(start), geometry.statistics(end), weight, moved, b_change, faint, shared
     )
 
 

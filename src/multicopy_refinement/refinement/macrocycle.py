@@ -69,9 +69,9 @@ from multicopy_refinement.refinement.surroundings import surroundings_of
 from multicopy_refinement.refinement.twinning import RefinedTwin, Twinning, settle_twin
 from multicopy_refinement.refinement.verdicts import (
     determined_states,
-    faint_notice,
     group_results,
     held_off_notice,
+    notices_of_atoms,
     state_members,
     undetermined_notice,
     worst_correlations,
@@ -386,7 +386,7 @@ class _Run:
             )
             status = Status(False, text, total)
         self.basis = group_basis(self.model, self.basis.hkl, self.refined)
-        self.relaxation = relaxation_of(self.geometry, start, self.model, joint.weight)
+        self.relaxation = relaxation_of(self.geometry, start, self.model, joint.weight, joint.same)
         self._made = None
         self.at = self._point(occupancy, None if self.b_shifts is None else self.at[Kind.B_GROUP])
         return self.experiment.statistics(self._f_model(self.at)), status
@@ -544,7 +544,7 @@ class _Run:
             + self._geometry_notices()
             + self.experiment.errors.notices
             + self.experiment.screening()
-            + faint_notice(self.groups.table, self.relaxation)
+            + notices_of_atoms(self.groups.table, self.relaxation)
             + undetermined_notice(self.groups, results, states)
             + held_off_notice(self.groups, results)
         )

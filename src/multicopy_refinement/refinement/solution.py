@@ -288,6 +288,8 @@ class Relaxation:
         Of each atom in A and A^2, ``[n_atoms]``.
     faint
         Atoms whose B went to the highest that it may be.
+    shared
+        Atoms whose U, the same in several conformers of the file, moved as one.
     """
 
     before: GeometryStatistics
@@ -296,6 +298,7 @@ class Relaxation:
     shift: FloatArray
     b_change: FloatArray
     faint: IntArray
+    shared: IntArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -185,7 +185,7 @@ def surroundings_of(
         for rows in (order[edges[i] : edges[i + 1]] for i in range(len(sets)))
     )
     tensor = atoms.anisotropic.numpy() & (geometry is None)
-    vague = Vague(_equivalent_b(atoms), _constrained(atoms, table.altloc))
+    vague = Vague(_equivalent_b(atoms), one_displacement(atoms, table.altloc))
     stiffness: Stiffness = vague
     if geometry is not None:
         stiffness = Restrained.of(vague, geometry, geometry.state(model), tensor)
@@ -214,7 +214,7 @@ def _equivalent_b(atoms: ScatteringAtoms) -> FloatArray:
     return np.asarray(torch.where(atoms.anisotropic, trace, atoms.b_iso).numpy())
 
 
-def _constrained(atoms: ScatteringAtoms, altloc: NDArray[np.bytes_]) -> IntArray:
+def one_displacement(atoms: ScatteringAtoms, altloc: NDArray[np.bytes_]) -> IntArray:
     """Return a number for atoms of several conformers that have one displacement tensor, or -1.
 
     Where all six elements agree to the last figure, a program has constrained them (EADP of

@@ -254,19 +254,26 @@ def _state_name(groups: OccupancyGroups, members: list[int]) -> str:
     return f"{first.rpartition(':')[0]}:{'+'.join(letters)}"
 
 
-def faint_notice(table: AtomTable, relaxation: Relaxation | None) -> tuple[Notice, ...]:
-    """Return a notice that names the atoms whose B went to the highest that it may be."""
-    if relaxation is None or len(relaxation.faint) == 0:
+def notices_of_atoms(table: AtomTable, relaxation: Relaxation | None) -> tuple[Notice, ...]:
+    """Return notices of atoms whose B went to the highest that it may be, or whose U is shared."""
+    if relaxation is None:
         return ()
-    labels = table.labels(relaxation.faint)
-    return (
-        Notice(
-            "b_at_limit",
-            f"B of {counted(len(labels), 'atom')} went to the highest that it may be: the data "
-            f"have nothing there: {listed(list(labels))}",
-            labels,
+    notices = []
+    for code, atoms, text in (
+        (
+            "b_at_limit", relaxation.faint,
+            "B of {} went to the highest that it may be: the data have nothing there",
         ),
-    )
+        (
+            "shared_u", relaxation.shared,
+            "{} of several conformers had one U in the file, to the last figure, and keep one",
+        ),
+    ):  # fmt: skip
+        if len(atoms):
+            labels = table.labels(atoms)
+            said = text.format(counted(len(labels), "atom"))
+            notices.append(Notice(code, f"{said}: {listed(list(labels))}", labels))
+    return tuple(notices)
 
 
 def held_off_notice(groups: OccupancyGroups, results: GroupResults) -> tuple[Notice, ...]:

@@ -7,7 +7,7 @@ from crystals import crystal
 from demo_data import observe
 from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.posterior import Experiment, Kind
-from multicopy_refinement.posterior.blocks import Point
+from multicopy_refinement.posterior.blocks import Point, Space
 from multicopy_refinement.posterior.joint import JointPosterior
 from multicopy_refinement.posterior.moving import moving_atoms
 from multicopy_refinement.posterior.priors import OccupancyPrior
@@ -121,3 +121,26 @@ def test_the_target_of_the_work_set_asks_for_no_other_scale(setting):
     held = joint.experiment.errors
     own = held.curve.with_alpha_of(np.flatnonzero(work), size)
     assert own.beta == pytest.approx(held.beta, rel=1e-3)
+
+
+def test_atoms_of_one_u_share_its_shift(tmp_path):
+    model = crystal(tmp_path, (0.6, 0.4), shift=(0.0, 1.6))
+    n = len(model.table)
+    every, anisotropic = np.arange(n), np.ones(n, dtype=bool)
+    same = np.full(n, -1)
+    same[[3, 7]], same[[4, 9, 11]] = 5, 2
+    start = Geometry.of(model).state(model)
+    for kind, size in (("u", 6), ("b", 1)):
+        rows = {"u": every[:0], "b": every[:0], kind: every}
+        moving = moving_atoms(
+            start, anisotropic, model.cell, model.spacegroup, Geometry.of(model).riding,
+            xyz=every[:0], **rows, same=same,
+        )  # fmt: skip
+        assert moving.size == size * (n - 3)
+        space = Space(moving.blocks)
+        shift = np.random.default_rng(1).normal(size=space.size) * 0.01
+        change = moving.free_state(Point(space, shift)).u_aniso - start.u_aniso
+        assert np.array_equal(change[3], change[7])
+        assert np.array_equal(change[4], change[9])
+        assert np.array_equal(change[4], change[11])
+        assert len(np.unique(change, axis=0)) == n - 3
