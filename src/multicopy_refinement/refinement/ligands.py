@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +83,7 @@ def with_ligands(
 def ligands_of(
     groups: OccupancyGroups, sites: tuple[LigandSite, ...], occupancy: FloatArray,
     judged_as: tuple[tuple[int, ...], FloatArray, Support] | None = None,
+    flags_of_groups: Sequence[tuple[Flag, ...]] = (),
 ) -> tuple[Ligand, ...]:  # fmt: skip
     """Return the ligands with what was found of them; occupancies are those of all groups.
 
@@ -100,6 +102,8 @@ def ligands_of(
                 float(support.wald[i]), float(support.p_absent[i]),
             )  # fmt: skip
             flags = _flags(float(su[i]), supported=bool(support.supported[i]))
+            if any(Flag.HELD_OFF in flags_of_groups[g] for g in members):
+                flags = (*flags, Flag.HELD_OFF)
         found.append(
             Ligand(
                 site.name, site.groups, site.atoms, _beside(groups, site),

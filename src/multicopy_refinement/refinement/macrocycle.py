@@ -440,7 +440,9 @@ class _Run:
         states = determined_states(self.refined, self.at, together, of_states)
         self.n_decoys = int(of_groups.n_decoys.max(initial=0))
         correlations = worst_correlations(wide, self.refined, self.sums)
-        ligands = ligands_of(self.groups, sites, self._of_all_groups(self.at), (index, su, support))
+        ligands = ligands_of(
+            self.groups, sites, self._of_all_groups(self.at), (index, su, support), results.flags
+        )
         return results, states, correlations, ligands
 
     # ------------------------------------------------------------------ state

@@ -59,6 +59,10 @@ def columns(record: RunRecord) -> list[Column]:
                lambda g, d: None if d is None else d.lowest, 1),
         Column("B", "Mean B of its atoms, A^2", lambda g, d: None if d is None else d.b_mean, 0),
     ]  # fmt: skip
+    if any("held_off" in g.flags for g in refined):
+        relaxed = Column("q, relaxed", "About what it would be were coordinates and B near it "
+                         "refined with it (relaxed)", lambda g, d: g.relaxed, 2)  # fmt: skip
+        found.insert(0, relaxed)
     if any(g.occupancy_anomalous is not None for g in refined):
         found += [
             Column("\u0394logL F(+)\u2212F(\u2212)",
@@ -91,9 +95,6 @@ def columns(record: RunRecord) -> list[Column]:
     if any(g.su_conditional is not None for g in refined):
         found.append(Column("su, rest held", "Standard uncertainty were all else known "
                             "(su_conditional)", lambda g, d: g.su_conditional, 3))  # fmt: skip
-    if any("held_off" in g.flags for g in refined):
-        found.append(Column("q, relaxed", "About what it would be were coordinates and B near it "
-                            "refined with it (relaxed)", lambda g, d: g.relaxed, 2))  # fmt: skip
     found.append(Column("set", "What it sums with", lambda g, d: g.set or ""))
     return found
 

@@ -24,7 +24,7 @@ FLAGS = {
     "indistinguishable_from_1": "within 2 su of 1",
     "correlated_with_b": "correlated with B",
     "poor_fit": "fits worse than others",
-    "held_off": "held coordinates or B are off",
+    "held_off": "place or B off",
 }
 
 

@@ -273,7 +273,7 @@ def test_where_b_is_off_the_occupancy_with_it_refined_is_foretold(tmp_path, off)
         ends = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 1.54 / np.sqrt(3)
         places = {"P": np.zeros(3), **{f"O{i + 1}": end for i, end in enumerate(ends)}}
         return [
-            atom_line(name, "PO4", 90, q, xyz=place + (6.0, 7.0, 8.0), b_iso=b, record="HETATM")
+            atom_line(name, "LIG", 90, q, xyz=place + (6.0, 7.0, 8.0), b_iso=b, record="HETATM")
             for name, place in places.items()
         ]  # fmt: skip
 
@@ -290,6 +290,7 @@ def test_where_b_is_off_the_occupancy_with_it_refined_is_foretold(tmp_path, off)
     value, found = held.occupancy[group], held.results.relaxed[group]
     assert (Flag.HELD_OFF in held.results.flags[group]) == (off > 0)
     assert ("held_off" in [n.code for n in held.notices]) == (off > 0)
+    assert (Flag.HELD_OFF in held.ligands[0].flags) == (off > 0)
     assert np.isnan(moved.results.relaxed[group])
     if off:
         assert abs(value - 0.6) > 2 * held.su[group]
