@@ -55,11 +55,13 @@ def test_disorder_of_a_small_molecule_is_that_of_a_full_matrix(shared_data):
         assert Flag.UNDETERMINED not in solution.results.flags[group]
 
 
-def test_refining_all_of_a_small_molecule_agrees_with_a_full_matrix(shared_data):
+@pytest.mark.parametrize("extinction", [False, True])
+def test_refining_all_of_a_small_molecule_agrees_with_a_full_matrix(shared_data, extinction):
     """SHELXL: 0.906(3) and 0.094(3), with U of four atoms of the two conformers constrained."""
     options = RefineOptions(
-        parameters="occupancy,xyz,u_aniso", active="all", no_restraints=True, target="ls", decoys=0
-    )
+        parameters="occupancy,xyz,u_aniso", active="all", no_restraints=True, target="ls", decoys=0,
+        extinction=extinction, wavelength=1.54184,
+    )  # fmt: skip
     solution = solve(shared_data, "sh2185-cu", "model.cif", options)
     assert solution.status.converged
     for name, group in {solution.groups.names[g]: g for g in (1, 2)}.items():
@@ -73,6 +75,21 @@ def test_refining_all_of_a_small_molecule_agrees_with_a_full_matrix(shared_data)
     pair = [int(np.flatnonzero(table.name == name)[0]) for name in (b"C18A", b"C18B")]
     assert np.allclose(u[pair[0]], u[pair[1]], atol=1e-7)
     assert np.abs(u[pair[0]] - table.u_aniso[pair[0]]).max() > 1e-4
+    # the strongest reflections are 4% weaker than calculated
+    said = [n.code for n in solution.notices]
+    assert ("extinction" in said) == (solution.extinction is None) == (not extinction)
+    if solution.extinction is not None:
+        assert solution.extinction.coefficient > 8 * solution.extinction.su > 0
+        assert solution.final.r_work < 0.0285
+
+
+@pytest.mark.parametrize("extinction", [False, True])
+def test_a_small_molecule_is_where_the_data_would_have_it_with_extinction(shared_data, extinction):
+    """It was refined with extinction: without, the data ask for other coordinates."""
+    options = RefineOptions(no_restraints=True, extinction=extinction, wavelength=1.54184)
+    solution = solve(shared_data, "sh2185-cu", "model.cif", options)
+    off = [Flag.HELD_OFF in solution.results.flags[g] for g in (1, 2)]
+    assert off == [not extinction] * 2
 
 
 def test_states_written_twice_are_determined_as_sums(mpro):

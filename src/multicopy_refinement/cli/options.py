@@ -32,7 +32,7 @@ _PANELS = {
                         "rules", "contact_distance", "link_close_waters"),
     "Geometry": ("restraints", "monomers", "no_restraints"),
     "Data": ("labels", "free_label", "free_value", "d_min", "radiation", "wavelength", "f_prime",
-             "anomalous", "f_double_prime", "twin"),
+             "anomalous", "f_double_prime", "twin", "extinction"),
     "Refinement": ("target", "solver", "b_prior", "max_cycles", "tolerance", "max_iterations",
                    "decoys", "uncertainty", "threads", "omit"),
 }  # fmt: skip

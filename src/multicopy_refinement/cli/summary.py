@@ -94,6 +94,9 @@ def _print_data(console: Console, record: RunRecord) -> None:
     if record.twinning is not None and record.twinning.refined is not None:
         text = record.twinning.refined.in_words
         console.print(f"Twin: {text.removeprefix('twin ')}", highlight=False, markup=False)
+    if record.extinction is not None:
+        text = record.extinction.in_words
+        console.print(f"Extinction: {text}", highlight=False, markup=False)
     if record.anomalous is not None:
         console.print(
             f"Bijvoet differences: {record.anomalous.in_words}", highlight=False, markup=False,

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     SCALE = "scale"
     SOLVENT = "solvent"
     TWIN = "twin"
+    EXTINCTION = "extinction"
 
 
 @dataclass(frozen=True, eq=False)

@@ -260,7 +260,7 @@ class DataTerm:
         columns = np.concatenate(
             [
                 here.slopes(kind, everything, here.along, np.float64) * root
-                for kind in (Kind.SCALE, Kind.SOLVENT, Kind.TWIN)
+                for kind in (Kind.SCALE, Kind.SOLVENT, Kind.TWIN, Kind.EXTINCTION)
                 if kind in here.kinds
             ]
         )

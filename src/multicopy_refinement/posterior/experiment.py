@@ -17,6 +17,7 @@ from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.values import not_full
 from multicopy_refinement.posterior.blocks import Kind
+from multicopy_refinement.posterior.extinction import ExtinguishedAmplitude
 from multicopy_refinement.posterior.observable import AMPLITUDE, Observable, TwinAmplitude
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.reflections import ReflectionData
@@ -50,6 +51,8 @@ from multicopy_refinement.targets.sigma_a import ErrorModel, estimate_errors
 CELL_TOLERANCE, CELL_NOTICE = 0.02, 0.001
 #: Renewals that look for outliers, and how often each looks again.
 MOST_SCREENINGS, _SCREENING_ROUNDS = 3, 4
+#: Scale and extinction are fitted in turn so often.
+_EXTINCTION_ROUNDS = 3
 #: The radius by which solvent grows back is found from reflections to where S is this part of
 #: k_sol, and one in so many beyond.
 _OF_SOLVENT, _PART = 0.02, 8
@@ -101,12 +104,16 @@ class Experiment(nn.Module):
         The law of a twin and the fraction of its second domain to begin with: the data have the
         mate of each reflection beside it
         (`multicopy_refinement.reflections.twin_mates.with_mates`).
+    extinction
+        Whether strong reflections are weakened by extinction, with a coefficient that is fitted
+        with the scale (`multicopy_refinement.posterior.extinction.ExtinguishedAmplitude`).
 
     Raises
     ------
     InputError
         Cells that differ by more than 2%, space groups of
-        another symmetry or centring; a likelihood of intensities for amplitudes.
+        another symmetry or centring; a likelihood of intensities for amplitudes; extinction of
+        a twin, or without a wavelength.
     """
 
     scale: Scale
@@ -128,6 +135,7 @@ class Experiment(nn.Module):
         shrink: float | None = None,
         mask_spacing: float = COARSEST,
         twin: tuple[TwinLaw, float] | None = None,
+        extinction: bool = False,
     ) -> None:
         super().__init__()
         self._make_solvent = solvent
@@ -141,6 +149,12 @@ class Experiment(nn.Module):
         self.twin: TwinLaw | None = None if twin is None else twin[0]
         self.twin_fraction = 0.0 if twin is None else twin[1]
         self._mate = None if self.twin is None else mates_of(self.all_data, self.twin)
+        #: x of `ExtinguishedAmplitude`, None without extinction.
+        self.extinction: float | None = None
+        if extinction:
+            self._wavelength = _wavelength(model, data, twinned=twin is not None)
+            self.extinction = 0.0
+        self._extinguished: ExtinguishedAmplitude | None = None
         self._scale: Scale | None = None
         self.grid = MaskGrid.of(
             self.data.cell, self.data.spacegroup, self.data.listed_d_min, mask_spacing
@@ -159,6 +173,8 @@ class Experiment(nn.Module):
     @property
     def observable(self) -> Observable:
         """What is measured of F_model."""
+        if self._extinguished is not None:
+            return self._extinguished
         if self._mate is None:
             return AMPLITUDE
         return TwinAmplitude(self._mate, self.twin_fraction)
@@ -479,12 +495,32 @@ class Experiment(nn.Module):
     ) -> None:
         data = self.data
         twin = None if self._mate is None else (self._mate, self.twin_fraction)
-        self.scale = fit_scale(
-            f_calc, self.f_mask, data.f_obs, data.hkl, data.s_squared, data.spacegroup,
-            data.work if use is None else use, self.solvent.fraction, variance, self._scale,
-            self.model.beam.radiation, twin,
-        )  # fmt: skip
-        self._scale, self._displaced = self.scale, None
+        use = data.work if use is None else use
+        f_obs, weakened = data.f_obs, variance
+        for _ in range(1 if self.extinction is None else _EXTINCTION_ROUNDS):
+            self.scale = fit_scale(
+                f_calc, self.f_mask, f_obs, data.hkl, data.s_squared, data.spacegroup, use,
+                self.solvent.fraction, weakened, self._scale, self.model.beam.radiation, twin,
+            )  # fmt: skip
+            self._scale, self._displaced = self.scale, None
+            if self.extinction is None:
+                break
+            f = self._scaled(torch.as_tensor(f_calc)).numpy()
+            y = self._fit_extinction(f, variance, use).factor(f)
+            f_obs, weakened = data.f_obs / y, None if variance is None else variance / y**2
+
+    def _fit_extinction(
+        self, f_model: ComplexArray, variance: FloatArray | None, use: BoolArray
+    ) -> ExtinguishedAmplitude:
+        """Take a step of the coefficient of extinction under the present scale."""
+        data, beginning = self.data, self.extinction or 0.0
+        found = ExtinguishedAmplitude.of(
+            beginning, self.scale, data.hkl, data.s_squared, self._wavelength
+        )
+        root = use / np.sqrt(np.ones(len(data)) if variance is None else variance)
+        self._extinguished = found = found.refitted(f_model, data.f_obs, root)
+        self.extinction = found.coefficient
+        return found
 
     # ------------------------------------------------------------------ agreement
 
@@ -507,6 +543,18 @@ class Experiment(nn.Module):
         with torch.no_grad():
             size = self.observable.amplitude(f_model)
             return np.asarray(self.target.log_likelihood(size).numpy()[self.data.free])
+
+
+def _wavelength(model: Model, data: ReflectionData, *, twinned: bool) -> float:
+    """Return the wavelength that extinction goes by, in A."""
+    if twinned:
+        raise InputError("extinction: it is not refined of twins; leave one out")
+    found = model.beam.wavelength or data.wavelength
+    if not found:
+        raise InputError(
+            "extinction: it goes by the wavelength, which no file has; give it with --wavelength"
+        )
+    return float(found)
 
 
 def r_factor(f_obs: FloatArray, f_model: FloatArray) -> float:

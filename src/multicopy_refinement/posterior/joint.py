@@ -282,8 +282,8 @@ class JointPosterior:
         return np.asarray(here.total - self.scaled.solvent(at, here.f_mask))
 
     def size(self, at: Point) -> FloatArray:
-        """Return |F_model| at the data's reflections, ``[n]``."""
-        return np.abs(self._at(at).f_model)
+        """Return what is measured of F_model at the data's reflections, ``[n]``."""
+        return self.experiment.observable.size(self._at(at).f_model)
 
     def value(self, at: Point) -> float:
         """Return the log posterior; -inf where a displacement is none."""
@@ -298,12 +298,11 @@ class JointPosterior:
     def around(self, at: Point) -> Around:
         """Return value, gradient, and the products of the expected information."""
         here = self._at(at)
-        f = here.f_model
-        size = np.abs(f)
+        f, observable = here.f_model, self.experiment.observable
+        size = observable.size(f)
         work = self.experiment.data.work
         derivatives = self.target.derivatives(size)
-        overall = self.scaled.overall(at)
-        along = overall / np.maximum(size, 1e-300) * f
+        along = observable.along(self.scaled.overall(at), f, size)
         weight = derivatives.information * work
         known = self.restraints.linear(self.moving.free_state(at))
         slopes = known.jacobian @ self.moving.matrix
@@ -322,7 +321,8 @@ class JointPosterior:
             float(derivatives.value[work].sum()) + self.prior.value(at) - known.value
         )  # fmt: skip
         every = local_information(
-            here.atoms, self.rows, self.moving.n_atoms, self.scaled.s_squared, weight * overall**2
-        )
+            here.atoms, self.rows, self.moving.n_atoms, self.scaled.s_squared,
+            weight * np.abs(along) ** 2,
+        )  # fmt: skip
         local = (self.moving.matrix.T @ every @ self.moving.matrix).tocsr()
         return Around(at, value, gradient, restraints, local, here, along, weight)

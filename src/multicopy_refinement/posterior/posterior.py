@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -83,6 +83,11 @@ class Posterior:
         for other in others:
             first = first + other
         return first
+
+    def information_of(self, at: Point, kinds: Iterable[Kind]) -> FloatArray:
+        """Return the information on some kinds of unknowns, in their order in the space."""
+        chosen = at.space.indices(kinds)
+        return np.asarray(self.normal(at).information[np.ix_(chosen, chosen)])
 
     def informations(
         self, at: Point, *, precise: bool = True

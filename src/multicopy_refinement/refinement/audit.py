@@ -15,7 +15,7 @@ from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.priors import OccupancyPrior
-from multicopy_refinement.refinement.joint import JointRefinement
+from multicopy_refinement.refinement.joint import DENSE, JointRefinement
 from multicopy_refinement.refinement.surroundings import B_SIGMA, XYZ_SIGMA
 from multicopy_refinement.solve.conjugate import audited_su
 from multicopy_refinement.solve.covariance import Covariance
@@ -42,7 +42,7 @@ def audited(
         found.su,
     )  # fmt: skip
     whole, start = joint.posterior(at[Kind.OCCUPANCY])
-    dense = posterior.normal(at).information
+    dense = posterior.information_of(at, DENSE)
     known = joint.known(whole, XYZ_SIGMA, B_SIGMA, float("inf"))
     wanted = _one_of_each_pair(posterior, found.su)
     su = audited_su(whole, start, dense, known, wanted, lambda done: progress(done, len(wanted)))

@@ -51,15 +51,16 @@ class Before:
     @classmethod
     def of(
         cls, model: Model, data: ReflectionData, target: TargetKind | None, f_calc: ComplexArray,
-        twin: tuple[TwinLaw, float] | None = None,
+        twin: tuple[TwinLaw, float] | None = None, *, extinction: bool = False,
     ) -> Before:  # fmt: skip
         """Return it for a model whose present occupancies have a known F_calc."""
         start = torch.as_tensor(f_calc)
         occupancy, change = as_written(model, data.hkl)
         written = start if change is None else start + torch.as_tensor(change)
         experiment = Experiment(
-            model, data, target=target, f_calc=written, occupancy=occupancy, twin=twin
-        )
+            model, data, target=target, f_calc=written, occupancy=occupancy, twin=twin,
+            extinction=extinction,
+        )  # fmt: skip
         f_model = experiment.forward_of(written, occupancy)
         found = cls(
             experiment, written, occupancy, experiment.statistics(f_model),

@@ -29,6 +29,8 @@ from multicopy_refinement.solve.conjugate import LARGEST_CHANGE, LONGEST_MOVE, s
 from multicopy_refinement.targets.difference import Difference
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
+#: Unknowns whose information is a matrix; all else is known by products.
+DENSE = (Kind.OCCUPANCY, Kind.SCALE, Kind.SOLVENT)
 #: With ``active = partial`` residues that come within this of a refined group move, in A.
 ACTIVE_REACH = 4.0
 #: Converged when all unknowns move by less than this part of their su (rms), and every occupancy

@@ -43,7 +43,9 @@ from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_
 from multicopy_refinement.refinement.beam import radiation_of_run, settle_beam
 from multicopy_refinement.refinement.before import Before, rise_of_r_free, worse_than_file
 from multicopy_refinement.refinement.exchange import exchange_of
+from multicopy_refinement.refinement.extinction import extinction_hint
 from multicopy_refinement.refinement.joint import (
+    DENSE,
     SHIFT_OVER_SU,
     JointRefinement,
     relaxation_of,
@@ -57,6 +59,7 @@ from multicopy_refinement.refinement.solution import (
     AtomUncertainties,
     Correlations,
     Cycle,
+    Extinction,
     GroupResults,
     Ligand,
     Relaxation,
@@ -213,7 +216,9 @@ class _Run:
         basis_seconds = clock.lap()
         self.progress(Progress(Step.SCALE))
         f_calc = self.basis.f_calc(self.start[self.refined])[: self.n_observed]
-        self.before = Before.of(model, data, options.target, f_calc, twin)
+        self.before = Before.of(
+            model, data, options.target, f_calc, twin, extinction=options.extinction
+        )
         self.experiment = self.before.experiment
         if twin is None:
             self.twinning = Twinning.of(self.experiment.data, self.before.size)
@@ -264,7 +269,7 @@ class _Run:
             ligands=ligands,
             r_free_change=r_free_change, conditional_on=self._conditional_on(),
             n_decoys=self.n_decoys, relaxation=self.relaxation, atom_su=self.atom_su,
-            twinning=self.twinning, twin=self._twin(),
+            twinning=self.twinning, twin=self._twin(), extinction=self._extinction(),
             seconds=self.seconds, experiment=self.experiment,
             listed_f_calc=self._listed_f_calc(self.at), options=self.options,
             history=tuple(self.history), correlations=correlations,
@@ -345,7 +350,7 @@ class _Run:
         options, total = self.options, self.options.joint_cycles
         start = self.geometry.state(self.model)
         posterior = self._posterior()
-        dense = posterior.normal(self.at).information
+        dense = posterior.information_of(self.at, DENSE)
         joint = JointRefinement(
             self.model, self.geometry, self.experiment, self.refined, self.sums, self.prior,
             options.parameters, options.active, covariance(posterior, self.at).su,
@@ -528,6 +533,13 @@ class _Run:
         su = float("nan") if beside is None else float(beside.su[0])
         return RefinedTwin(law, self.experiment.twin_fraction, su)
 
+    def _extinction(self) -> Extinction | None:
+        value = self.experiment.extinction
+        if value is None:
+            return None
+        beside = None if self.covariance is None else self.covariance.others.get(Kind.EXTINCTION)
+        return Extinction(value, float("nan") if beside is None else float(beside.su[0]))
+
     def _anomalous_notices(
         self, found: AnomalousResults | None, occupancy: FloatArray, su: FloatArray
     ) -> tuple[Notice, ...]:
@@ -546,6 +558,7 @@ class _Run:
             + self._geometry_notices()
             + self.experiment.errors.notices
             + self.experiment.screening()
+            + extinction_hint(self.experiment)
             + notices_of_atoms(self.groups.table, self.relaxation)
             + undetermined_notice(self.groups, results, states)
             + held_off_notice(self.groups, results)

@@ -80,6 +80,9 @@ class RefineOptions(BaseModel):
 
     Attributes
     ----------
+    extinction
+        Whether strong reflections are weakened by extinction: its coefficient is refined
+        (`multicopy_refinement.posterior.extinction.ExtinguishedAmplitude`).
     target
         The likelihood of intensities (``mli``) or of amplitudes (``ml``), or least squares
         (``ls``); when left out, the likelihood of what was measured.
@@ -179,6 +182,10 @@ class RefineOptions(BaseModel):
         default=None,
         description="Refine against a twin: of the law that the model shows, or of --twin=-h,-k,l.",
     )
+    extinction: bool = Field(
+        default=False,
+        description="Refine extinction, by which strong reflections of a good crystal are weaker.",
+    )
     target: TargetKind | None = Field(
         default=None,
         description="Maximise the likelihood of intensities (mli) or amplitudes (ml), or use least "
@@ -232,6 +239,8 @@ class RefineOptions(BaseModel):
             )
         if self.twin is not None and self.uncertainty is UncertaintyKind.AUDIT:
             raise ValueError("twin: there is no audit of twins; take --uncertainty marginal")
+        if self.extinction:
+            self._check_extinction()
         if self.anomalous:
             self._check_anomalous(others)
         elif self.f_double_prime:
@@ -242,6 +251,14 @@ class RefineOptions(BaseModel):
             option = "f-prime" if self.f_prime else "wavelength"
             raise ValueError(f"{option}: f' is of X-rays; leave it out for {self.radiation}s")
         return self
+
+    def _check_extinction(self) -> None:
+        """Refuse what extinction does not go with."""
+        if self.radiation is Radiation.ELECTRON:
+            raise ValueError("extinction: it is of X-rays and neutrons; leave it out for electrons")
+        for name in ("twin", "anomalous"):
+            if getattr(self, name):
+                raise ValueError(f"extinction: it is not refined with {name}; leave one out")
 
     def _check_anomalous(self, others: list[str]) -> None:
         """Refuse what Bijvoet differences do not go with."""

@@ -213,6 +213,14 @@ class Correlations:
     matrix: FloatArray
 
 
+@dataclass(frozen=True)
+class Extinction:
+    """The coefficient of extinction, as SHELXL has it, and its su, nan where none was made."""
+
+    coefficient: float
+    su: float
+
+
 @dataclass(frozen=True, eq=False)
 class GroupResults:
     """What was found for each group; nan where nothing was, all ``[n_groups]``.
@@ -386,6 +394,8 @@ class Solution:
         The law and the fraction that were refined against; None of a single crystal.
     anomalous
         What Bijvoet differences say; None where they were no data.
+    extinction
+        Of strong reflections; None where it was not refined.
     """
 
     groups: OccupancyGroups
@@ -412,6 +422,7 @@ class Solution:
     twinning: Twinning | None = None
     twin: RefinedTwin | None = None
     anomalous: AnomalousResults | None = None
+    extinction: Extinction | None = None
 
     @property
     def su(self) -> FloatArray:

@@ -17,6 +17,7 @@ from multicopy_refinement.modes import Parameter, Radiation, TargetKind
 from multicopy_refinement.notices import listed
 from multicopy_refinement.posterior.experiment import r_factor
 from multicopy_refinement.refinement import Solution
+from multicopy_refinement.refinement.solution import Extinction
 from multicopy_refinement.refinement.twinning import RefinedTwin
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.results.maps import MapCoefficients
@@ -127,8 +128,14 @@ def _refined(solution: Solution) -> tuple[str, ...]:
         f"Radiation: {beam.in_words()}.",
         f"{what}.",
         *([] if solution.twin is None else [_of_twin(solution.twin)]),
+        *([] if solution.extinction is None else [_of_extinction(solution.extinction)]),
         "All else of the model is as in the input.",
     )
+
+
+def _of_extinction(found: Extinction) -> str:
+    value = with_su(found.coefficient, found.su)
+    return f"Extinction as in SHELXL, coefficient {value}; F of maps are without it."
 
 
 def _of_twin(twin: RefinedTwin) -> str:

@@ -9,7 +9,9 @@ import torch
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.posterior.experiment import Experiment
+from multicopy_refinement.posterior.observable import AMPLITUDE
 from multicopy_refinement.refinement.anomalous import AnomalousResults
+from multicopy_refinement.results.real_space import EXTINCTION_LABEL, TWIN_LABEL
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +33,9 @@ class MapCoefficients:
         F_calc of the atoms alone on the scale of the data; complex ``[n]``.
     merit
         Figure of merit m, nan where nothing was observed and for outliers; ``[n]``.
-    twin
-        What F_obs of a twin is compared with, nan where nothing was observed; ``[n]``, None of a
-        single crystal.
+    measured
+        Where what is measured is not |F_model|, that of a twin or with extinction: the label of its
+        column, and what F_obs is compared with, nan where nothing was observed, ``[n]``.
     anomalous, anomalous_difference
         m (F(+) - F(-)) and m (F(+) - F(-) - D) with the phase of F_model less 90 degrees, whose
         maps have the density of f'' and what of it the model lacks; 0 where there is no pair.
@@ -46,7 +48,7 @@ class MapCoefficients:
     model: ComplexArray
     atoms: ComplexArray
     merit: FloatArray
-    twin: FloatArray | None = None
+    measured: tuple[str, FloatArray] | None = None
     anomalous: ComplexArray | None = None
     anomalous_difference: ComplexArray | None = None
 
@@ -67,7 +69,8 @@ def with_differences(maps: MapCoefficients, found: AnomalousResults | None) -> M
 def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> MapCoefficients:
     """Return sigmaA-weighted coefficients (Read 1986, Acta Cryst. A42, 140).
 
-    Of a twin Fo is that of the first domain, F_obs |F_model|/A with A what is measured of F_model
+    Of a twin Fo is that of the first domain, and with extinction that without: F_obs |F_model|/A
+    with A what is measured of F_model
     (Murshudov et al. 2011, Acta Cryst. D67, 355).
 
     For intensities m and Fo are those of the effective amplitude, and mFo - DFc is what of their
@@ -92,11 +95,19 @@ def map_coefficients(experiment: Experiment, listed_f_calc: ComplexArray) -> Map
         np.concatenate([f_model, f_missing]),
         experiment.scale.overall(data.listed_hkl) * listed_f_calc,
         np.concatenate([np.where(data.left_out, np.nan, merit), np.full(len(missing), np.nan)]),
-        None if experiment.twin is None else np.concatenate(
-            [np.where(data.observed, experiment.observable.size(f_model), np.nan),
-             np.full(len(missing), np.nan)]
-        ),
+        _measured(experiment, f_model, len(missing)),
     )  # fmt: skip
+
+
+def _measured(
+    experiment: Experiment, f_model: ComplexArray, n_missing: int
+) -> tuple[str, FloatArray] | None:
+    """Return what F_obs is compared with, where that is not |F_model|, and its label."""
+    if experiment.observable is AMPLITUDE:
+        return None
+    size = np.where(experiment.data.observed, experiment.observable.size(f_model), np.nan)
+    label = EXTINCTION_LABEL if experiment.twin is None else TWIN_LABEL
+    return label, np.concatenate([size, np.full(n_missing, np.nan)])
 
 
 def difference_coefficients(
@@ -106,7 +117,7 @@ def difference_coefficients(
     data, errors = experiment.data, experiment.errors
     size = np.maximum(np.abs(f_model), 1e-12)
     f_obs = data.rice_f
-    if experiment.twin is not None:
+    if experiment.observable is not AMPLITUDE:
         f_obs = f_obs * size / np.maximum(experiment.observable.size(f_model), 1e-12)
     merit = errors.figure_of_merit(f_obs, size, data.centric)
     difference = merit * f_obs * f_model / size - errors.alpha * f_model

@@ -36,6 +36,8 @@ _FEWEST_OF_SPHERE = 0.02
 _LARGEST = 1e12
 #: Label of what F_obs of a twin is compared with.
 TWIN_LABEL = "FC_TWIN"
+#: and that with extinction.
+EXTINCTION_LABEL = "FC_EXTINCT"
 #: Groups of more atoms (whole copies) are described by so many of them.
 MOST_ATOMS = 2000
 
@@ -256,8 +258,9 @@ def read_amplitudes(
     if column is not None and labels[2] is not None:
         free = np.array(column) == labels[2]
     hkl = np.array(mtz.make_miller_array(), dtype=np.int64)
-    twin = TWIN_LABEL in mtz.column_labels()
-    f_model = _sensible(path, mtz, TWIN_LABEL if twin else "FC_ALL")
+    known = mtz.column_labels()
+    compared = [label for label in (TWIN_LABEL, EXTINCTION_LABEL) if label in known]
+    f_model = _sensible(path, mtz, *compared or ["FC_ALL"])
     cell = Cell(*mtz.cell.parameters)
     return Amplitudes(hkl[seen], f_obs[seen], f_model[seen], free[seen], cell, group)
 

@@ -29,6 +29,7 @@ from multicopy_refinement.results.geometry_record import (
 )
 from multicopy_refinement.results.real_space import GroupDensity
 from multicopy_refinement.results.twin_record import TwinRecord
+from multicopy_refinement.words import with_su
 
 SCHEMA = 1
 #: Occupancies in the record have this many decimals, and sets still sum to 1.
@@ -153,6 +154,18 @@ class Group(Record):
     def begun_elsewhere(self) -> bool:
         """Whether refinement began with another occupancy than the file's."""
         return self.start is not None and abs(self.start - self.initial) > 0.005
+
+
+class ExtinctionRecord(Record):
+    """The coefficient of extinction that was refined, as SHELXL has it."""
+
+    coefficient: float
+    su: float | None
+
+    @property
+    def in_words(self) -> str:
+        """As text."""
+        return f"coefficient {with_su(self.coefficient, self.su)}"
 
 
 class Set(Record):
@@ -343,6 +356,7 @@ class RunRecord(Record):
     geometry: GeometryRecord | None = None
     twinning: TwinRecord | None = None
     anomalous: AnomalousRecord | None = None
+    extinction: ExtinctionRecord | None = None
     provenance: Provenance | None = None
 
     def to_json(self) -> str:
@@ -352,7 +366,7 @@ class RunRecord(Record):
             for one in (content["data"], *content["groups"]):
                 for name in OF_DIFFERENCES & one.keys():
                     del one[name]
-        for name in ("restraints", "exchange", "twinning", "anomalous"):
+        for name in ("restraints", "exchange", "twinning", "anomalous", "extinction"):
             if not content[name]:
                 del content[name]
         content["sets"] = [
@@ -417,6 +431,9 @@ def make_record(
         twinning=TwinRecord.of(solution.twinning, solution.twin),
         anomalous=AnomalousRecord.of(
             solution.anomalous, () if used.bijvoet is None else used.bijvoet.labels
+        ),
+        extinction=None if solution.extinction is None else ExtinctionRecord(
+            coefficient=solution.extinction.coefficient, su=_known(solution.extinction.su)
         ),
         provenance=provenance,
         status=Ended(converged=solution.status.converged, reason=solution.status.reason,

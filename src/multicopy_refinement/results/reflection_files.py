@@ -17,7 +17,7 @@ from multicopy_refinement.io.write_reflections import write_sf_mmcif
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.reflections.effective import Intensities
 from multicopy_refinement.results.maps import MapCoefficients
-from multicopy_refinement.results.real_space import OMIT_LABELS, TWIN_LABEL
+from multicopy_refinement.results.real_space import EXTINCTION_LABEL, OMIT_LABELS, TWIN_LABEL
 from multicopy_refinement.results.record import Program
 
 #: Labels of amplitude and phase, and what they are.
@@ -64,9 +64,11 @@ def write_map_file(
         columns.append(MtzColumn(amplitude, "F", np.abs(complex_values)))
         columns.append(MtzColumn(phase, "P", _degrees(complex_values)))
         meaning.append(f"{amplitude},{phase}: {what}")
-    if maps.twin is not None:
-        columns.append(MtzColumn(TWIN_LABEL, "F", maps.twin))
-        meaning += [f"{TWIN_LABEL}: of both domains, beside {label}", "maps: F detwinned"]
+    if maps.measured is not None:
+        compared, values = maps.measured
+        columns.append(MtzColumn(compared, "F", values))
+        what, unspoilt, _ = _MEASURED[compared]
+        meaning += [f"{compared}: {what}, beside {label}", f"maps: F {unspoilt}"]
     program = Program()
     write_mtz(
         path, data.cell, data.spacegroup, maps.hkl, columns, title=f"refined by {program.name}",
@@ -107,8 +109,19 @@ def write_sf_file(
         radiation=beam.radiation,
         wavelength=beam.wavelength or data.wavelength or wavelength_of(source), version=__version__,
         details=f"the reflections that were refined against; F_meas_au: {_meaning(data)}"
-        + ("" if maps.twin is None else "; what is calculated is of one domain of a twin"),
+        + ("" if maps.measured is None else _MEASURED[maps.measured[0]][2]),
     )  # fmt: skip
+
+
+#: What is measured where it is not |F_model|: itself, F of the maps, and what is calculated.
+_MEASURED = {
+    TWIN_LABEL: (
+        "of both domains", "detwinned", "; what is calculated is of one domain of a twin",
+    ),
+    EXTINCTION_LABEL: (
+        "with extinction", "as without extinction", "; what is calculated is without extinction",
+    ),
+}  # fmt: skip
 
 
 def _observed(data: ReflectionData) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -109,7 +109,7 @@ def compare(paths: Sequence[Path], data: Path | None = None) -> Comparison:
         raise InputError("compare: name two folders of runs at least, or a folder and a model")
     records = [read_record(path / "result.json") if path.is_dir() else None for path in paths]
     beam = next((record.data.beam for record in records if record is not None), None)
-    _refuse_twins(paths, records)
+    _refuse_what_is_not_f(paths, records)
     models = [_model(path, record, beam) for path, record in zip(paths, records, strict=True)]
     reflections = _reflections(paths, records, data, models[0])
     experiments = []
@@ -181,12 +181,15 @@ def _digest(record: RunRecord) -> str | None:
     return None if record.provenance is None else record.provenance.sha256.get(record.inputs.data)
 
 
-def _refuse_twins(paths: Sequence[Path], records: Sequence[RunRecord | None]) -> None:
+def _refuse_what_is_not_f(paths: Sequence[Path], records: Sequence[RunRecord | None]) -> None:
+    """Refuse runs in which what was measured is not |F_model|."""
     for path, record in zip(paths, records, strict=True):
-        if record is not None and record.inputs.options.get("twin"):
-            raise InputError(
-                f"{path}: a run of a twin cannot be compared; look at the R factors of its report"
-            )
+        options = {} if record is None else record.inputs.options
+        for name, what in (("twin", "of a twin"), ("extinction", "with extinction")):
+            if options.get(name):
+                raise InputError(
+                    f"{path}: a run {what} cannot be compared; look at the R factors of its report"
+                )
 
 
 def _judge(

@@ -234,6 +234,8 @@ def _log_outcome(log: RunLog, solution: Solution, record: RunRecord) -> None:
     )
     if record.twinning is not None and record.twinning.refined is not None:
         log.info(record.twinning.refined.in_words)
+    if record.extinction is not None:
+        log.info(f"extinction: {record.extinction.in_words}")
     if record.anomalous is not None:
         log.info(f"Bijvoet differences: {record.anomalous.in_words}")
     for name, found in (("start", solution.initial), ("end", solution.final)):
