@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from multicopy_refinement import Model, RefineOptions, ReflectionData, read_reflections, refine
-from multicopy_refinement.refinement.solution import Flag
+from multicopy_refinement.refinement.found import Flag
 
 SETS = (
     "1aie", "1dur", "2xiu", "4cjl", "4hg7", "6pgy", "mpro-x0107", "sh2185-cu", "6mw0",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
-from multicopy_refinement.refinement.solution import Flag, Solution
+from multicopy_refinement.refinement.found import Flag
+from multicopy_refinement.refinement.solution import Solution
 
 
 def solve(root, folder: str, model: str = "model.pdb", options=None) -> Solution:

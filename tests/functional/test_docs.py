@@ -12,7 +12,7 @@ from latex2mathml.converter import convert
 
 from multicopy_refinement.notices import HARMFUL
 from multicopy_refinement.occupancy.rules import KINDS
-from multicopy_refinement.refinement.solution import Flag
+from multicopy_refinement.refinement.found import Flag
 from notice_codes import notice_codes
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

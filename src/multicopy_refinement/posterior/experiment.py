@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,24 +10,25 @@ from torch import Tensor, nn
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.crystal.twins import TwinLaw
-from multicopy_refinement.errors import InputError
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.values import not_full
+from multicopy_refinement.posterior.agreement import Statistics, r_factor
 from multicopy_refinement.posterior.blocks import Kind
 from multicopy_refinement.posterior.extinction import ExtinguishedAmplitude
 from multicopy_refinement.posterior.observable import AMPLITUDE, Observable, TwinAmplitude
 from multicopy_refinement.posterior.priors import OccupancyPrior
+from multicopy_refinement.posterior.same_crystal import check_same_crystal, wavelength_of_both
 from multicopy_refinement.reflections import ReflectionData
-from multicopy_refinement.reflections.symmetry import same_centring, same_point_group
 from multicopy_refinement.reflections.twin_mates import parted_free_set
 from multicopy_refinement.reflections.twinning import mates_of
 from multicopy_refinement.scaling import Scale, fit_scale
-from multicopy_refinement.scaling.displaced import FAINT, Displaced, Solvent, displaced_solvent
+from multicopy_refinement.scaling.displaced import FAINT, displaced_solvent
 from multicopy_refinement.scaling.mask import COARSEST, MaskGrid, density_structure_factors
 from multicopy_refinement.scaling.room import Room, best_grid
 from multicopy_refinement.scaling.scaler import B_BOUNDS
+from multicopy_refinement.scaling.solvent import Displaced, Solvent
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.scattering.rows import weighted_complex_rows
 from multicopy_refinement.targets import Target
@@ -47,8 +47,6 @@ from multicopy_refinement.targets.screening import (
 )
 from multicopy_refinement.targets.sigma_a import ErrorModel, estimate_errors
 
-#: Cells of model and data that differ by more than this are refused, by more than the second named.
-CELL_TOLERANCE, CELL_NOTICE = 0.02, 0.001
 #: Renewals that look for outliers, and how often each looks again.
 MOST_SCREENINGS, _SCREENING_ROUNDS = 3, 4
 #: Scale and extinction are fitted in turn so often.
@@ -58,16 +56,6 @@ _EXTINCTION_ROUNDS = 3
 _OF_SOLVENT, _PART = 0.02, 8
 #: The solvent is made anew when an atom has moved by more than this, in A.
 _MOVED = 0.03
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Agreement of model and data; None where there is no free set."""
-
-    r_work: float
-    r_free: float | None
-    log_likelihood: float
-    log_likelihood_free: float | None
 
 
 class Experiment(nn.Module):
@@ -152,7 +140,7 @@ class Experiment(nn.Module):
         #: x of `ExtinguishedAmplitude`, None without extinction.
         self.extinction: float | None = None
         if extinction:
-            self._wavelength = _wavelength(model, data, twinned=twin is not None)
+            self._wavelength = wavelength_of_both(model, data, twinned=twin is not None)
             self.extinction = 0.0
         self._extinguished: ExtinguishedAmplitude | None = None
         self._scale: Scale | None = None
@@ -543,56 +531,3 @@ class Experiment(nn.Module):
         with torch.no_grad():
             size = self.observable.amplitude(f_model)
             return np.asarray(self.target.log_likelihood(size).numpy()[self.data.free])
-
-
-def _wavelength(model: Model, data: ReflectionData, *, twinned: bool) -> float:
-    """Return the wavelength that extinction goes by, in A."""
-    if twinned:
-        raise InputError("extinction: it is not refined of twins; leave one out")
-    found = model.beam.wavelength or data.wavelength
-    if not found:
-        raise InputError(
-            "extinction: it goes by the wavelength, which no file has; give it with --wavelength"
-        )
-    return float(found)
-
-
-def r_factor(f_obs: FloatArray, f_model: FloatArray) -> float:
-    """Return sum |F_obs - F_model| / sum F_obs; both are on the data's scale."""
-    return float(np.abs(f_obs - f_model).sum() / f_obs.sum())
-
-
-def check_same_crystal(model: Model, data: ReflectionData) -> list[Notice]:
-    """Refuse data of another crystal; return a notice for small differences."""
-    difference = model.cell.largest_difference(data.cell)
-    cells = f"model {_cell_text(model)}, data {_cell_text(data)}"
-    if difference > CELL_TOLERANCE:
-        raise InputError(f"the cells of model and data differ by {100 * difference:.1f}%: {cells}")
-    notices = []
-    if difference > CELL_NOTICE:
-        notices.append(
-            Notice(
-                "cell_differs",
-                f"the cells of model and data differ by "
-                f"{100 * difference:.2f}%; the model's is used: {cells}",
-            )
-        )
-    mine, theirs = model.spacegroup, data.spacegroup
-    if mine.name != theirs.name:
-        groups = f"space group {mine.name} and {theirs.name}"
-        if not same_point_group(mine, theirs):
-            raise InputError(f"model and data have different symmetry: {groups}")
-        if not same_centring(mine, theirs):
-            raise InputError(f"the lattices of model and data have different centring: {groups}")
-        notices.append(
-            Notice(
-                "spacegroup_differs",
-                f"space group {theirs.name} of the data is not "
-                f"{mine.name} of the model, which is used",
-            )
-        )
-    return notices
-
-
-def _cell_text(crystal: Model | ReflectionData) -> str:
-    return " ".join(f"{value:.2f}" for value in crystal.cell.parameters)

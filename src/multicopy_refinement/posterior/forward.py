@@ -15,7 +15,7 @@ from torch import Tensor
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.posterior.blocks import Kind, Point, Space
 from multicopy_refinement.posterior.scale import ScaledMask
-from multicopy_refinement.scaling.displaced import Displaced
+from multicopy_refinement.scaling.solvent import Displaced
 from multicopy_refinement.scattering.columns import (
     GroupColumns,
     LowColumns,

@@ -12,13 +12,13 @@ from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.crystal import SpaceGroup
 from multicopy_refinement.posterior.blocks import Block, Kind, Point, Space
 from multicopy_refinement.scaling import Scale
-from multicopy_refinement.scaling.displaced import Displaced
 from multicopy_refinement.scaling.scaler import (
     B_BOUNDS,
     C_BOUNDS,
     quadratic_terms,
     solvent_fall,
 )
+from multicopy_refinement.scaling.solvent import Displaced
 from multicopy_refinement.scattering.rows import weighted_complex_rows
 
 

@@ -9,17 +9,17 @@ from multicopy_refinement._lazy import lazy_names
 _HOME = {
     "RefineOptions": "multicopy_refinement.refinement.options",
     "Solution": "multicopy_refinement.refinement.solution",
-    "Status": "multicopy_refinement.refinement.solution",
+    "Status": "multicopy_refinement.refinement.course",
     "refine": "multicopy_refinement.refinement.macrocycle",
 }
 
 __all__ = [*sorted(_HOME)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
+    from multicopy_refinement.refinement.course import Status as Status
     from multicopy_refinement.refinement.macrocycle import refine as refine
     from multicopy_refinement.refinement.options import RefineOptions as RefineOptions
     from multicopy_refinement.refinement.solution import Solution as Solution
-    from multicopy_refinement.refinement.solution import Status as Status
 
 __getattr__ = lazy_names(__name__, _HOME)
 

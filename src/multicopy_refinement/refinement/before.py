@@ -12,7 +12,8 @@ from multicopy_refinement.crystal.twins import TwinLaw
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
-from multicopy_refinement.posterior.experiment import Experiment, Statistics
+from multicopy_refinement.posterior.agreement import Statistics
+from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.atoms import atoms_of
 from multicopy_refinement.scattering.splat import splat_structure_factors

@@ -8,7 +8,7 @@ from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.atoms.hydrogen_pairs import find_hydrogen_pairs
 from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
-from multicopy_refinement.refinement.solution import Exchanged, Flag, GroupResults
+from multicopy_refinement.refinement.found import Exchanged, Flag, GroupResults
 
 
 def exchange_of(

@@ -22,7 +22,7 @@ from multicopy_refinement.posterior.joint import JointPosterior
 from multicopy_refinement.posterior.moving import MovingAtoms, moving_atoms
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.refinement.b_groups import B_FLOOR, Displacements
-from multicopy_refinement.refinement.solution import Moves, Relaxation
+from multicopy_refinement.refinement.course import Moves, Relaxation
 from multicopy_refinement.refinement.surroundings import one_displacement
 from multicopy_refinement.scattering.atoms import atoms_of, symmetric_matrices
 from multicopy_refinement.solve.conjugate import LARGEST_CHANGE, LONGEST_MOVE, step_from

@@ -11,7 +11,7 @@ from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.atoms.kinds import ligand_atoms
 from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.occupancy.groups import OccupancyGroups
-from multicopy_refinement.refinement.solution import Flag, Ligand
+from multicopy_refinement.refinement.found import Flag, Ligand
 from multicopy_refinement.refinement.support import Support
 from multicopy_refinement.solve.covariance import Covariance
 

@@ -27,11 +27,12 @@ from multicopy_refinement.modes import (
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.grouping import GroupingOptions, Rules, Selections
 from multicopy_refinement.parallel import one_thread_for_products
+from multicopy_refinement.posterior.agreement import Statistics
 from multicopy_refinement.posterior.blocks import Kind, Point
-from multicopy_refinement.posterior.experiment import Statistics, check_same_crystal
 from multicopy_refinement.posterior.occupancies import BShifts, occupancy_posterior
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.priors import OccupancyPrior
+from multicopy_refinement.posterior.same_crystal import check_same_crystal
 from multicopy_refinement.refinement.anomalous import (
     AnomalousResults,
     AnomalousSignal,
@@ -42,8 +43,16 @@ from multicopy_refinement.refinement.audit import audited
 from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
 from multicopy_refinement.refinement.beam import radiation_of_run, settle_beam
 from multicopy_refinement.refinement.before import Before, rise_of_r_free, worse_than_file
+from multicopy_refinement.refinement.course import Cycle, Relaxation, Status
 from multicopy_refinement.refinement.exchange import exchange_of
 from multicopy_refinement.refinement.extinction import extinction_hint
+from multicopy_refinement.refinement.found import (
+    AtomUncertainties,
+    Correlations,
+    GroupResults,
+    Ligand,
+    State,
+)
 from multicopy_refinement.refinement.joint import (
     DENSE,
     SHIFT_OVER_SU,
@@ -55,18 +64,7 @@ from multicopy_refinement.refinement.ligands import ligand_sites, ligands_of, wi
 from multicopy_refinement.refinement.maximum import Maximum
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.pull import pull_on_atoms
-from multicopy_refinement.refinement.solution import (
-    AtomUncertainties,
-    Correlations,
-    Cycle,
-    Extinction,
-    GroupResults,
-    Ligand,
-    Relaxation,
-    Solution,
-    State,
-    Status,
-)
+from multicopy_refinement.refinement.solution import Extinction, Solution
 from multicopy_refinement.refinement.support import support_of
 from multicopy_refinement.refinement.surroundings import surroundings_of
 from multicopy_refinement.refinement.twinning import RefinedTwin, Twinning, settle_twin

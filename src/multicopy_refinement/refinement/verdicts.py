@@ -12,12 +12,12 @@ from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior.blocks import Kind, Point
-from multicopy_refinement.refinement.solution import (
+from multicopy_refinement.refinement.course import Relaxation
+from multicopy_refinement.refinement.found import (
     AtomUncertainties,
     Correlations,
     Flag,
     GroupResults,
-    Relaxation,
     State,
 )
 from multicopy_refinement.refinement.support import Support

@@ -15,7 +15,7 @@ from multicopy_refinement.io.facts import RefinementFacts
 from multicopy_refinement.io.write_structure import AtomValues
 from multicopy_refinement.modes import Parameter, Radiation, TargetKind
 from multicopy_refinement.notices import listed
-from multicopy_refinement.posterior.experiment import r_factor
+from multicopy_refinement.posterior.agreement import r_factor
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.refinement.solution import Extinction
 from multicopy_refinement.refinement.twinning import RefinedTwin

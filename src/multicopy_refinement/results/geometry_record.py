@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from multicopy_refinement.refinement import Solution
-from multicopy_refinement.refinement.solution import Cycle
+from multicopy_refinement.refinement.course import Cycle
 from multicopy_refinement.results.base import Record
 
 #: Atoms that moved most, and outliers, that are told.

@@ -17,7 +17,7 @@ from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import ReflectionFileError
 from multicopy_refinement.io.reflection_table import cell_of, miller_indices, parse_mtz, rows_of
 from multicopy_refinement.io.text import read_bytes
-from multicopy_refinement.posterior.experiment import r_factor
+from multicopy_refinement.posterior.agreement import r_factor
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
 #: Points of the maps are at most d_min / this apart.

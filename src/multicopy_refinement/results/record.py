@@ -16,7 +16,7 @@ from multicopy_refinement.crystal.beam import Beam
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.modes import Radiation, TargetKind
 from multicopy_refinement.notices import Notice, worst_first
-from multicopy_refinement.posterior.experiment import Statistics
+from multicopy_refinement.posterior.agreement import Statistics
 from multicopy_refinement.refinement import Solution
 from multicopy_refinement.refinement.anomalous import STRONG, AnomalousResults
 from multicopy_refinement.reflections import ReflectionData

@@ -19,7 +19,7 @@ from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Radiation
 from multicopy_refinement.notices import Notice, listed, worst_first
 from multicopy_refinement.occupancy.automatic.special import ON_ELEMENT
-from multicopy_refinement.posterior.experiment import check_same_crystal
+from multicopy_refinement.posterior.same_crystal import check_same_crystal
 from multicopy_refinement.refinement.twinning import Twinning, beside_model, lawless
 from multicopy_refinement.reflections import ReflectionData
 

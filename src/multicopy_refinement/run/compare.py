@@ -14,12 +14,9 @@ from multicopy_refinement.crystal.beam import Beam
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
-from multicopy_refinement.posterior.experiment import (
-    MOST_SCREENINGS,
-    Experiment,
-    check_same_crystal,
-    r_factor,
-)
+from multicopy_refinement.posterior.agreement import r_factor
+from multicopy_refinement.posterior.experiment import MOST_SCREENINGS, Experiment
+from multicopy_refinement.posterior.same_crystal import check_same_crystal
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.results.files import refined_model
 from multicopy_refinement.results.record import RunRecord, read_record

@@ -20,7 +20,7 @@ from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Step
 from multicopy_refinement.parallel import one_thread_for_products, using_threads
-from multicopy_refinement.posterior.experiment import check_same_crystal
+from multicopy_refinement.posterior.same_crystal import check_same_crystal
 from multicopy_refinement.refinement.macrocycle import Progress, refine
 from multicopy_refinement.refinement.solution import Solution
 from multicopy_refinement.reflections import ReflectionData

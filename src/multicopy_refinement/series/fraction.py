@@ -13,15 +13,17 @@ from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.sums import SumConstraints
+from multicopy_refinement.posterior.agreement import Statistics
 from multicopy_refinement.posterior.blocks import Block, Kind, Point, Space
 from multicopy_refinement.posterior.data_term import DataTerm
-from multicopy_refinement.posterior.experiment import Experiment, Statistics
+from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.forward import GroupForward
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.posterior.scale import ScaledMask
 from multicopy_refinement.refinement.twinning import Twinning, lawless
 from multicopy_refinement.reflections import ReflectionData
-from multicopy_refinement.scaling.displaced import FAINT, Displaced
+from multicopy_refinement.scaling.displaced import FAINT
+from multicopy_refinement.scaling.solvent import Displaced
 from multicopy_refinement.scattering.columns import StoredColumns
 from multicopy_refinement.series.crystal import Crystal
 from multicopy_refinement.series.holes import Holes

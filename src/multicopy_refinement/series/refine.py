@@ -16,11 +16,11 @@ from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.model import Model
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.parallel import one_thread_for_products
-from multicopy_refinement.posterior.experiment import check_same_crystal
+from multicopy_refinement.posterior.same_crystal import check_same_crystal
 from multicopy_refinement.refinement.beam import settle_beam
 from multicopy_refinement.refinement.discoveries import discoveries
+from multicopy_refinement.refinement.found import Flag
 from multicopy_refinement.refinement.options import RefineOptions
-from multicopy_refinement.refinement.solution import Flag
 from multicopy_refinement.refinement.verdicts import flags_of
 from multicopy_refinement.series.crystal import (
     Crystal,

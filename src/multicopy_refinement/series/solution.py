@@ -9,8 +9,8 @@ from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.crystal import Cell
 from multicopy_refinement.modes import Parameter, TargetKind
 from multicopy_refinement.notices import Notice
-from multicopy_refinement.posterior.experiment import Statistics
-from multicopy_refinement.refinement.solution import Flag
+from multicopy_refinement.posterior.agreement import Statistics
+from multicopy_refinement.refinement.found import Flag
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.series.fits import Fit, fit_curves
 from multicopy_refinement.series.fraction import Search

@@ -17,14 +17,10 @@ from multicopy_refinement._typing import (
 )
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.values import not_full
-from multicopy_refinement.scaling.displaced import (
-    DOUBT,
-    Displaced,
-    DisplacedSolvent,
-    displaced_solvent,
-)
+from multicopy_refinement.scaling.displaced import DOUBT, DisplacedSolvent, displaced_solvent
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
 from multicopy_refinement.scaling.room import solvent_mask
+from multicopy_refinement.scaling.solvent import Displaced
 from multicopy_refinement.series.holes import Holes
 from multicopy_refinement.series.state import SeriesState
 

@@ -7,7 +7,7 @@ import torch
 from demo_data import observe
 from helpers import atom_line, write_text
 from multicopy_refinement import Model, RefineOptions, refine
-from multicopy_refinement.refinement.solution import Flag
+from multicopy_refinement.refinement.found import Flag
 
 CELL = (15.0, 16.0, 17.0)
 

@@ -7,8 +7,8 @@ from boxes import load, waters
 from demo_data import observe
 from helpers import atom_line
 from multicopy_refinement import RefineOptions, refine
+from multicopy_refinement.refinement.found import Flag
 from multicopy_refinement.refinement.ligands import ligand_sites
-from multicopy_refinement.refinement.solution import Flag
 
 PLACES = {"A": (4.0, 5.0, 6.0), "B": (4.9, 6.2, 6.8), "": (4.0, 5.0, 6.0)}
 

@@ -11,7 +11,8 @@ from helpers import atom_line
 from multicopy_refinement import RefineOptions, refine
 from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.posterior import Block, Kind, Space
-from multicopy_refinement.refinement.solution import Flag, Solution
+from multicopy_refinement.refinement.found import Flag
+from multicopy_refinement.refinement.solution import Solution
 from multicopy_refinement.refinement.support import Support
 from multicopy_refinement.refinement.verdicts import group_results
 from multicopy_refinement.simulate import simulate

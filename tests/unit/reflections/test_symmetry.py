@@ -7,7 +7,7 @@ from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.errors import InputError, ReflectionFileError
 from multicopy_refinement.io.reflections import read_reflections
-from multicopy_refinement.posterior.experiment import check_same_crystal
+from multicopy_refinement.posterior.same_crystal import check_same_crystal
 from reflection_files import cif_text, write_columns
 
 P1 = SpaceGroup("P 1")

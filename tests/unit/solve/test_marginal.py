@@ -12,8 +12,8 @@ from helpers import atom_line
 from multicopy_refinement import RefineOptions, refine
 from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.posterior import Kind, occupancy_posterior
+from multicopy_refinement.refinement.found import Flag
 from multicopy_refinement.refinement.pull import pull_on_atoms
-from multicopy_refinement.refinement.solution import Flag
 from multicopy_refinement.refinement.surroundings import surroundings_of
 from multicopy_refinement.scattering.atom_slopes import unknowns_of_atoms
 from multicopy_refinement.scattering.basis import group_basis

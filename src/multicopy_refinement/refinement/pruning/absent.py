@@ -10,8 +10,9 @@ from multicopy_refinement._typing import BoolArray
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.reduced import nested_within
 from multicopy_refinement.refinement.discoveries import DISCOVERY_RATE
+from multicopy_refinement.refinement.found import Flag, Found, Ligand, State
 from multicopy_refinement.refinement.maximum import Maximum
-from multicopy_refinement.refinement.solution import Flag, Found, Ligand, Solution, State
+from multicopy_refinement.refinement.solution import Solution
 from multicopy_refinement.solve.covariance import Covariance
 
 #: Groups that go in one step are less correlated than this, and farther apart, in A.

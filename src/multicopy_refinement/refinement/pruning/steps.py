@@ -11,7 +11,7 @@ import numpy as np
 from multicopy_refinement._typing import BoolArray, FloatArray
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import Only, Parameter, Solver, UncertaintyKind
-from multicopy_refinement.posterior.experiment import Statistics, r_factor
+from multicopy_refinement.posterior.agreement import Statistics, r_factor
 from multicopy_refinement.refinement.macrocycle import Progress, refine_to_maximum
 from multicopy_refinement.refinement.maximum import Maximum
 from multicopy_refinement.refinement.options import RefineOptions
