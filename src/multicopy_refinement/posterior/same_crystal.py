@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.model import Model
+from multicopy_refinement.modes import Radiation
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.reflections.symmetry import same_centring, same_point_group
@@ -18,8 +19,10 @@ def wavelength_of_both(model: Model, data: ReflectionData, *, twinned: bool) -> 
         raise InputError("extinction: it is not refined of twins; leave one out")
     found = model.beam.wavelength or data.wavelength
     if not found:
+        xray = model.radiation is Radiation.XRAY  # of others no option takes one
+        where = "with --wavelength" if xray else "in the file of the reflections"
         raise InputError(
-            "extinction: it goes by the wavelength, which no file has; give it with --wavelength"
+            f"extinction: it goes by the wavelength, which no file has; give it {where}"
         )
     return float(found)
 
