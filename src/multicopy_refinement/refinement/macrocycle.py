@@ -66,7 +66,10 @@ from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.pull import pull_on_atoms
 from multicopy_refinement.refinement.solution import Extinction, Solution
 from multicopy_refinement.refinement.support import support_of
-from multicopy_refinement.refinement.surroundings import surroundings_of
+from multicopy_refinement.refinement.surroundings import (
+    surroundings_as_held,
+    surroundings_of,
+)
 from multicopy_refinement.refinement.twinning import RefinedTwin, Twinning, settle_twin
 from multicopy_refinement.refinement.verdicts import (
     determined_states,
@@ -403,7 +406,11 @@ class _Run:
             posterior = posterior.with_reduced_chi_square(self.at)
         found = wide = self.covariance = covariance(posterior, self.at)
         change = np.full(len(self.refined), np.nan)
-        if self.options.uncertainty in {UncertaintyKind.MARGINAL, UncertaintyKind.AUDIT}:
+        if self.options.uncertainty is UncertaintyKind.CONDITIONAL:  # of solvent it is not
+            data = self.experiment.data
+            around = surroundings_as_held(self.model, data, self.refined, self.sums)
+            wide = with_surroundings(posterior, self.at, found, around).covariance
+        else:
             around = surroundings_of(
                 self.model, self.experiment.data, self.refined, self.sums,
                 None if self.options.no_restraints else self.geometry,

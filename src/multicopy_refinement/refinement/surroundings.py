@@ -195,6 +195,20 @@ def surroundings_of(
     )  # fmt: skip
 
 
+def surroundings_as_held(
+    model: Model, data: ReflectionData, refined: IntArray, sums: SumConstraints
+) -> Surroundings:
+    """Return surroundings in which coordinates and displacements are as they are held."""
+    with torch.no_grad():
+        atoms = atoms_of(model).double()
+    sets, nothing = dependent_sets(sums), np.zeros(0, dtype=np.int64)
+    n = len(atoms)
+    return Surroundings(
+        atoms, data.hkl, _by_resolution(data), (nothing,) * len(sets), sets,
+        np.zeros(n, dtype=bool), np.full(n, -1), Vague(np.zeros(n), np.full(n, -1)),
+    )  # fmt: skip
+
+
 def _nearest(atoms: IntArray, distance: FloatArray) -> IntArray:
     """Return each atom once, the nearest first."""
     order = np.lexsort((atoms, distance))

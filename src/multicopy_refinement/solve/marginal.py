@@ -100,9 +100,12 @@ def with_surroundings(
     offset = unknowns_of_atoms(around.tensor)
     sizes = np.diff(offset)
     fewest = _FEWEST
-    if len(around.sets) >= _MANY:
-        around, fewest = _together(around), _FEWEST_OF_MANY
     largest = max((int(sizes[near].sum()) for near in around.near), default=0)
+    if largest == 0:  # all reflections, if they are not too many
+        fewest = max(fewest, _ELEMENTS // max(len(around.sets), 1))
+    elif len(around.sets) >= _MANY:
+        around, fewest = _together(around), _FEWEST_OF_MANY
+        largest = max(int(sizes[near].sum()) for near in around.near)
     n = len(around.order)
     wanted = max(fewest, _FOR_AN_UNKNOWN * largest)
     step = max(1, n // wanted)

@@ -157,7 +157,11 @@ def test_least_squares_su_goes_with_the_reduced_chi_square(data):
     )
     plain = covariance(posterior, at).su
     refined = solution.groups.refined
-    np.testing.assert_allclose(solution.su[refined], plain * np.sqrt(chi), rtol=0.01)
+    scaled = covariance(posterior.with_reduced_chi_square(at), at).su
+    np.testing.assert_allclose(scaled, plain * np.sqrt(chi), rtol=0.01)
+    # and what is not known of the solvent that groups displace, beside it
+    wider = solution.su[refined] / scaled
+    assert ((wider > 0.999) & (wider < 1.2)).all()
 
 
 @pytest.mark.parametrize("target", ["ml", "ls"])

@@ -298,3 +298,31 @@ def test_where_b_is_off_the_occupancy_with_it_refined_is_foretold(tmp_path, off)
         assert abs(moved.occupancy[group] - 0.6) < 3 * moved.su[group]
     else:
         assert found == pytest.approx(value, abs=3 * held.su[group])
+
+
+def test_without_moving_atoms_the_solvent_alone_widens_su(setting):
+    """By hand: q of both in one unknown, scale and solvent, what is displaced and in doubt."""
+    _, posterior, at, around = setting
+    held = replace(
+        around, near=(np.zeros(0, dtype=np.int64),), group_of_atom=np.full(len(around.tensor), -1)
+    )
+    found = covariance(posterior, at)
+    su = with_surroundings(posterior, at, found, held).covariance.su
+    here = posterior.data._around(at)
+    root = np.sqrt(here.derivatives.information * posterior.data.work)
+    everything, every = slice(0, len(root)), np.arange(len(root))
+    known = {
+        kind: here.jacobians[kind].columns(everything, here.along, np.float64) * root
+        for kind in at.space.kinds
+    }
+    q = known.pop(Kind.OCCUPANCY)
+    forward = posterior.data.forward
+    displaced = SOLVENT_SIGMA * forward.displaced_slopes(at, every, here.along * root)
+    pockets = POCKET_SIGMA * forward.pocket_slopes(at, every, here.along * root)
+    columns = np.concatenate([q[:1] - q[1:], *known.values(), displaced, pockets])
+    h = columns @ columns.T
+    unknown = np.arange(len(columns) - len(displaced) - len(pockets), len(columns))
+    h[unknown, unknown] += 1.0
+    expected = np.sqrt(np.linalg.inv(h)[0, 0])
+    assert su[0] == pytest.approx(expected, rel=5e-3)
+    assert found.su[0] < su[0] < with_surroundings(posterior, at, found, around).covariance.su[0]

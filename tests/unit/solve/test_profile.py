@@ -8,6 +8,7 @@ from demo_data import DEMO, simulate_demo
 from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.posterior import Kind, occupancy_posterior
 from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.solve.covariance import covariance
 from multicopy_refinement.solve.gauss_newton import maximise
 from multicopy_refinement.solve.profile import profile_likelihood
 from posteriors import point
@@ -23,7 +24,8 @@ def refined(tmp_path_factory):
     basis = group_basis(model, solution.experiment.data.hkl, chosen)
     sets = solution.groups.sums.restricted(chosen, solution.occupancy)
     posterior = occupancy_posterior(solution.experiment, basis, sets)
-    return posterior, point(posterior, solution.occupancy[chosen]), solution.su[chosen]
+    at = point(posterior, solution.occupancy[chosen])
+    return posterior, at, covariance(posterior, at).su
 
 
 def test_likelihood_falls_by_a_half_at_one_su(refined):
