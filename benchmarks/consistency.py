@@ -35,8 +35,8 @@ bounds.
 
 *Held*: coordinates and B are those of the file in all runs, so that the differences have the su
 with these held (`--uncertainty conditional`). *As printed*: the same runs with the su that are
-printed by default, in which coordinates and B count; groups that a run flags as `held_off` are left out, as
-it says to. *Relaxed*: with what one step of coordinates and B makes of these occupancies.
+printed by default, in which coordinates and B count; groups that a run flags as `held_off` are left
+out, as it says to. *Relaxed*: with what one step of coordinates and B makes of these occupancies.
 *B shift*: each run refines one shift of B for each group, too (`--parameters occupancy,b_group`),
 and the su count it; coordinates are held. *Jointly*: each run refines coordinates and B of the
 groups and of what is within 4 A by its own reflections (U where the file has it; restraints but at
