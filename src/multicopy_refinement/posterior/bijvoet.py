@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
+from multicopy_refinement.places import in_runs
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.forward import (
     BShiftJacobian,
@@ -106,7 +107,7 @@ class SampledDifferences:
         some = np.flatnonzero(f_second)
         if len(some):
             offset = unknowns_of_atoms(tensor)
-            rows = np.concatenate([np.arange(offset[i], offset[i + 1]) for i in some.tolist()])
+            rows = in_runs(offset[some], offset[some + 1] - offset[some])
             found[rows] += atom_slopes(
                 self.second.select_rows(chosen[some]), hkl, self.own, tensor[some]
             )

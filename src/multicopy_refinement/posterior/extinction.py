@@ -79,7 +79,7 @@ class ExtinguishedAmplitude(Amplitude):
     def along(self, overall: FloatArray, f: ComplexArray, size: FloatArray) -> ComplexArray:
         """Return k u dA/d|F|, complex ``[n]``."""
         e = self.coefficient * self._strength(f)
-        slope = self.factor(f) * (1 - e / (2 * (1 + e)))
+        slope = (1 + e) ** -0.25 * (1 - e / (2 * (1 + e)))
         return np.asarray(overall * slope / np.maximum(np.abs(f), 1e-300) * f)
 
     def own_slopes(self, f: ComplexArray, size: FloatArray) -> dict[Kind, FloatArray]:

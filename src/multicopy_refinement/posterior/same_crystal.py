@@ -13,11 +13,16 @@ from multicopy_refinement.reflections.symmetry import same_centring, same_point_
 CELL_TOLERANCE, CELL_NOTICE = 0.02, 0.001
 
 
+def known_wavelength(model: Model, data: ReflectionData) -> float | None:
+    """Return the wavelength in A that is known of the model, or else of the data's file."""
+    return model.beam.wavelength or data.wavelength
+
+
 def wavelength_of_both(model: Model, data: ReflectionData, *, twinned: bool) -> float:
     """Return the wavelength that extinction goes by, in A."""
     if twinned:
         raise InputError("extinction: it is not refined of twins; leave one out")
-    found = model.beam.wavelength or data.wavelength
+    found = known_wavelength(model, data)
     if not found:
         xray = model.radiation is Radiation.XRAY  # of others no option takes one
         where = "with --wavelength" if xray else "in the file of the reflections"

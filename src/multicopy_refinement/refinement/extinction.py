@@ -10,6 +10,7 @@ from multicopy_refinement.notices import Notice
 from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.extinction import ExtinguishedAmplitude
 from multicopy_refinement.posterior.observable import AMPLITUDE
+from multicopy_refinement.posterior.same_crystal import known_wavelength
 
 #: Said where the coefficient would be this many su, and the strongest reflection weaker by so much.
 _TELLING, _WEAKER = 6.0, 0.01
@@ -24,7 +25,7 @@ def extinction_hint(experiment: Experiment) -> tuple[Notice, ...]:
     plain = experiment.observable is AMPLITUDE and not experiment.scale.has_solvent
     if not plain or radiation is Radiation.ELECTRON:
         return ()
-    wavelength = experiment.model.beam.wavelength or data.wavelength
+    wavelength = known_wavelength(experiment.model, data)
     with torch.no_grad():
         f = experiment.forward().numpy()
     # without a wavelength the coefficient is in another unit; what it does is much the same

@@ -401,24 +401,21 @@ class _Run:
         self,
     ) -> tuple[GroupResults, tuple[State, ...], Correlations | None, tuple[Ligand, ...]]:
         self.progress(Progress(Step.ERRORS))
-        posterior = self._posterior()
+        posterior, data = self._posterior(), self.experiment.data
         if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
         found = wide = self.covariance = covariance(posterior, self.at)
         change = np.full(len(self.refined), np.nan)
         if self.options.uncertainty is UncertaintyKind.CONDITIONAL:  # of solvent it is not
-            data = self.experiment.data
             around = surroundings_as_held(self.model, data, self.refined, self.sums)
             wide = with_surroundings(posterior, self.at, found, around).covariance
         else:
             around = surroundings_of(
-                self.model, self.experiment.data, self.refined, self.sums,
+                self.model, data, self.refined, self.sums,
                 None if self.options.no_restraints else self.geometry,
             )  # fmt: skip
             if not self.options.joint:  # what is held may be off
-                data = self.experiment.data
-                pull = pull_on_atoms(posterior, self.at, data, around)
-                around = replace(around, pull=pull)
+                around = replace(around, pull=pull_on_atoms(posterior, self.at, data, around))
             marginal = with_surroundings(posterior, self.at, found, around)
             wide, change = marginal.covariance, marginal.change
             self.atom_su = AtomUncertainties(marginal.su_xyz, marginal.su_b)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.places import in_runs
 from multicopy_refinement.posterior.bijvoet import BijvoetTerm
 from multicopy_refinement.posterior.blocks import Point
 from multicopy_refinement.posterior.posterior import Posterior
@@ -60,6 +61,6 @@ def _of_signal(term: BijvoetTerm, c: np.ndarray, around: Surroundings) -> FloatA
     for start in range(0, len(some), size):
         chosen = some[start : start + size]
         slopes = atom_slopes(second.select_rows(chosen), around.hkl, c, around.tensor[chosen])
-        rows = np.concatenate([np.arange(offset[i], offset[i + 1]) for i in chosen.tolist()])
+        rows = in_runs(offset[chosen], offset[chosen + 1] - offset[chosen])
         found[rows] += slopes.sum(axis=1, dtype=np.float64)
     return found

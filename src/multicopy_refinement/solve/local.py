@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.places import in_runs
-from multicopy_refinement.scattering.atom_slopes import unknowns_of_atoms
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
 from multicopy_refinement.solve.covariance import UNDETERMINED_SU, UNSEEN_SU, inverse_positive
 from multicopy_refinement.solve.gauss_newton import null_space
@@ -88,7 +87,8 @@ class Block:
 class Local:
     """The information of one set of groups and what is near it.
 
-    ``gradients`` are those of the occupancies, and of scale and solvent.
+    ``every`` is where the unknowns of each atom of the model begin, ``gradients`` are those of the
+    occupancies, and of scale and solvent; None without a pull on the atoms.
     """
 
     rows: FloatArray
@@ -102,7 +102,8 @@ class Local:
     offset: IntArray
     unsampled: float
     used: int
-    gradients: tuple[FloatArray, FloatArray]
+    every: IntArray
+    gradients: tuple[FloatArray, FloatArray] | None
 
     def block(self, number: int) -> Block:
         """Return the covariance of a set with atoms held, and with them marginalised."""
@@ -148,25 +149,16 @@ class Local:
         variance = np.diag(inverse) + ((answer @ of_moving) * answer).sum(axis=1)
         variance = variance[n_known - n_own :]
         change = np.full(n_own, np.nan)
-        if around.pull is not None:
+        if around.pull is not None and self.gradients is not None:
+            by_groups, by_scale = self.gradients
             gradient = np.zeros(len(h))
-            gradient[:n_own] = self.gradients[0][own]
-            every = unknowns_of_atoms(around.tensor)
-            gradient[n_known:] = around.pull[in_runs(every[near], sizes)]
-            gradient -= self._of_scale(h[:, n_own:n_held], h[n_own:n_held, n_own:n_held])
+            gradient[:n_own] = by_groups[own]
+            gradient[n_known:] = around.pull[in_runs(self.every[near], sizes)]
+            among = slice(n_own, n_held)
+            gradient -= _followed(h[:, among], h[among, among], by_scale)
             change = of_moving @ (gradient[:n_own] - answer.T @ gradient[n_own:])
         su_xyz, su_b = self._su_of_atoms(near[mine], first[mine], variance)
         return Block(of_held, of_moving, near[mine], su_xyz, su_b, change)
-
-    def _of_scale(self, shared: FloatArray, own: FloatArray) -> FloatArray:
-        """Return H u, u the step that scale and solvent alone would take.
-
-        They are fitted by least squares, and the likelihood would have them elsewhere: what all
-        else would do about that is not its own.
-        """
-        size = np.sqrt(np.maximum(np.diag(own), _NOTHING))  # B of the solvent has its own units
-        step = np.linalg.lstsq(own / np.outer(size, size), self.gradients[1] / size, rcond=1e-10)[0]
-        return np.asarray(shared @ (step / size))
 
     def _seen(
         self, own: IntArray, held: FloatArray, moving: FloatArray
@@ -196,6 +188,17 @@ class Local:
     def _rows(self, own: IntArray) -> FloatArray:
         rows = self.rows[:, own]
         return np.asarray(rows[rows.any(axis=1)])
+
+
+def _followed(shared: FloatArray, own: FloatArray, gradient: FloatArray) -> FloatArray:
+    """Return H u, u the step that scale and solvent alone would take.
+
+    They are fitted by least squares, and the likelihood would have them elsewhere: what all
+    else would do about that is not its own.
+    """
+    size = np.sqrt(np.maximum(np.diag(own), _NOTHING))  # B of the solvent has its own units
+    step = np.linalg.lstsq(own / np.outer(size, size), gradient / size, rcond=1e-10)[0]
+    return np.asarray(shared @ (step / size))
 
 
 def _schur(

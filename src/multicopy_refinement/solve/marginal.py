@@ -121,8 +121,10 @@ def with_surroundings(
     displaced = _felt(_beside([SOLVENT_SIGMA * one.displaced for one in measured]))
     pockets = _felt(_beside([POCKET_SIGMA * one.pockets for one in measured]))
     used = max(slopes.n_used, 1)
-    gradient = Point(whole.space, posterior.scaled_gradient(whole))
-    gradients = gradient[Kind.OCCUPANCY], gradient.x[whole.space.indices(kinds)]
+    gradients = None
+    if around.pull is not None:
+        gradient = Point(whole.space, posterior.scaled_gradient(whole))
+        gradients = gradient[Kind.OCCUPANCY], gradient.x[whole.space.indices(kinds)]
     equalities = posterior.sums.equalities[0]
     blocks: list[Block | None] = [None] * len(around.sets)
     for batch in _batches(around, sizes, len(rows)):
@@ -135,7 +137,7 @@ def with_surroundings(
         )
         local = Local(
             equalities, around, of_groups, scale, displaced, pockets, of_atoms, place,
-            unknowns_of_atoms(tensor), unsampled, used, gradients,
+            unknowns_of_atoms(tensor), unsampled, used, offset, gradients,
         )  # fmt: skip
 
         def work(first: int, last: int, local: Local = local, batch: list[int] = batch) -> None:

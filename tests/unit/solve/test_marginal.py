@@ -14,7 +14,7 @@ from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.posterior import Kind, occupancy_posterior
 from multicopy_refinement.refinement.found import Flag
 from multicopy_refinement.refinement.pull import pull_on_atoms
-from multicopy_refinement.refinement.surroundings import surroundings_of
+from multicopy_refinement.refinement.surroundings import surroundings_as_held, surroundings_of
 from multicopy_refinement.scattering.atom_slopes import unknowns_of_atoms
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.scattering.compiled import SplatJacobian
@@ -75,28 +75,34 @@ def slopes_by_the_grid(posterior, at, around, atoms):
     return np.array(rows)
 
 
+def by_hand(posterior, at):
+    """Return slopes by q, by scale and solvent, and by what is displaced and in doubt."""
+    here = posterior.data._around(at)
+    root = np.sqrt(here.derivatives.information * posterior.data.work)
+    everything, every = slice(0, len(root)), np.arange(len(root))
+    known = {
+        kind: here.jacobians[kind].columns(everything, here.along, np.float64) * root
+        for kind in at.space.kinds
+    }
+    q, forward = known.pop(Kind.OCCUPANCY), posterior.data.forward
+    displaced = forward.displaced_slopes(at, every, here.along * root)
+    pockets = forward.pocket_slopes(at, every, here.along * root)
+    pockets = pockets[pockets.any(axis=1)]
+    return (
+        q, list(known.values()),
+        np.concatenate([SOLVENT_SIGMA * displaced, POCKET_SIGMA * pockets]),
+    )  # fmt: skip
+
+
 def test_su_is_that_of_the_inverse_of_everything(setting):
     _, posterior, at, around = setting
     (near,) = around.near
     marginal = with_surroundings(posterior, at, covariance(posterior, at), around)
     found = marginal.covariance
-    # by hand: q of both in one unknown, scale and solvent, and all atoms near
-    here = posterior.data._around(at)
-    root = np.sqrt(here.derivatives.information * posterior.data.work)
-    everything = slice(0, len(root))
-    known = {
-        kind: here.jacobians[kind].columns(everything, here.along, np.float64) * root
-        for kind in at.space.kinds
-    }
-    q = known.pop(Kind.OCCUPANCY)
-    forward, every = posterior.data.forward, np.arange(len(root))
-    displaced = forward.displaced_slopes(at, every, here.along * root)
-    pockets = forward.pocket_slopes(at, every, here.along * root)
-    pockets = pockets[pockets.any(axis=1)]
-    displaced = np.concatenate([SOLVENT_SIGMA * displaced, POCKET_SIGMA * pockets])
+    q, known, displaced = by_hand(posterior, at)
     columns = np.concatenate(
         [
-            q[:1] - q[1:], *known.values(), displaced,
+            q[:1] - q[1:], *known, displaced,
             slopes_by_the_grid(posterior, at, around, near),
         ]
     )  # fmt: skip
@@ -302,27 +308,15 @@ def test_where_b_is_off_the_occupancy_with_it_refined_is_foretold(tmp_path, off)
 
 def test_without_moving_atoms_the_solvent_alone_widens_su(setting):
     """By hand: q of both in one unknown, scale and solvent, what is displaced and in doubt."""
-    _, posterior, at, around = setting
-    held = replace(
-        around, near=(np.zeros(0, dtype=np.int64),), group_of_atom=np.full(len(around.tensor), -1)
-    )
+    model, posterior, at, around = setting
+    refined = np.flatnonzero(model.occupancy_groups.refined)
+    held = surroundings_as_held(model, observe(model, 1.4), refined, posterior.sums)
     found = covariance(posterior, at)
     su = with_surroundings(posterior, at, found, held).covariance.su
-    here = posterior.data._around(at)
-    root = np.sqrt(here.derivatives.information * posterior.data.work)
-    everything, every = slice(0, len(root)), np.arange(len(root))
-    known = {
-        kind: here.jacobians[kind].columns(everything, here.along, np.float64) * root
-        for kind in at.space.kinds
-    }
-    q = known.pop(Kind.OCCUPANCY)
-    forward = posterior.data.forward
-    displaced = SOLVENT_SIGMA * forward.displaced_slopes(at, every, here.along * root)
-    pockets = POCKET_SIGMA * forward.pocket_slopes(at, every, here.along * root)
-    columns = np.concatenate([q[:1] - q[1:], *known.values(), displaced, pockets])
+    q, known, displaced = by_hand(posterior, at)
+    columns = np.concatenate([q[:1] - q[1:], *known, displaced])
     h = columns @ columns.T
-    unknown = np.arange(len(columns) - len(displaced) - len(pockets), len(columns))
+    unknown = len(h) - 1 - np.arange(len(displaced))
     h[unknown, unknown] += 1.0
-    expected = np.sqrt(np.linalg.inv(h)[0, 0])
-    assert su[0] == pytest.approx(expected, rel=5e-3)
+    assert su[0] == pytest.approx(np.sqrt(np.linalg.inv(h)[0, 0]), rel=5e-3)
     assert found.su[0] < su[0] < with_surroundings(posterior, at, found, around).covariance.su[0]
