@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ import torch
 from multicopy_refinement._typing import FloatArray
 
 _wanted: ContextVar[int | None] = ContextVar("threads", default=None)
+
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 
 
 @contextmanager
@@ -107,7 +110,8 @@ def in_threads(
     """Call ``work(first, last)`` for as many parts of 0..n as there are threads, or ``most``.
 
     Parts have equal length, or equal sums of ``cost`` ``[n]``. The caller and the threads of the
-    pool take part after part: what a thread that wakes late has not begun is done by another.
+    pool take part after part: what a thread that wakes late has not begun is done by another, and
+    none of them waits for threads that are at work elsewhere.
     """
     n_threads = max(1, min(thread_count(), n, n if most is None else most))
     if n_threads == 1 or getattr(_here, "busy", False):
@@ -129,13 +133,41 @@ def in_threads(
         finally:
             _here.busy = False
 
-    others = [_pool(n_threads).submit(work_on) for _ in range(n_threads - 1)]
+    others = [_pool(n_threads - 1).submit(work_on) for _ in range(n_threads - 1)]
     try:
         work_on()
-    finally:
-        wait(others)  # nobody writes any more when this returns or raises
-    for other in others:
+    finally:  # nobody writes any more when this returns or raises
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)
+    for other in begun:
         other.result()
+
+
+def at_once(first: Callable[[], _A], second: Callable[[], _B]) -> tuple[_A, _B]:
+    """Return what two calls return, that do not need one another, made at the same time.
+
+    The second is that of one thread, with its loops; those of the first have all other threads,
+    and its own when it has ended. With one thread they are made one after the other.
+    """
+    n_threads = thread_count()
+    if n_threads == 1 or getattr(_here, "busy", False):
+        return first(), second()
+    context = copy_context()
+
+    def beside() -> _B:
+        _here.busy = True
+        try:
+            return context.run(second)
+        finally:
+            _here.busy = False
+
+    other = _pool(n_threads - 1).submit(beside)
+    try:
+        found = first()
+    finally:
+        if begun := not other.cancel():
+            wait([other])
+    return found, other.result() if begun else second()
 
 
 #: Whether this thread is at work on a part.

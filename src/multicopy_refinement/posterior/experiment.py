@@ -427,7 +427,8 @@ class Experiment(nn.Module):
             self._partial = np.flatnonzero(partial)
             same = [one for one in self._like if one._made_near(made_from, xyz)]
             self.solvent = same[0].solvent.for_other_data() if same else self._make_solvent(
-                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.grid, self._about
+                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.grid, self._about,
+                None if self._scale is None else self.solvent,
             )  # fmt: skip
         self._mask_occupancy, self._displaced = occupancy, None
         self.f_mask = self.f_mask_at(self.data.hkl)

@@ -13,7 +13,6 @@ from multicopy_refinement.atoms.numbering import number_residues
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.refinement.found import Flag, Ligand
 from multicopy_refinement.refinement.support import Support
-from multicopy_refinement.solve.covariance import Covariance
 
 
 @dataclass(frozen=True)
@@ -55,16 +54,15 @@ def ligand_sites(groups: OccupancyGroups) -> tuple[LigandSite, ...]:
 
 
 def with_ligands(
-    candidates: list[IntArray], su: FloatArray, sites: tuple[LigandSite, ...], refined: IntArray,
-    found: Covariance,
-) -> tuple[list[IntArray], FloatArray, tuple[int, ...]]:  # fmt: skip
-    """Return candidates and their su with those of ligands, and which is that of each ligand.
+    candidates: list[IntArray], sites: tuple[LigandSite, ...], refined: IntArray
+) -> tuple[list[IntArray], tuple[int, ...]]:
+    """Return candidates with ligands after them, and which is that of each ligand.
 
     A ligand that is a candidate already is not judged twice; -1 where none of it is refined.
     """
     place = {group: i for i, group in enumerate(refined.tolist())}
     known = {tuple(sorted(members.tolist())): i for i, members in enumerate(candidates)}
-    candidates, more, index = list(candidates), [], []
+    candidates, index = list(candidates), []
     for site in sites:
         members = tuple(sorted(place[g] for g in site.groups if g in place))
         if not members:
@@ -72,12 +70,9 @@ def with_ligands(
             continue
         if members not in known:
             known[members] = len(candidates)
-            combination = np.zeros(len(refined))
-            combination[list(members)] = 1.0
             candidates.append(np.array(members))
-            more.append(found.su_of(combination))
         index.append(known[members])
-    return candidates, np.concatenate([su, more]), tuple(index)
+    return candidates, tuple(index)
 
 
 def ligands_of(

@@ -26,7 +26,7 @@ from multicopy_refinement.modes import (
 )
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.grouping import GroupingOptions, Rules, Selections
-from multicopy_refinement.parallel import one_thread_for_products
+from multicopy_refinement.parallel import at_once, one_thread_for_products
 from multicopy_refinement.posterior.agreement import Statistics
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.occupancies import BShifts, occupancy_posterior
@@ -65,7 +65,7 @@ from multicopy_refinement.refinement.maximum import Maximum
 from multicopy_refinement.refinement.options import RefineOptions
 from multicopy_refinement.refinement.pull import pull_on_atoms
 from multicopy_refinement.refinement.solution import Extinction, Solution
-from multicopy_refinement.refinement.support import support_of
+from multicopy_refinement.refinement.support import Candidates, Lost, lost_without
 from multicopy_refinement.refinement.surroundings import (
     surroundings_as_held,
     surroundings_of,
@@ -401,56 +401,71 @@ class _Run:
         self,
     ) -> tuple[GroupResults, tuple[State, ...], Correlations | None, tuple[Ligand, ...]]:
         self.progress(Progress(Step.ERRORS))
-        posterior, data = self._posterior(), self.experiment.data
+        posterior = self._posterior()
         if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
-        found = wide = self.covariance = covariance(posterior, self.at)
-        change = np.full(len(self.refined), np.nan)
-        if self.options.uncertainty is UncertaintyKind.CONDITIONAL:  # of solvent it is not
-            around = surroundings_as_held(self.model, data, self.refined, self.sums)
-            wide = with_surroundings(posterior, self.at, found, around).covariance
-        else:
-            around = surroundings_of(
-                self.model, data, self.refined, self.sums,
-                None if self.options.no_restraints else self.geometry,
+        found = self.covariance = covariance(posterior, self.at)
+        together = state_members(self.groups, self.refined, found)
+        alone = [np.array([i]) for i in range(len(self.refined))]
+        sites = ligand_sites(self.groups)
+        members, index = with_ligands(
+            [*alone, *(one.places for one in together)], sites, self.refined
+        )
+        flat = [one.flat for one in together]
+        others = [None] * (len(members) - len(alone) - len(flat))
+        candidates = Candidates(members, [*flat, *others], len(alone))
+
+        def lost_and_misfit() -> tuple[Lost, FloatArray]:
+            lost = lost_without(
+                candidates, self.groups, self.refined, self.experiment, posterior, self.at, found,
+                self.options.decoys, joint=self.options.joint,
             )  # fmt: skip
-            if not self.options.joint:  # what is held may be off
-                around = replace(around, pull=pull_on_atoms(posterior, self.at, data, around))
-            marginal = with_surroundings(posterior, self.at, found, around)
-            wide, change = marginal.covariance, marginal.change
-            self.atom_su = AtomUncertainties(marginal.su_xyz, marginal.su_b)
+            return lost, misfit(posterior, self.at, found)
+
+        (wide, change), (lost, fit) = at_once(
+            lambda: self._marginal(posterior, found), lost_and_misfit
+        )
         if self.options.uncertainty is UncertaintyKind.AUDIT:
             wide = audited(
                 self.model, self.geometry, self.experiment, self.refined, posterior, self.at,
                 wide, lambda done, total: self.progress(Progress(Step.ERRORS, done, total)),
             )  # fmt: skip
-        alone = [np.array([i]) for i in range(len(self.refined))]
-        together = state_members(self.groups, self.refined, wide)
-        sites = ligand_sites(self.groups)
-        candidates, su, index = with_ligands(
-            [*alone, *(one.places for one in together)],
-            np.concatenate([wide.su, [one.su for one in together]]), sites, self.refined, wide,
-        )  # fmt: skip
         self.progress(Progress(Step.EVIDENCE))
-        support = support_of(
-            candidates, su, self.groups, self.refined,
-            self.experiment, posterior, self.at, found, self.options.decoys,
-            joint=self.options.joint,
-        )  # fmt: skip
+        su = candidates.su(wide)
+        support = lost.support(su)
         of_groups, of_states = support.split(len(alone))
         bounded = at_bound(self.sums, self.at[Kind.OCCUPANCY])
-        fit = misfit(posterior, self.at, found)
         results = group_results(
             self.groups, self.refined, self.at, wide, of_groups, bounded, fit, self.atom_su,
             change,
         )  # fmt: skip
-        states = determined_states(self.refined, self.at, together, of_states)
+        states = determined_states(
+            self.refined, self.at, together, of_states, su[len(alone) :],
+            candidates.su(wide.conditional or wide)[len(alone) :],
+        )  # fmt: skip
         self.n_decoys = int(of_groups.n_decoys.max(initial=0))
         correlations = worst_correlations(wide, self.refined, self.sums)
         ligands = ligands_of(
             self.groups, sites, self._of_all_groups(self.at), (index, su, support), results.flags
         )
         return results, states, correlations, ligands
+
+    def _marginal(self, posterior: Posterior, found: Covariance) -> tuple[Covariance, FloatArray]:
+        """Return the covariance that counts what is held, and what refining that would change."""
+        data = self.experiment.data
+        if self.options.uncertainty is UncertaintyKind.CONDITIONAL:  # of solvent it is not
+            around = surroundings_as_held(self.model, data, self.refined, self.sums)
+            wide = with_surroundings(posterior, self.at, found, around).covariance
+            return wide, np.full(len(self.refined), np.nan)
+        around = surroundings_of(
+            self.model, data, self.refined, self.sums,
+            None if self.options.no_restraints else self.geometry,
+        )  # fmt: skip
+        if not self.options.joint:  # what is held may be off
+            around = replace(around, pull=pull_on_atoms(posterior, self.at, data, around))
+        marginal = with_surroundings(posterior, self.at, found, around)
+        self.atom_su = AtomUncertainties(marginal.su_xyz, marginal.su_b)
+        return marginal.covariance, marginal.change
 
     # ------------------------------------------------------------------ state
 

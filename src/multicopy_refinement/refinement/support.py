@@ -16,7 +16,7 @@ from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.refinement.decoys import FEWEST, Decoys, decoy_p
 from multicopy_refinement.refinement.discoveries import discoveries
 from multicopy_refinement.solve.covariance import Covariance
-from multicopy_refinement.solve.evidence import evidence
+from multicopy_refinement.solve.evidence import Evidence, evidence
 
 #: Decoys of a group unless a number is asked for, and the decoy atoms of a run that take a second.
 DECOYS, _DECOY_ATOMS = 300, 400_000
@@ -85,19 +85,66 @@ def boundary_p(gain: FloatArray, extra: IntArray | int = 0) -> FloatArray:
     return np.where(x > _NOTHING, np.maximum(p, _SMALLEST_P), 1.0)
 
 
-def support_of(
-    candidates: Sequence[IntArray], su: FloatArray, groups: OccupancyGroups, refined: IntArray,
-    experiment: Experiment, posterior: Posterior, at: Point, found: Covariance,
-    n_decoys: int | None = None, *, joint: bool = False,
-) -> Support:  # fmt: skip
-    """Return the support of candidates: groups, or several that leave together.
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What is judged: each refined group alone, and then sums of several that leave together.
+
+    Attributes
+    ----------
+    members
+        Places among the refined groups.
+    flat
+        Standard deviation of each sum if nothing is known of it, None for that of its set.
+    n_groups
+        How many are groups alone.
+    """
+
+    members: Sequence[IntArray]
+    flat: Sequence[float | None]
+    n_groups: int
+
+    def su(self, found: Covariance) -> FloatArray:
+        """Return the su of each, nan where it is not determined, ``[n]``."""
+        combination, of_sums = np.zeros(self.n_groups), []
+        for own, flat in zip(self.members[self.n_groups :], self.flat, strict=True):
+            combination[own] = 1.0
+            of_sums.append(found.su_of(combination, flat))
+            combination[own] = 0.0
+        return np.concatenate([found.su, of_sums])
+
+
+@dataclass(frozen=True, eq=False)
+class Lost:
+    """What the data lose without candidates, and how often that is by chance, ``[n]``."""
+
+    occupancy: FloatArray
+    evidence: Evidence
+    p_absent: FloatArray
+    n_decoys: IntArray
+
+    def support(self, su: FloatArray) -> Support:
+        """Return the support of the candidates whose su these are, nan where undetermined."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            wald = np.where(su > 0, 0.5 * (self.occupancy / su) ** 2, np.nan)
+        lost, determined = self.evidence, np.isfinite(su)
+        p = np.where(determined, self.p_absent, np.nan)
+        apart = lost.of_differences
+        apart = np.full(len(su), np.nan) if apart is None else apart
+        n_decoys = np.where(determined, self.n_decoys, 0)
+        return Support(lost.gain, lost.gain_free, wald, p, discoveries(p), n_decoys, apart)
+
+
+def lost_without(
+    candidates: Candidates, groups: OccupancyGroups, refined: IntArray, experiment: Experiment,
+    posterior: Posterior, at: Point, found: Covariance, n_decoys: int | None = None, *,
+    joint: bool = False,
+) -> Lost:  # fmt: skip
+    """Return what the data lose without candidates.
 
     Parameters
     ----------
     candidates
-        Places among the refined groups.
-    su
-        Of the sum of each candidate, nan where it is not determined.
+        Groups, and several that leave together.
     groups, refined
         All groups, and those that are refined.
     experiment, posterior, at, found
@@ -107,30 +154,27 @@ def support_of(
     joint
         Whether coordinates and B of the candidates were fitted to the data, too.
     """
-    lost = evidence(posterior, at, found, candidates)
-    occupancy = np.array([at[Kind.OCCUPANCY][members].sum() for members in candidates])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        wald = np.where(su > 0, 0.5 * (occupancy / su) ** 2, np.nan)
-    atoms = [groups.members[int(refined[members[0]])] for members in candidates]
-    extra = np.full(len(candidates), int(Kind.B_GROUP in at.space))
+    members = candidates.members
+    lost = evidence(posterior, at, found, members)
+    occupancy = np.array([at[Kind.OCCUPANCY][own].sum() for own in members])
+    atoms = [groups.members[int(refined[own[0]])] for own in members]
+    extra = np.full(len(members), int(Kind.B_GROUP in at.space))
     if joint:  # a place, and for several atoms an orientation, and a B
         extra = np.array([4 if len(own) == 1 else 7 for own in atoms], dtype=np.int64)
     p = boundary_p(lost.gain, extra)
-    counts = np.zeros(len(candidates), dtype=np.int64)
-    doubtful = np.flatnonzero(np.isfinite(su) & (lost.gain < CLEAR_GAIN)).tolist()
+    counts = np.zeros(len(members), dtype=np.int64)
+    determined = np.isfinite(candidates.su(found))
+    doubtful = np.flatnonzero(determined & (lost.gain < CLEAR_GAIN)).tolist()
     wanted = affordable([atoms[i] for i in doubtful]) if n_decoys is None else n_decoys
     if doubtful and wanted >= FEWEST:
         decoys = Decoys(experiment, posterior, at)
         decoys.prepare([atoms[i] for i in doubtful], wanted)
         for i in doubtful:
-            first = candidates[i][0]
+            first = members[i][0]
             scores = decoys.scores(atoms[i], float(found.information[first, first]))
             counts[i] = len(scores) if len(scores) >= FEWEST else 0
             p[i] = p_beside_decoys(p[i], lost.gain[i], scores)
-    p = np.where(np.isfinite(su), p, np.nan)
-    apart = lost.of_differences
-    apart = np.full(len(candidates), np.nan) if apart is None else apart
-    return Support(lost.gain, lost.gain_free, wald, p, discoveries(p), counts, apart)
+    return Lost(occupancy, lost, p, counts)
 
 
 def p_beside_decoys(p: float, gain: float, scores: FloatArray) -> float:

@@ -151,71 +151,67 @@ class StateMembers:
         Of the state.
     places
         Of its members among the refined groups.
-    su, su_conditional
-        Of their sum, nan where the data do not determine it.
+    flat
+        Standard deviation of their sum if nothing is known of it.
+    of_model
+        Whether it is told in any case: a state of the model; else where the data determine it.
     """
 
     name: str
     places: IntArray
-    su: float
-    su_conditional: float
+    flat: float
+    of_model: bool
 
 
 def state_members(
     groups: OccupancyGroups, refined: IntArray, found: Covariance
 ) -> list[StateMembers]:
-    """Return the states of the model, and the sums of members that coincide and are determined.
+    """Return the states of the model, and the sums of members that coincide.
 
     A complete set in which all coincide has no such sum beside its total; one that may sum to less
     has. Members that coincide are one for the question what would be known of the sum without
     data.
     """
-    place = {group: i for i, group in enumerate(refined.tolist())}
+    place, states = {group: i for i, group in enumerate(refined.tolist())}, groups.states
     of_model = [
-        _members_of_state(one.name, [place[g] for g in one.groups], len(groups.states), found)
-        for one in groups.states
+        StateMembers(
+            one.name, np.array([place[g] for g in one.groups]), simplex_sd(1, len(states)),
+            of_model=True,
+        )
+        for one in states
         if groups.refined[list(one.groups)].all()
-    ]
+    ]  # fmt: skip
     known = [sorted(one.places.tolist()) for one in of_model]
     coinciding = []
     for number, clusters in enumerate(coincident_members(found.sums, found)):
         open_ = not found.sums.complete[number]
         if all(len(cluster) == 1 for cluster in clusters) or (len(clusters) < 2 and not open_):
             continue
+        flat = simplex_sd(1, len(clusters) + open_)
         for cluster in [c for c in clusters if c not in known]:
             name = _state_name(groups, [int(refined[m]) for m in cluster])
-            coinciding.append(_members_of_state(name, cluster, len(clusters) + open_, found))
-    return of_model + [one for one in coinciding if np.isfinite(one.su)]
-
-
-def _members_of_state(
-    name: str, members: list[int], n_states: int, found: Covariance
-) -> StateMembers:
-    """Return members with the su of their sum, one of several that sum to 1."""
-    combination = np.zeros(len(found.matrix))
-    combination[members] = 1.0
-    flat = simplex_sd(1, n_states)
-    conditional = found.conditional or found
-    return StateMembers(
-        name, np.array(members), found.su_of(combination, flat),
-        conditional.su_of(combination, flat),
-    )  # fmt: skip
+            coinciding.append(StateMembers(name, np.array(cluster), flat, of_model=False))
+    return of_model + coinciding
 
 
 def determined_states(
-    refined: IntArray, at: Point, members: list[StateMembers], support: Support
-) -> tuple[State, ...]:
-    """Return the states of `state_members` with their support."""
+    refined: IntArray, at: Point, members: list[StateMembers], support: Support, su: FloatArray,
+    su_conditional: FloatArray,
+) -> tuple[State, ...]:  # fmt: skip
+    """Return the states of `state_members` with their support and the su of their sums."""
     states = []
     for i, one in enumerate(members):
+        undetermined = bool(np.isnan(su[i]))
+        if undetermined and not one.of_model:
+            continue
         occupancy = float(at[Kind.OCCUPANCY][one.places].sum())
         flags: tuple[Flag, ...] = () if support.supported[i] else (Flag.NOT_SUPPORTED,)
         states.append(
             State(
-                one.name, tuple(int(refined[m]) for m in one.places.tolist()), occupancy, one.su,
-                one.su_conditional, float(support.gain[i]), float(support.gain_free[i]),
-                float(support.wald[i]), float(support.p_absent[i]),
-                (Flag.UNDETERMINED,) if np.isnan(one.su) else flags,
+                one.name, tuple(int(refined[m]) for m in one.places.tolist()), occupancy,
+                float(su[i]), float(su_conditional[i]), float(support.gain[i]),
+                float(support.gain_free[i]), float(support.wald[i]), float(support.p_absent[i]),
+                (Flag.UNDETERMINED,) if undetermined else flags,
             )
         )  # fmt: skip
     return tuple(states)

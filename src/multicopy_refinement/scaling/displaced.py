@@ -87,6 +87,7 @@ class DisplacedSolvent:
         room.take(partial | held)
         self._open = room.open()
         self._cover(~table.hydrogen, np.flatnonzero(may_be & (self._open == 0)))
+        self._judge()
         self._grow()
 
     def _cover(self, heavy: BoolArray, points: IntArray) -> None:
@@ -106,6 +107,12 @@ class DisplacedSolvent:
         for g, parent in enumerate(groups.parent.tolist()):
             if parent >= 0:  # it is there only with its parent, which covers the point already
                 covered[g] = np.setdiff1d(covered[g], covered[parent], assume_unique=True)
+        self._covers = status, points, covered
+
+    def _judge(self) -> None:
+        """Note which points may hold solvent, and who decides it."""
+        room, groups = self._room, self.groups
+        status, points, covered = self._covers
         pockets = Pockets(
             room.points.shape, status, points, covered, groups.family, groups.whole, groups.parent,
             groups.frequent, groups.occupancy, room.island,
@@ -158,6 +165,29 @@ class DisplacedSolvent:
         other.grid, other._room = grid, self._room.on(grid)
         other._grow()
         return other
+
+    def judged_by(self, groups: PartialGroups) -> DisplacedSolvent:
+        """Return the solvent with another most frequent molecule of the same groups."""
+        other = copy(self)
+        other.groups, other._of, other._low = groups, (*self._of[:3], groups), None
+        other._judge()
+        other._grow()
+        return other
+
+    def is_of(
+        self, xyz: FloatArray, held: BoolArray, groups: PartialGroups, grid: MaskGrid
+    ) -> bool:
+        """Return whether it is that of these places, atoms, groups and grid, whatever molecule."""
+        _, own_xyz, own_held, own = self._of
+        return (
+            self.grid == grid
+            and np.array_equal(own_xyz, xyz)
+            and np.array_equal(own_held, held)
+            and len(own) == len(groups)
+            and all(map(np.array_equal, own.members, groups.members))
+            and np.array_equal(own.family, groups.family)
+            and np.array_equal(own.parent, groups.parent)
+        )
 
     def all_there(self, grid: MaskGrid) -> FloatArray:
         """Return `base` of another radius, ``[nu, nv, nw]``."""
@@ -302,7 +332,7 @@ class DisplacedSolvent:
 
 def displaced_solvent(
     groups: OccupancyGroups, partial: IntArray, present: BoolArray, xyz: FloatArray,
-    grid: MaskGrid, occupancy: FloatArray,
+    grid: MaskGrid, occupancy: FloatArray, last: DisplacedSolvent | None = None,
 ) -> DisplacedSolvent:  # fmt: skip
     """Return the solvent around a model in which some groups are partial.
 
@@ -321,6 +351,9 @@ def displaced_solvent(
     occupancy
         Of all groups: in a pocket that is no larger for it solvent finds a way out, or none, as in
         the molecule that is most frequent.
+    last
+        One that was made before; what does not depend on the occupancies is that of it, if it is
+        of the same atoms at the same places.
     """
     set_index = groups.set_index[partial]
     family = np.where(set_index >= 0, set_index, len(groups.sums) + np.arange(len(partial)))
@@ -338,6 +371,8 @@ def displaced_solvent(
         members, family, place[owner], whole[partial], most_frequent(groups, occupancy)[partial],
         occupancy[partial],
     )  # fmt: skip
+    if last is not None and last.is_of(xyz, present, made, grid):
+        return last.judged_by(made)
     return DisplacedSolvent(groups.table, xyz, present, made, grid)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
-from multicopy_refinement.scattering.direct_tables import DirectTables
+from multicopy_refinement.scattering.direct_tables import DirectTables, Runs
 from multicopy_refinement.scattering.rows import (
     complex_row_products,
     real_parts,
@@ -289,33 +289,42 @@ def direct_columns(
     order = np.argsort(group, kind="stable")
     edges = np.searchsorted(group[order], np.arange(n_groups + 1))
     together = max(1, _SUMS // max(1, len(hkl)))
+    runs = Runs.of(hkl) if len(hkl) else None
     centring = atoms.spacegroup.centring_factor(hkl)
     for first in range(0, n_groups, together):
         last = min(first + together, n_groups)
         rows = order[edges[first] : edges[last]]
-        if len(rows) == 0:
+        if len(rows) == 0 or runs is None:
             continue
-        sums = _sums(atoms.select(torch.as_tensor(rows)), group[rows] - first, last - first, hkl)
+        sums = _sums(
+            atoms.select(torch.as_tensor(rows)), group[rows] - first, last - first, hkl, runs
+        )
         for part, total in zip(parts, sums, strict=True):
-            part[first:last] = total * centring
+            part[first:last, runs.order] = total
+            part[first:last] *= centring
     return parts[0], parts[1]
 
 
 def _sums(
-    atoms: ScatteringAtoms, group: IntArray, n_groups: int, hkl: IntArray
+    atoms: ScatteringAtoms, group: IntArray, n_groups: int, hkl: IntArray, runs: Runs
 ) -> tuple[FloatArray, FloatArray]:
+    """Return real and imaginary parts of the sums over atoms of groups, in the order of runs."""
     from multicopy_refinement.scattering.kernels.group_sums import add_group_sums
 
+    hkl = hkl[runs.order]
     tables = DirectTables.of(atoms.cell, hkl)
+    index = hkl[runs.begin[:-1]] - tables.lowest
     real = np.zeros((n_groups, len(hkl)))
     imaginary = np.zeros_like(real)
     for rows in torch.arange(len(atoms)).split(_ATOMS):
         part = atoms.select(rows)
+        lowest, phases, *others, u_star = tables.of_atoms(part)
         arguments = (
-            real, imaginary, group[rows.numpy()], hkl, *tables.of_atoms(part),
-            part.anisotropic.numpy(), atoms.spacegroup.rotations,
+            real, imaginary, group[rows.numpy()], runs.blocks, runs.begin, index, runs.axes,
+            np.ascontiguousarray(phases.real), np.ascontiguousarray(phases.imag), *others, lowest,
+            u_star, part.anisotropic.numpy(), atoms.spacegroup.rotations,
         )  # fmt: skip
-        in_threads(partial(_add_group_sums, add_group_sums, arguments), len(hkl))
+        in_threads(partial(_add_group_sums, add_group_sums, arguments), len(runs.blocks) - 1)
     return real, imaginary
 
 

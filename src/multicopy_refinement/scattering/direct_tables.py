@@ -16,6 +16,53 @@ from multicopy_refinement.scattering.atoms import ScatteringAtoms, symmetric_mat
 _STEPS = 768
 #: U in A^2 -> exponent in the basis of the Miller indices.
 _TWO_PI_SQUARED = 2 * np.pi**2
+#: Reflections of a run: the rounding of what each has from the one before stays below 1e-13.
+_RUN = 32
+#: Reflections treated together: their sums stay in the first-level cache.
+_BLOCK = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Reflections in an order in which one index goes on by one and the two others stay.
+
+    Attributes
+    ----------
+    order
+        The reflections, ``[n]``.
+    axes
+        The two axes along which a run has one index, and that along which it goes, ``[3]``.
+    begin
+        Where each run begins in that order, and the end of all, ``[n_runs + 1]``.
+    blocks
+        Where blocks of runs begin, and the end of all, ``[n_blocks + 1]``.
+    """
+
+    order: IntArray
+    axes: IntArray
+    begin: IntArray
+    blocks: IntArray
+
+    @classmethod
+    def of(cls, hkl: IntArray) -> Runs:
+        """Return those along the axis that gives the fewest, ``[n, 3]``."""
+        found = None
+        for w in range(3):
+            axes = np.array([(w + 1) % 3, (w + 2) % 3, w])
+            order = np.lexsort(hkl.T[axes[::-1]])
+            u, v, along = (np.diff(hkl[order, axis]) for axis in axes.tolist())
+            breaks = np.flatnonzero((u != 0) | (v != 0) | (along != 1)) + 1
+            if found is None or len(breaks) < len(found[2]):
+                found = order, axes, breaks
+        assert found is not None
+        order, axes, breaks = found
+        edges = np.concatenate([[0], breaks, [len(hkl)]])
+        pieces = -(-np.diff(edges) // _RUN)
+        nth = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        begin = np.append(np.repeat(edges[:-1], pieces) + _RUN * nth, len(hkl))
+        starts = np.arange(0, len(hkl), _BLOCK)
+        blocks = np.unique(np.append(np.searchsorted(begin, starts), len(begin) - 1))
+        return cls(order, axes, begin, blocks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +110,27 @@ def _phase_tables(atoms: ScatteringAtoms, lowest: IntArray, highest: IntArray) -
     fractional = atoms.xyz.numpy() @ atoms.cell.fractionalization.T
     images = np.einsum("oij,aj->aoi", group.rotations, fractional) + group.translations
     length = int((highest - lowest).max()) + 1
-    index = lowest[:, None] + np.arange(length)
-    return np.asarray(np.exp(2j * np.pi * images[..., None] * index))
+    turn = 2j * np.pi * images[..., None]
+    few = _few(length)
+    many = lowest[:, None] + few * np.arange(-(-length // few))
+    found = np.exp(turn * many)[..., :, None] * np.exp(turn * np.arange(few))[..., None, :]
+    return np.asarray(found.reshape(*images.shape, -1))  # a few more than are needed
 
 
 def _amplitude_tables(atoms: ScatteringAtoms, s_squared: Tensor) -> FloatArray:
     """Return f exp(-B s^2/4) of each atom on a grid in s^2; anisotropic atoms have B apart."""
     b_iso = torch.where(atoms.anisotropic, 0.0, atoms.b_iso)
-    total = (atoms.b + b_iso[:, None])[:, :, None]
-    return np.asarray((atoms.a[:, :, None] * torch.exp(-total * s_squared / 4)).sum(1).numpy())
+    fall = (-(atoms.b + b_iso[:, None]) / 4).numpy()[:, None, :]
+    steps = s_squared.numpy()[:, None]
+    few = _few(len(steps))
+    each = atoms.a.numpy()[:, None, :] * np.exp(fall * steps[::few])
+    found = each @ np.exp(fall * steps[:few]).transpose(0, 2, 1)
+    return np.asarray(found.reshape(len(fall), -1))  # a few more than are needed
+
+
+def _few(n: int) -> int:
+    """Return of how many steps exponentials are made, of n: the others are their products."""
+    return int(np.ceil(np.sqrt(n)))
 
 
 def _u_star(atoms: ScatteringAtoms) -> FloatArray:

@@ -98,6 +98,7 @@ class SolventOfStates:
     def of(
         cls, state: SeriesState, masks: MasksOfCells, groups: OccupancyGroups, partial: IntArray,
         present: BoolArray, xyz: FloatArray, grid: MaskGrid, occupancy: FloatArray,
+        last: SolventOfStates | None = None,
     ) -> SolventOfStates:  # fmt: skip
         """Return it for a model; arguments after the masks are those of `displaced_solvent`."""
         follows, xyz = state.slope != 0, xyz.copy()  # those of a model of doubles move with it
@@ -117,7 +118,9 @@ class SolventOfStates:
         def probes() -> list[tuple[FloatArray, FloatArray]]:
             return [ends(grid.with_probe(grid.wider + d)) for d in (-DOUBT, 0.0, DOUBT)]
 
-        each = displaced_solvent(groups, partial, present, xyz, grid, occupancy)
+        each = displaced_solvent(
+            groups, partial, present, xyz, grid, occupancy, None if last is None else last.each
+        )
         offset, slope = state.offset[partial], state.slope[partial]
         return cls(each, *ends(grid), offset, slope, again, probes, masks)
 
