@@ -8,7 +8,13 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from multicopy_refinement.parallel import in_threads, one_thread_for_products
+from multicopy_refinement.parallel import (
+    at_once,
+    in_threads,
+    one_thread_for_products,
+    thread_count,
+    using_threads,
+)
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -68,6 +74,64 @@ def test_errors_reach_the_caller(threads):
 
     with pytest.raises(KeyError):
         in_threads(work, 10)
+
+
+def test_two_calls_are_made_at_the_same_time(threads):
+    begun = [threading.Event(), threading.Event()]
+
+    def call(mine):
+        begun[mine].set()
+        if threads > 1:  # each waits for the other
+            assert begun[1 - mine].wait(20)
+        return mine
+
+    assert at_once(lambda: call(0), lambda: call(1)) == (0, 1)
+
+
+def test_loops_within_two_calls_do_all_their_work(threads):
+    def work():
+        count = np.zeros(1000, dtype=int)
+        for _ in range(20):
+            in_threads(lambda i, j: count[i:j].__iadd__(1), 1000)
+        return int(count.min()), int(count.max())
+
+    assert at_once(work, work) == ((20, 20), (20, 20))
+    nested = at_once(lambda: at_once(work, work), lambda: at_once(work, work))
+    assert nested == (((20, 20),) * 2,) * 2
+
+
+@pytest.mark.parametrize("threads", [2, 5], indirect=True)
+def test_a_loop_does_not_wait_for_threads_at_work_elsewhere(threads):
+    may_end = threading.Event()
+
+    def long():
+        assert may_end.wait(20)
+
+    def short():
+        in_threads(lambda i, j: None, 100)
+        may_end.set()  # which would be never, if the loop waited
+
+    at_once(short, long)
+
+
+def test_the_number_of_threads_holds_in_both_calls():
+    with using_threads(3):
+        assert at_once(thread_count, thread_count) == (3, 3)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_errors_of_either_call_reach_the_caller_when_both_have_ended(threads, first):
+    ended = []
+
+    def fails():
+        raise KeyError("one")
+
+    def goes_on():
+        ended.append(1)
+
+    with pytest.raises(KeyError):
+        at_once(*((fails, goes_on) if first else (goes_on, fails)))
+    assert ended or first
 
 
 def _work_in_child(queue):

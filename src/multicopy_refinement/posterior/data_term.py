@@ -173,14 +173,18 @@ class DataTerm:
         found = self._products(here, here.derivatives.slope**2, np.float32)
         return Normal(0.0, np.zeros(len(found)), found).within(at.space, here.kinds).information
 
-    def diagonal_information(self, at: Point, kind: Kind, target: Target) -> FloatArray:
-        """Return the diagonal of H in one kind of unknowns with another target, ``[size]``."""
+    def diagonal_information(self, at: Point, kind: Kind, *targets: Target) -> FloatArray:
+        """Return the diagonal of H in one kind of unknowns with other targets, one row for each.
+
+        ``[n_targets, size]``.
+        """
         here = self._around(at)
-        weight = target.derivatives(here.size).information * self.work
-        found = np.zeros(len(at[kind]))
+        weights = np.stack([one.derivatives(here.size).information * self.work for one in targets])
+        found = np.zeros((len(targets), len(at[kind])))
         for rows in self._blocks():
-            columns = here.slopes(kind, rows, here.along[rows], np.float32)
-            found += (columns**2) @ weight[rows].astype(np.float32)
+            squares = here.slopes(kind, rows, here.along[rows], np.float32)
+            squares *= squares
+            found += weights[:, rows].astype(np.float32) @ squares.T
         return found
 
     def sampled_slopes(self, at: Point, rows: IntArray) -> SampledSlopes:

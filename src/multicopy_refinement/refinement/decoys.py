@@ -239,8 +239,8 @@ class Decoys:
 
     def _density(self, coefficients: ComplexArray, shape: tuple[int, ...]) -> FloatArray:
         data = self.experiment.data
-        made = density_from(coefficients, data.hkl, data.cell, data.spacegroup, shape)
-        return np.asarray(made * data.cell.volume)
+        c = coefficients * data.cell.volume
+        return density_from(c, data.hkl, data.cell, data.spacegroup, shape)
 
     @cached_property
     def _maps(self) -> dict[tuple[bytes, int], FloatArray]:

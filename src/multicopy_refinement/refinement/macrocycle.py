@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,9 @@ if TYPE_CHECKING:
 
 #: B shifts have converged when none moves by more than this in a macrocycle, in A^2.
 B_TOLERANCE = 0.05
+#: Groups times reflections above which su and evidence are not made at the same time: each of them
+#: uses all threads well then, and their memory would add up.
+_TOO_LARGE = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -422,9 +425,11 @@ class _Run:
             )  # fmt: skip
             return lost, misfit(posterior, self.at, found)
 
-        (wide, change), (lost, fit) = at_once(
-            lambda: self._marginal(posterior, found), lost_and_misfit
-        )
+        both = partial(self._marginal, posterior, found), lost_and_misfit
+        if len(self.refined) * self.n_observed > _TOO_LARGE:
+            (wide, change), (lost, fit) = both[0](), both[1]()
+        else:
+            (wide, change), (lost, fit) = at_once(*both)
         if self.options.uncertainty is UncertaintyKind.AUDIT:
             wide = audited(
                 self.model, self.geometry, self.experiment, self.refined, posterior, self.at,

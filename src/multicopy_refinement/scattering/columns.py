@@ -300,15 +300,14 @@ def direct_columns(
             atoms.select(torch.as_tensor(rows)), group[rows] - first, last - first, hkl, runs
         )
         for part, total in zip(parts, sums, strict=True):
-            part[first:last, runs.order] = total
-            part[first:last] *= centring
+            part[first:last] = total * centring
     return parts[0], parts[1]
 
 
 def _sums(
     atoms: ScatteringAtoms, group: IntArray, n_groups: int, hkl: IntArray, runs: Runs
 ) -> tuple[FloatArray, FloatArray]:
-    """Return real and imaginary parts of the sums over atoms of groups, in the order of runs."""
+    """Return real and imaginary parts of the sums over the atoms of groups."""
     from multicopy_refinement.scattering.kernels.group_sums import add_group_sums
 
     hkl = hkl[runs.order]
@@ -320,9 +319,9 @@ def _sums(
         part = atoms.select(rows)
         lowest, phases, *others, u_star = tables.of_atoms(part)
         arguments = (
-            real, imaginary, group[rows.numpy()], runs.blocks, runs.begin, index, runs.axes,
-            np.ascontiguousarray(phases.real), np.ascontiguousarray(phases.imag), *others, lowest,
-            u_star, part.anisotropic.numpy(), atoms.spacegroup.rotations,
+            real, imaginary, group[rows.numpy()], runs.order, runs.blocks, runs.begin, index,
+            runs.axes, np.ascontiguousarray(phases.real), np.ascontiguousarray(phases.imag),
+            *others, lowest, u_star, part.anisotropic.numpy(), atoms.spacegroup.rotations,
         )  # fmt: skip
         in_threads(partial(_add_group_sums, add_group_sums, arguments), len(runs.blocks) - 1)
     return real, imaginary

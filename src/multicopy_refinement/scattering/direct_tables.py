@@ -18,6 +18,8 @@ _STEPS = 768
 _TWO_PI_SQUARED = 2 * np.pi**2
 #: Reflections of a run: the rounding of what each has from the one before stays below 1e-13.
 _RUN = 32
+#: So many more runs are as quick where sums go to places that are not side by side.
+_SCATTERED = 2
 #: Reflections treated together: their sums stay in the first-level cache.
 _BLOCK = 512
 
@@ -45,17 +47,16 @@ class Runs:
 
     @classmethod
     def of(cls, hkl: IntArray) -> Runs:
-        """Return those along the axis that gives the fewest, ``[n, 3]``."""
-        found = None
+        """Return those along the axis with the fewest, one that keeps the given order first."""
+        choices = []
         for w in range(3):
             axes = np.array([(w + 1) % 3, (w + 2) % 3, w])
             order = np.lexsort(hkl.T[axes[::-1]])
             u, v, along = (np.diff(hkl[order, axis]) for axis in axes.tolist())
             breaks = np.flatnonzero((u != 0) | (v != 0) | (along != 1)) + 1
-            if found is None or len(breaks) < len(found[2]):
-                found = order, axes, breaks
-        assert found is not None
-        order, axes, breaks = found
+            scattered = 2 * int((np.diff(order) == 1).sum()) < len(order) - 1
+            choices.append((len(breaks) * (_SCATTERED if scattered else 1), w, order, axes, breaks))
+        _, _, order, axes, breaks = min(choices, key=lambda one: one[:2])
         edges = np.concatenate([[0], breaks, [len(hkl)]])
         pieces = -(-np.diff(edges) // _RUN)
         nth = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces)

@@ -212,9 +212,7 @@ class Judge:
         if renewed is None:
             return cls(scaled, np.ones(n))
         renewal, target = renewed
-        mine, theirs = (
-            data.diagonal_information(at, Kind.OCCUPANCY, one) for one in (data.target, target)
-        )
+        mine, theirs = data.diagonal_information(at, Kind.OCCUPANCY, data.target, target)
         return cls(renewal.lost, np.where(theirs > 0, mine / np.maximum(theirs, 1e-300), 1.0))
 
 

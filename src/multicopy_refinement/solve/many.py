@@ -113,9 +113,8 @@ class _ManyScoring(Scoring):
         if not self._kept:
             return False
         kept = self._kept[0]
-        now = self.posterior.data.diagonal_information(
-            point, Kind.OCCUPANCY, self.posterior.data.target
-        )  # fmt: skip
+        data = self.posterior.data
+        (now,) = data.diagonal_information(point, Kind.OCCUPANCY, data.target)
         if len(kept.inverse) != int(self.free.sum()) or not (kept.diagonal > 0).all():
             return False
         ratio = now / kept.diagonal

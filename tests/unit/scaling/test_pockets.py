@@ -63,3 +63,25 @@ def test_solvent_is_where_the_molecules_of_a_crystal_leave_it(molecules):
     apart -= np.rint(apart)
     near = np.linalg.norm(apart @ grid.cell.orthogonalization.T, axis=1) < 4
     assert found.ravel()[near].sum() == pytest.approx(mean.ravel()[near].sum(), rel=0.1)
+
+
+def test_another_most_frequent_molecule_is_judged_as_anew(molecules):
+    """What spheres cover is taken over: with other occupancies other pockets are open."""
+    model, grid, _ = molecules
+    groups, q = model.occupancy_groups, model.group_occupancies()
+    partial = np.flatnonzero(groups.refined)
+    there = np.ones(len(groups.table), dtype=bool)
+    other = q.copy()
+    for members in groups.sums.members:
+        other[members] = q[members][::-1]
+    first = displaced_solvent(groups, partial, there, groups.table.xyz, grid, q)
+    right = displaced_solvent(groups, partial, there, groups.table.xyz, grid, other)
+    found = displaced_solvent(groups, partial, there, groups.table.xyz, grid, other, first)
+    for occupancy in (q[partial], other[partial]):
+        expected = right.density(occupancy)
+        assert np.array_equal(found.density(occupancy), expected)
+    assert not np.array_equal(first.density(q[partial]), right.density(q[partial]))
+    moved = groups.table.xyz + 0.1
+    anew = displaced_solvent(groups, partial, there, moved, grid, other, first)
+    right = displaced_solvent(groups, partial, there, moved, grid, other)
+    assert np.array_equal(anew.density(q[partial]), right.density(q[partial]))

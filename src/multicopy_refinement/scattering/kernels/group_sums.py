@@ -47,10 +47,11 @@ def _add_anisotropic(
 def add_group_sums(
     first: int,
     last: int,
-    total_re: np.ndarray, total_im: np.ndarray, group: np.ndarray, blocks: np.ndarray,
-    begin: np.ndarray, index: np.ndarray, axes: np.ndarray, tables_re: np.ndarray,
-    tables_im: np.ndarray, bin_index: np.ndarray, bin_part: np.ndarray, amplitude: np.ndarray,
-    lowest: np.ndarray, u_star: np.ndarray, anisotropic: np.ndarray, rotations: np.ndarray,
+    total_re: np.ndarray, total_im: np.ndarray, group: np.ndarray, order: np.ndarray,
+    blocks: np.ndarray, begin: np.ndarray, index: np.ndarray, axes: np.ndarray,
+    tables_re: np.ndarray, tables_im: np.ndarray, bin_index: np.ndarray, bin_part: np.ndarray,
+    amplitude: np.ndarray, lowest: np.ndarray, u_star: np.ndarray, anisotropic: np.ndarray,
+    rotations: np.ndarray,
 ) -> None:  # fmt: skip
     """Add, for each group, sum_j f_j T_j(R'h) exp(2 pi i h.(R x_j + t)) to ``total[group]``.
 
@@ -66,6 +67,8 @@ def add_group_sums(
         ``[n_groups, n]``, added to.
     group
         Group of each atom, ``[n_atoms]``.
+    order
+        Place of each reflection of the runs among the columns of the sums, ``[n]``.
     blocks, begin
         The first run of each block, and the first reflection of each run, with the end of all,
         ``[n_blocks + 1]`` and ``[n_runs + 1]``.
@@ -128,5 +131,5 @@ def add_group_sums(
                     - row[at]
                     + 0.5 * (t - 1) * (row[at + 2] - 2 * row[at + 1] + row[at])
                 )
-                total_re[g, m] += f * re[m - start]
-                total_im[g, m] += f * im[m - start]
+                total_re[g, order[m]] += f * re[m - start]
+                total_im[g, order[m]] += f * im[m - start]
