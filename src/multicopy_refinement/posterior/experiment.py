@@ -19,7 +19,7 @@ from multicopy_refinement.posterior.blocks import Kind
 from multicopy_refinement.posterior.extinction import ExtinguishedAmplitude
 from multicopy_refinement.posterior.observable import AMPLITUDE, Observable, TwinAmplitude
 from multicopy_refinement.posterior.priors import OccupancyPrior
-from multicopy_refinement.posterior.same_crystal import check_same_crystal, wavelength_of_both
+from multicopy_refinement.posterior.same_crystal import check_same_crystal, extinction_wavelength
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.reflections.twin_mates import parted_free_set
 from multicopy_refinement.reflections.twinning import mates_of
@@ -140,7 +140,7 @@ class Experiment(nn.Module):
         #: x of `ExtinguishedAmplitude`, None without extinction.
         self.extinction: float | None = None
         if extinction:
-            self._wavelength = wavelength_of_both(model, data, twinned=twin is not None)
+            self._wavelength = extinction_wavelength(model, data, twinned=twin is not None)
             self.extinction = 0.0
         self._extinguished: ExtinguishedAmplitude | None = None
         self._scale: Scale | None = None

@@ -18,8 +18,14 @@ def known_wavelength(model: Model, data: ReflectionData) -> float | None:
     return model.beam.wavelength or data.wavelength
 
 
-def wavelength_of_both(model: Model, data: ReflectionData, *, twinned: bool) -> float:
-    """Return the wavelength that extinction goes by, in A."""
+def extinction_wavelength(model: Model, data: ReflectionData, *, twinned: bool) -> float:
+    """Return the wavelength that extinction goes by, in A.
+
+    Raises
+    ------
+    InputError
+        No file has it; the data are those of a twin, of which extinction is not refined.
+    """
     if twinned:
         raise InputError("extinction: it is not refined of twins; leave one out")
     found = known_wavelength(model, data)

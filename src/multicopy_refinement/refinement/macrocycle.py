@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from multicopy_refinement.modes import (
 )
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.grouping import GroupingOptions, Rules, Selections
-from multicopy_refinement.parallel import at_once, one_thread_for_products
+from multicopy_refinement.parallel import one_thread_for_products
 from multicopy_refinement.posterior.agreement import Statistics
 from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.occupancies import BShifts, occupancy_posterior
@@ -39,7 +39,6 @@ from multicopy_refinement.refinement.anomalous import (
     hint,
     other_elements,
 )
-from multicopy_refinement.refinement.audit import audited
 from multicopy_refinement.refinement.b_groups import Displacements, assign_b, b_shift_limits
 from multicopy_refinement.refinement.beam import radiation_of_run, settle_beam
 from multicopy_refinement.refinement.before import Before, rise_of_r_free, worse_than_file
@@ -47,10 +46,7 @@ from multicopy_refinement.refinement.course import Cycle, Relaxation, Status
 from multicopy_refinement.refinement.exchange import exchange_of
 from multicopy_refinement.refinement.extinction import extinction_hint
 from multicopy_refinement.refinement.found import (
-    AtomUncertainties,
-    Correlations,
     GroupResults,
-    Ligand,
     State,
 )
 from multicopy_refinement.refinement.joint import (
@@ -60,32 +56,20 @@ from multicopy_refinement.refinement.joint import (
     relaxation_of,
     small,
 )
-from multicopy_refinement.refinement.ligands import ligand_sites, ligands_of, with_ligands
+from multicopy_refinement.refinement.known import Ended, Known
 from multicopy_refinement.refinement.maximum import Maximum
 from multicopy_refinement.refinement.options import RefineOptions
-from multicopy_refinement.refinement.pull import pull_on_atoms
 from multicopy_refinement.refinement.solution import Extinction, Solution
-from multicopy_refinement.refinement.support import Candidates, Lost, lost_without
-from multicopy_refinement.refinement.surroundings import (
-    surroundings_as_held,
-    surroundings_of,
-)
 from multicopy_refinement.refinement.twinning import RefinedTwin, Twinning, settle_twin
 from multicopy_refinement.refinement.verdicts import (
-    determined_states,
-    group_results,
     held_off_notice,
     notices_of_atoms,
-    state_members,
     undetermined_notice,
-    worst_correlations,
 )
 from multicopy_refinement.reflections import ReflectionData
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.solve import gauss_newton, lbfgs, many
-from multicopy_refinement.solve.covariance import Covariance, covariance, misfit
-from multicopy_refinement.solve.evidence import at_bound
-from multicopy_refinement.solve.marginal import with_surroundings
+from multicopy_refinement.solve.covariance import Covariance, covariance
 from multicopy_refinement.targets.choice import preferred
 
 if TYPE_CHECKING:
@@ -94,9 +78,6 @@ if TYPE_CHECKING:
 
 #: B shifts have converged when none moves by more than this in a macrocycle, in A^2.
 B_TOLERANCE = 0.05
-#: Groups times reflections above which su and evidence are not made at the same time: each of them
-#: uses all threads well then, and their memory would add up.
-_TOO_LARGE = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -204,9 +185,7 @@ class _Run:
             self.b_shifts = b_shift_limits(model, self.displacements, self.refined, options.b_prior)
         self.history: list[Cycle] = []
         self.twinning: Twinning | None = None
-        self.n_decoys = 0
         self.relaxation: Relaxation | None = None
-        self.atom_su: AtomUncertainties | None = None
         self.covariance: Covariance | None = None
         self._made: Posterior | None = None
         self._curvature: list[many.Curvature] = []
@@ -237,31 +216,30 @@ class _Run:
     def solution(self) -> Solution:
         """Refine and return what came of it."""
         clock, start = Clock(), self.at
-        results = GroupResults.nothing(len(self.groups))
-        correlations = None
-        states: tuple[State, ...] = ()
-        ligands: tuple[Ligand, ...] | None = None
+        known: Known | None = None
         if len(self.refined):
             initial, final, status = self._macrocycles()
             if self.options.joint:
                 final, status = self._joint_cycles()
             wanted = self.options.uncertainty is not UncertaintyKind.NONE
             if self.options.solver is Solver.GAUSS_NEWTON and wanted:
-                results, states, correlations, ligands = self._uncertainties()
+                known = self._known()
+                self.covariance = known.covariance
         else:
             final = self.experiment.statistics()
             initial = self.before.beside_the_end(final)
             status = Status(True, "nothing to refine: all occupancies are 1", 0)
         self.seconds["refine"] = clock.lap()
         occupancy = self._of_all_groups(self.at)
+        if known is None:
+            known = Known.nothing(self.groups, occupancy)
+        results, states = known.results, known.states
         differences = None
         if self.anomalous is not None:
             differences = self.anomalous.results(
                 self._posterior(), self._here(start), self.at, self.groups, self.refined,
                 results.of_differences,
             )  # fmt: skip
-        if ligands is None:
-            ligands = ligands_of(self.groups, ligand_sites(self.groups), occupancy)
         r_free_change = self._r_free_change()
         return Solution(
             groups=self.groups, occupancy=occupancy, results=results, states=states,
@@ -270,13 +248,13 @@ class _Run:
             + self._anomalous_notices(differences, occupancy, results.su)
             + rise_of_r_free(r_free_change)
             + worse_than_file(self.before, initial, final),
-            ligands=ligands,
+            ligands=known.ligands,
             r_free_change=r_free_change, conditional_on=self._conditional_on(),
-            n_decoys=self.n_decoys, relaxation=self.relaxation, atom_su=self.atom_su,
+            n_decoys=known.n_decoys, relaxation=self.relaxation, atom_su=known.atom_su,
             twinning=self.twinning, twin=self._twin(), extinction=self._extinction(),
             seconds=self.seconds, experiment=self.experiment,
             listed_f_calc=self._listed_f_calc(self.at), options=self.options,
-            history=tuple(self.history), correlations=correlations,
+            history=tuple(self.history), correlations=known.correlations,
             exchange=exchange_of(self.groups, occupancy, results), anomalous=differences,
         )  # fmt: skip
 
@@ -400,77 +378,16 @@ class _Run:
         self.at = self._point(occupancy, None if self.b_shifts is None else self.at[Kind.B_GROUP])
         return self.experiment.statistics(self._f_model(self.at)), status
 
-    def _uncertainties(
-        self,
-    ) -> tuple[GroupResults, tuple[State, ...], Correlations | None, tuple[Ligand, ...]]:
-        self.progress(Progress(Step.ERRORS))
+    def _known(self) -> Known:
+        """Return what is known of the groups where the run has ended."""
         posterior = self._posterior()
         if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
-        found = self.covariance = covariance(posterior, self.at)
-        together = state_members(self.groups, self.refined, found)
-        alone = [np.array([i]) for i in range(len(self.refined))]
-        sites = ligand_sites(self.groups)
-        members, index = with_ligands(
-            [*alone, *(one.places for one in together)], sites, self.refined
-        )
-        flat = [one.flat for one in together]
-        others = [None] * (len(members) - len(alone) - len(flat))
-        candidates = Candidates(members, [*flat, *others], len(alone))
-
-        def lost_and_misfit() -> tuple[Lost, FloatArray]:
-            lost = lost_without(
-                candidates, self.groups, self.refined, self.experiment, posterior, self.at, found,
-                self.options.decoys, joint=self.options.joint,
-            )  # fmt: skip
-            return lost, misfit(posterior, self.at, found)
-
-        both = partial(self._marginal, posterior, found), lost_and_misfit
-        if len(self.refined) * self.n_observed > _TOO_LARGE:
-            (wide, change), (lost, fit) = both[0](), both[1]()
-        else:
-            (wide, change), (lost, fit) = at_once(*both)
-        if self.options.uncertainty is UncertaintyKind.AUDIT:
-            wide = audited(
-                self.model, self.geometry, self.experiment, self.refined, posterior, self.at,
-                wide, lambda done, total: self.progress(Progress(Step.ERRORS, done, total)),
-            )  # fmt: skip
-        self.progress(Progress(Step.EVIDENCE))
-        su = candidates.su(wide)
-        support = lost.support(su)
-        of_groups, of_states = support.split(len(alone))
-        bounded = at_bound(self.sums, self.at[Kind.OCCUPANCY])
-        results = group_results(
-            self.groups, self.refined, self.at, wide, of_groups, bounded, fit, self.atom_su,
-            change,
+        ended = Ended(
+            self.model, self.experiment, posterior, self.at, self.refined, self.options,
+            lambda: self.geometry,
         )  # fmt: skip
-        states = determined_states(
-            self.refined, self.at, together, of_states, su[len(alone) :],
-            candidates.su(wide.conditional or wide)[len(alone) :],
-        )  # fmt: skip
-        self.n_decoys = int(of_groups.n_decoys.max(initial=0))
-        correlations = worst_correlations(wide, self.refined, self.sums)
-        ligands = ligands_of(
-            self.groups, sites, self._of_all_groups(self.at), (index, su, support), results.flags
-        )
-        return results, states, correlations, ligands
-
-    def _marginal(self, posterior: Posterior, found: Covariance) -> tuple[Covariance, FloatArray]:
-        """Return the covariance that counts what is held, and what refining that would change."""
-        data = self.experiment.data
-        if self.options.uncertainty is UncertaintyKind.CONDITIONAL:  # of solvent it is not
-            around = surroundings_as_held(self.model, data, self.refined, self.sums)
-            wide = with_surroundings(posterior, self.at, found, around).covariance
-            return wide, np.full(len(self.refined), np.nan)
-        around = surroundings_of(
-            self.model, data, self.refined, self.sums,
-            None if self.options.no_restraints else self.geometry,
-        )  # fmt: skip
-        if not self.options.joint:  # what is held may be off
-            around = replace(around, pull=pull_on_atoms(posterior, self.at, data, around))
-        marginal = with_surroundings(posterior, self.at, found, around)
-        self.atom_su = AtomUncertainties(marginal.su_xyz, marginal.su_b)
-        return marginal.covariance, marginal.change
+        return ended.known(self._of_all_groups(self.at), lambda *at: self.progress(Progress(*at)))
 
     # ------------------------------------------------------------------ state
 
