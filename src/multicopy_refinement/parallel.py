@@ -126,12 +126,9 @@ def in_threads(
     parts = iter(list(pairwise(edges)))  # threads may share an iterator of a list
 
     def work_on() -> None:
-        _here.busy = True  # loops within the work are of one thread
-        try:
+        with _busy():
             for first, last in parts:
                 work(first, last)
-        finally:
-            _here.busy = False
 
     others = [_pool(n_threads - 1).submit(work_on) for _ in range(n_threads - 1)]
     try:
@@ -155,11 +152,8 @@ def at_once(first: Callable[[], _A], second: Callable[[], _B]) -> tuple[_A, _B]:
     context = copy_context()
 
     def beside() -> _B:
-        _here.busy = True
-        try:
+        with _busy():
             return context.run(second)
-        finally:
-            _here.busy = False
 
     other = _pool(n_threads - 1).submit(beside)
     try:
@@ -172,6 +166,16 @@ def at_once(first: Callable[[], _A], second: Callable[[], _B]) -> tuple[_A, _B]:
 
 #: Whether this thread is at work on a part.
 _here = threading.local()
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    """Let loops within the block be of this thread alone."""
+    _here.busy = True
+    try:
+        yield
+    finally:
+        _here.busy = False
 
 
 @lru_cache(maxsize=2)

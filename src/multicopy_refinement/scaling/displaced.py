@@ -74,7 +74,7 @@ class DisplacedSolvent:
         grid: MaskGrid,
     ) -> None:  # fmt: skip
         self.grid, self.groups = grid, groups
-        self._of = table, xyz.copy(), held, groups  # that of a model of doubles moves with it
+        self._of = table, xyz.copy(), held  # that of a model of doubles moves with it
         self.cell, self.group, self.shape = grid.cell, grid.group, grid.shape
         partial = np.zeros(len(table), dtype=bool)
         for members in groups.members:
@@ -169,7 +169,7 @@ class DisplacedSolvent:
     def judged_by(self, groups: PartialGroups) -> DisplacedSolvent:
         """Return the solvent with another most frequent molecule of the same groups."""
         other = copy(self)
-        other.groups, other._of, other._low = groups, (*self._of[:3], groups), None
+        other.groups, other._low = groups, None
         other._judge()
         other._grow()
         return other
@@ -178,7 +178,7 @@ class DisplacedSolvent:
         self, xyz: FloatArray, held: BoolArray, groups: PartialGroups, grid: MaskGrid
     ) -> bool:
         """Return whether it is that of these places, atoms, groups and grid, whatever molecule."""
-        _, own_xyz, own_held, own = self._of
+        (_, own_xyz, own_held), own = self._of, self.groups
         return (
             self.grid == grid
             and np.array_equal(own_xyz, xyz)
@@ -284,7 +284,7 @@ class DisplacedSolvent:
 
         def work(first: int, last: int) -> None:
             for i in range(first, last):
-                other = DisplacedSolvent(*self._of, grids[i])
+                other = DisplacedSolvent(*self._of, self.groups, grids[i])
                 columns[i] = other.displaced(occupancy, chosen, hkl, np.inf).columns
 
         in_threads(work, len(grids))

@@ -286,15 +286,17 @@ def direct_columns(
     Summed in float64, a range of groups at a time; put into ``room``, of zeros, where there is one.
     """
     parts = room or tuple(np.zeros((n_groups, len(hkl)), dtype=np.float32) for _ in range(2))
+    if len(hkl) == 0:
+        return parts[0], parts[1]
     order = np.argsort(group, kind="stable")
     edges = np.searchsorted(group[order], np.arange(n_groups + 1))
-    together = max(1, _SUMS // max(1, len(hkl)))
-    runs = Runs.of(hkl) if len(hkl) else None
+    together = max(1, _SUMS // len(hkl))
+    runs = Runs.of(hkl)
     centring = atoms.spacegroup.centring_factor(hkl)
     for first in range(0, n_groups, together):
         last = min(first + together, n_groups)
         rows = order[edges[first] : edges[last]]
-        if len(rows) == 0 or runs is None:
+        if len(rows) == 0:
             continue
         sums = _sums(
             atoms.select(torch.as_tensor(rows)), group[rows] - first, last - first, hkl, runs

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.crystal import Cell
+from multicopy_refinement.places import in_runs
 from multicopy_refinement.scattering.atoms import ScatteringAtoms, symmetric_matrices
 
 #: Steps in s^2 of the tables of f exp(-B s^2/4); quadratic interpolation errs by less than 1e-6.
@@ -59,7 +60,7 @@ class Runs:
         _, _, order, axes, breaks = min(choices, key=lambda one: one[:2])
         edges = np.concatenate([[0], breaks, [len(hkl)]])
         pieces = -(-np.diff(edges) // _RUN)
-        nth = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        nth = in_runs(np.zeros_like(pieces), pieces)
         begin = np.append(np.repeat(edges[:-1], pieces) + _RUN * nth, len(hkl))
         starts = np.arange(0, len(hkl), _BLOCK)
         blocks = np.unique(np.append(np.searchsorted(begin, starts), len(begin) - 1))
