@@ -19,6 +19,9 @@ from multicopy_refinement._typing import FloatArray
 
 _wanted: ContextVar[int | None] = ContextVar("threads", default=None)
 
+#: Parts for each thread where one of them may come later.
+_PARTS = 4
+
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 
@@ -111,17 +114,21 @@ def in_threads(
 
     Parts have equal length, or equal sums of ``cost`` ``[n]``. The caller and the threads of the
     pool take part after part: what a thread that wakes late has not begun is done by another, and
-    none of them waits for threads that are at work elsewhere.
+    none of them waits for threads that are at work elsewhere. Within the second
+    of two calls made `at_once` parts are smaller, and the thread that made the first takes some.
     """
     n_threads = max(1, min(thread_count(), n, n if most is None else most))
-    if n_threads == 1 or getattr(_here, "busy", False):
+    idle: _Idle | None = getattr(_here, "idle", None)
+    busy = getattr(_here, "busy", False) and idle is None
+    if n_threads == 1 or busy:
         work(0, n)  # a thread of the pool that waited for the pool could wait for ever
         return
+    n_parts = n_threads if idle is None else min(_PARTS * n_threads, n if most is None else most)
     if cost is None:
-        edges = np.linspace(0, n, n_threads + 1).astype(int).tolist()
+        edges = np.linspace(0, n, n_parts + 1).astype(int).tolist()
     else:
         total = np.concatenate(([0.0], cost.cumsum()))
-        inner = np.searchsorted(total, total[-1] * np.arange(1, n_threads) / n_threads)
+        inner = np.searchsorted(total, total[-1] * np.arange(1, n_parts) / n_parts)
         edges = [0, *inner.tolist(), n]
     parts = iter(list(pairwise(edges)))  # threads may share an iterator of a list
 
@@ -130,6 +137,9 @@ def in_threads(
             for first, last in parts:
                 work(first, last)
 
+    if idle is not None:
+        idle.help(work_on)
+        return
     others = [_pool(n_threads - 1).submit(work_on) for _ in range(n_threads - 1)]
     try:
         work_on()
@@ -144,38 +154,91 @@ def at_once(first: Callable[[], _A], second: Callable[[], _B]) -> tuple[_A, _B]:
     """Return what two calls return, that do not need one another, made at the same time.
 
     The second is that of one thread, with its loops; those of the first have all other threads,
-    and its own when it has ended. With one thread they are made one after the other.
+    and its own when it has ended. The thread that has made the first takes parts of the loops of
+    the second. With one thread they are made one after the other.
     """
     n_threads = thread_count()
     if n_threads == 1 or getattr(_here, "busy", False):
         return first(), second()
-    context = copy_context()
+    context, idle = copy_context(), _Idle()
 
     def beside() -> _B:
-        with _busy():
-            return context.run(second)
+        try:
+            with _busy(idle):
+                return context.run(second)
+        finally:
+            idle.go()
 
     other = _pool(n_threads - 1).submit(beside)
     try:
         found = first()
     finally:
         if begun := not other.cancel():
-            wait([other])
+            idle.wait()
     return found, other.result() if begun else second()
 
 
-#: Whether this thread is at work on a part.
+class _Idle:
+    """A thread that has nothing else to do, for the loops of another one."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._loop: Callable[[], None] | None = None
+        self._at_work, self._may_go = False, False
+        self._fault: BaseException | None = None
+
+    def help(self, work_on: Callable[[], None]) -> None:
+        """Work on parts until there are no more, and let the idle thread do so as well."""
+        with self._changed:
+            self._loop = work_on
+            self._changed.notify_all()
+        try:
+            work_on()
+        finally:  # nobody writes any more when this returns or raises
+            with self._changed:
+                self._loop = None
+                self._changed.wait_for(lambda: not self._at_work)
+                fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+
+    def wait(self) -> None:
+        """Be that thread until it may go."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._loop is not None or self._may_go)
+                work_on, self._loop = self._loop, None
+                if work_on is None:
+                    return
+                self._at_work = True
+            try:
+                work_on()
+            except BaseException as fault:  # it is that of the thread whose loop it is
+                self._fault = fault
+            with self._changed:
+                self._at_work = False
+                self._changed.notify_all()
+
+    def go(self) -> None:
+        """Let the idle thread go."""
+        with self._changed:
+            self._may_go = True
+            self._changed.notify_all()
+
+
+#: Whether this thread is at work on a part or a call of two, and who helps with its loops.
 _here = threading.local()
 
 
 @contextmanager
-def _busy() -> Iterator[None]:
-    """Let loops within the block be of this thread alone."""
-    _here.busy = True
+def _busy(idle: _Idle | None = None) -> Iterator[None]:
+    """Let loops within the block be of this thread alone, or of one that is idle, too."""
+    before = getattr(_here, "busy", False), getattr(_here, "idle", None)
+    _here.busy, _here.idle = True, idle
     try:
         yield
     finally:
-        _here.busy = False
+        _here.busy, _here.idle = before
 
 
 @lru_cache(maxsize=2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from multicopy_refinement._typing import IntArray
@@ -15,3 +17,9 @@ def in_runs(start: IntArray, count: IntArray) -> IntArray:
     """
     first = np.cumsum(count) - count
     return np.asarray(np.arange(int(count.sum())) + np.repeat(start - first, count))
+
+
+def ranges(n: int, size: int) -> Iterator[slice]:
+    """Yield slices of at most a size that make up 0..n."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))

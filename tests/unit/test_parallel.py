@@ -114,6 +114,52 @@ def test_a_loop_does_not_wait_for_threads_at_work_elsewhere(threads):
     at_once(short, long)
 
 
+@pytest.mark.parametrize("threads", [2, 5], indirect=True)
+def test_who_has_ended_helps_with_the_loops_of_the_other(threads):
+    """Two parts that wait for one another need two threads."""
+    ended, count = threading.Event(), np.zeros(100, dtype=int)
+
+    def long():
+        assert ended.wait(20)
+        meet = threading.Barrier(2)
+        workers = set()
+
+        def work(first, last):
+            if threading.get_ident() not in workers:
+                workers.add(threading.get_ident())
+                meet.wait(20)
+            count[first:last] += 1
+
+        in_threads(work, 100)
+        in_threads(lambda i, j: count[i:j].__iadd__(1), 100)
+        return len(workers)
+
+    assert at_once(ended.set, long) == (None, 2)
+    assert (count == 2).all()
+
+
+@pytest.mark.parametrize("threads", [2], indirect=True)
+def test_errors_of_who_helps_are_those_of_the_loop(threads):
+    ended, owner = threading.Event(), []
+
+    def long():
+        assert ended.wait(20)
+        owner.append(threading.get_ident())
+        meet = threading.Barrier(2)
+
+        def work(first, last):
+            if first == 0 or threading.get_ident() != owner[0]:
+                meet.wait(20)
+            if threading.get_ident() != owner[0]:
+                raise KeyError("helper")
+
+        with pytest.raises(KeyError, match="helper"):
+            in_threads(work, 100)
+        return "goes on"
+
+    assert at_once(ended.set, long) == (None, "goes on")
+
+
 def test_the_number_of_threads_holds_in_both_calls():
     with using_threads(3):
         assert at_once(thread_count, thread_count) == (3, 3)

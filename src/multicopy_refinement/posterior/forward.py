@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
+from multicopy_refinement.places import ranges
 from multicopy_refinement.posterior.blocks import Kind, Point, Space
 from multicopy_refinement.posterior.scale import ScaledMask
 from multicopy_refinement.scaling.solvent import Displaced
@@ -21,10 +22,13 @@ from multicopy_refinement.scattering.columns import (
     LowColumns,
     faded_parts,
     products,
-    ranges,
     weighted_sum,
 )
-from multicopy_refinement.scattering.rows import real_parts, weighted_rows
+from multicopy_refinement.scattering.rows import (
+    real_parts,
+    weighted_complex_rows,
+    weighted_rows,
+)
 
 Real = NDArray[np.floating]
 
@@ -116,7 +120,7 @@ class Rescaling:
     space
         All unknowns but the occupancies; what is neither scale nor solvent stays.
     quadratic
-        h'B_i h of the tensors of the scale, ``[n, n_b]``.
+        h'B_i h of the tensors of the scale, ``[n_b, n]``.
     solvent
         dF_model/d(k_sol, B_sol, C_sol), complex ``[3, n]``, or none.
     """
@@ -127,19 +131,16 @@ class Rescaling:
 
     def __call__(self, f_model: ComplexArray, change: FloatArray) -> ComplexArray:
         """Return F_model after a change; the scale counts in full, solvent to first order."""
-        step = Point(self.space, change)
         if len(self.solvent):
-            for value, slope in zip(step[Kind.SOLVENT].tolist(), self.solvent, strict=True):
-                f_model = f_model + value * slope
+            moved = Point(self.space, change)[Kind.SOLVENT]
+            f_model = f_model + weighted_complex_rows(self.solvent, moved)
         return np.asarray(f_model * self.stretch(change))
 
     def stretch(self, change: FloatArray) -> FloatArray:
         """Return by what the overall scale is multiplied in a change, ``[n]``."""
-        # a few long rows: summed one by one, several threads do not wait for one another's BLAS
-        exponent, *tensor = Point(self.space, change)[Kind.SCALE].tolist()
-        for value, row in zip(tensor, self.quadratic.T, strict=True):
-            exponent = exponent - value / 4 * row
-        return np.asarray(np.exp(exponent))
+        # no product of BLAS: several threads would wait for one another
+        exponent, *tensor = Point(self.space, change)[Kind.SCALE]
+        return np.asarray(np.exp(exponent - weighted_rows(self.quadratic, np.array(tensor) / 4)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,16 +306,15 @@ class GroupForward:
 
     def change(self, at: Point, groups: IntArray, occupancy: FloatArray) -> ComplexArray:
         """Return what changes of a few groups' occupancies add to F_model, complex ``[n]``."""
-        b_shift, less = at.get(Kind.B_GROUP), self._less
-        parts = [part[:, : len(self.fixed)] for part in self.columns.members(groups)]
-        if b_shift is not None:
+        b_shift, less, n = at.get(Kind.B_GROUP), self._less, len(self.fixed)
+        if b_shift is None:
+            added = self.columns.sum_of(groups, occupancy)[:n]
+        else:
+            parts = [part[:, :n] for part in self.columns.members(groups)]
             fall = np.exp(-b_shift[groups, None] * self.s_squared / 4)
-            parts = [(part * fall).astype(np.float32) for part in parts]
-        added = np.empty(len(self.fixed), dtype=np.complex128)
-        added.real, added.imag = (weighted_rows(part, occupancy) for part in parts)
+            added = occupancy @ (parts[0] * fall) + 1j * (occupancy @ (parts[1] * fall))
         if less is not None:
-            some = replace(less, columns=less.columns[groups])
-            added[less.places] -= some.weighted_sum(occupancy)
+            added[less.places] -= less.weighted_sum(occupancy, groups)
         return np.asarray(self.overall(at) * added)
 
     def rescaling(self, at: Point) -> Rescaling:
@@ -326,7 +326,7 @@ class GroupForward:
             mask = self.f_mask(at[Kind.OCCUPANCY])
             found = self.scaled.jacobians(at, self.fixed, mask)[Kind.SOLVENT]
             columns = self.overall(at) * found.matrix
-        return Rescaling(others, self.scaled.quadratic, columns)
+        return Rescaling(others, np.ascontiguousarray(self.scaled.quadratic.T), columns)
 
     def rest(self, at: Point, occupancy: FloatArray) -> ComplexArray:
         """Return F_calc without some occupancies, solvent and overall scale, complex ``[n]``."""

@@ -12,6 +12,8 @@ from multicopy_refinement.parallel import in_threads
 
 #: Rows that are multiplied at once.
 _TILE = 256
+#: What is above the diagonal of a tile.
+_ABOVE = np.triu(np.ones((_TILE, _TILE), dtype=bool), 1)
 
 
 def add_product(total: FloatArray, slopes: NDArray[np.floating]) -> None:
@@ -55,11 +57,11 @@ def weighted_products(
     return found
 
 
-def mirror(total: FloatArray) -> None:
+def mirror(total: NDArray[np.floating]) -> None:
     """Put the lower triangle of a matrix into the upper one."""
     n = len(total)
     for start in range(0, n, _TILE):
         stop = min(start + _TILE, n)
         own = total[start:stop, start:stop]
-        own[:] = np.tril(own) + np.tril(own, -1).T
+        np.copyto(own, own.T, where=_ABOVE[: stop - start, : stop - start])
         total[start:stop, stop:] = total[stop:, start:stop].T

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.parallel import in_threads
+from multicopy_refinement.places import ranges
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
 from multicopy_refinement.scattering.direct_tables import DirectTables, Runs
 from multicopy_refinement.scattering.rows import (
@@ -63,11 +64,9 @@ class GroupColumns(Protocol):
         """Return G of some groups at all reflections, ``[n_chosen, n]``."""
         ...
 
-
-def ranges(n: int, size: int) -> Iterator[slice]:
-    """Yield slices of at most a size that make up 0..n."""
-    for start in range(0, n, size):
-        yield slice(start, min(start + size, n))
+    def sum_of(self, groups: IntArray, weights: FloatArray) -> ComplexArray:
+        """Return sum_g w_g G_g over some groups at all reflections, complex ``[n]``."""
+        ...
 
 
 def faded_parts(
@@ -142,6 +141,13 @@ class StoredColumns:
         """Return G of some groups at all reflections."""
         return np.asarray(self.real[groups]), np.asarray(self.imaginary[groups])
 
+    def sum_of(self, groups: IntArray, weights: FloatArray) -> ComplexArray:
+        """Return sum_g w_g G_g over some groups at all reflections, complex ``[n]``."""
+        f = np.empty(self.real.shape[1], dtype=np.complex128)
+        f.real = weighted_rows(self.real, weights, groups)
+        f.imag = weighted_rows(self.imaginary, weights, groups)
+        return f
+
 
 @dataclass(frozen=True, eq=False)
 class LowColumns:
@@ -184,9 +190,9 @@ class LowColumns:
         some = self.columns[:, columns]
         return real_parts(some.real, some.imag, u * self.fall[columns], dtype)
 
-    def weighted_sum(self, weights: FloatArray) -> ComplexArray:
-        """Return sum_g w_g f M_g, complex ``[n_low]``."""
-        return weighted_complex_rows(self.columns, weights) * self.fall
+    def weighted_sum(self, weights: FloatArray, groups: IntArray | None = None) -> ComplexArray:
+        """Return sum_g w_g f M_g over all groups or some, complex ``[n_low]``."""
+        return weighted_complex_rows(self.columns, weights, groups) * self.fall
 
     def products(self, c: ComplexArray) -> FloatArray:
         """Return Re sum_h conj(f M_g) c of all reflections ``[n]``, ``[n_groups]``."""
@@ -214,6 +220,11 @@ class StreamedColumns:
         chosen = np.flatnonzero(place[self.group] >= 0)
         part = self.atoms.select(torch.as_tensor(chosen))
         return direct_columns(part, place[self.group[chosen]], len(groups), self.hkl)
+
+    def sum_of(self, groups: IntArray, weights: FloatArray) -> ComplexArray:
+        """Return sum_g w_g G_g over some groups at all reflections, complex ``[n]``."""
+        real, imaginary = self.members(groups)
+        return StoredColumns(real, imaginary).sum_of(np.arange(len(groups)), weights)
 
 
 def make_columns(

@@ -1,4 +1,4 @@
-"""Sums over and along rows that are stored in single precision, in double precision."""
+"""Sums over and along rows, in double precision; most rows are stored in single precision."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from multicopy_refinement._typing import ComplexArray, FloatArray
+from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.parallel import in_threads
 
 #: Rows that are worked on at once.
 _FEW = 16
 
 
-def weighted_rows(matrix: NDArray[np.float32], weights: FloatArray) -> FloatArray:
-    """Return w'M, ``[n]``, for M ``[n_rows, n]``."""
+def weighted_rows(
+    matrix: NDArray[np.floating], weights: FloatArray, chosen: IntArray | None = None
+) -> FloatArray:
+    """Return w'M, ``[n]``, for M ``[n_rows, n]``, or for some rows of it."""
     from multicopy_refinement.scattering.kernels.rows import add_weighted_rows
 
     found = np.zeros(matrix.shape[1])
     memory, stride = _memory(matrix)
+    begin = (np.arange(len(matrix)) if chosen is None else chosen) * stride
     weights = np.ascontiguousarray(weights, dtype=np.float64)
     in_threads(
-        lambda first, last: add_weighted_rows(first, last, found, memory, stride, weights),
+        lambda first, last: add_weighted_rows(first, last, found, memory, begin, weights),
         len(found),
     )
     return found
@@ -38,9 +41,13 @@ def row_products(matrix: NDArray[np.float32], vector: FloatArray) -> FloatArray:
     return found
 
 
-def weighted_complex_rows(matrix: NDArray[np.complex64], weights: FloatArray) -> ComplexArray:
-    """Return w'M, complex ``[n]``, for a complex M ``[n_rows, n]``."""
-    return weighted_rows(matrix.view(np.float32), weights).view(np.complex128)
+def weighted_complex_rows(
+    matrix: NDArray[np.complexfloating], weights: FloatArray, chosen: IntArray | None = None
+) -> ComplexArray:
+    """Return w'M, complex ``[n]``, for a complex M ``[n_rows, n]``, or for some rows of it."""
+    single = matrix.dtype == np.complex64
+    parts: NDArray[np.floating] = matrix.view(np.float32) if single else matrix.view(np.float64)
+    return weighted_rows(parts, weights, chosen).view(np.complex128)
 
 
 def complex_row_products(matrix: NDArray[np.complex64], vector: ComplexArray) -> FloatArray:
@@ -67,7 +74,7 @@ def real_parts(
     return found
 
 
-def _memory(matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+def _memory(matrix: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
     """Return all memory between the first and the last element, and the length of a row in it."""
     matrix = np.asarray(matrix)  # of a file that is mapped into memory
     if matrix.size and matrix.strides[1] != matrix.itemsize:

@@ -321,11 +321,9 @@ def inverse_positive(matrix: FloatArray) -> FloatArray:
     scaled = matrix * scale
     scaled *= scale[:, None]
     scaled.flat[:: len(scaled) + 1] += 1e-12
-    factor, fault = scipy.linalg.lapack.dpotrf(scaled.T, lower=0, clean=0, overwrite_a=1)
-    if fault:
+    inverse = inverse_of(scaled)
+    if inverse is None:
         raise np.linalg.LinAlgError("the matrix is not positive")
-    found = scipy.linalg.lapack.dpotri(factor, lower=0, overwrite_c=1)[0].T
-    found = np.tril(found) + np.tril(found, -1).T
-    found *= scale
-    found *= scale[:, None]
-    return np.asarray(found)
+    inverse *= scale
+    inverse *= scale[:, None]
+    return inverse

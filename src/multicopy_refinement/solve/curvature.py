@@ -11,6 +11,7 @@ from scipy import sparse
 from multicopy_refinement._typing import BoolArray, FloatArray
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.posterior.products import mirror
+from multicopy_refinement.solve.cholesky import factorise, invert
 
 #: Guesses of which bounds hold before it is given up.
 _MOST_GUESSES = 25
@@ -41,15 +42,11 @@ class Bounded:
 
 def inverse_of(matrix: FloatArray) -> FloatArray | None:
     """Return the inverse of a positive matrix, in its memory; None where it is not positive."""
-    factor, fault = scipy.linalg.lapack.dpotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
-    if fault:
+    matrix = np.ascontiguousarray(matrix)
+    if not (factorise(matrix) and invert(matrix)):
         return None
-    inverse, fault = scipy.linalg.lapack.dpotri(factor, lower=0, overwrite_c=1)
-    if fault:
-        return None
-    found = np.asarray(inverse.T)  # its lower triangle is filled
-    mirror(found)
-    return found
+    mirror(matrix)
+    return matrix
 
 
 def bounded_step(

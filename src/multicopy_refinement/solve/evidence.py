@@ -13,6 +13,7 @@ from multicopy_refinement.occupancy.sums import SumConstraints
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.posterior.bijvoet import BijvoetTerm, bijvoet_difference
 from multicopy_refinement.posterior.blocks import Kind, Point
+from multicopy_refinement.posterior.forward import Rescaling
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.solve.covariance import UNDETERMINED_SU, Covariance
 from multicopy_refinement.solve.quadratic import QuadraticProgramError, solve_step
@@ -126,14 +127,20 @@ class _Null:
         F_model, and what is measured of it, ``[n]``.
     occupancy
         Of all refined groups.
-    stretch
-        By what the overall scale is multiplied, ``[n]``.
+    step, rescale
+        The change of scale and solvent, and what it does.
     """
 
     f_model: ComplexArray
     size: FloatArray
     occupancy: FloatArray
-    stretch: FloatArray
+    step: FloatArray
+    rescale: Rescaling
+
+    @property
+    def stretch(self) -> FloatArray:
+        """By what the overall scale is multiplied, ``[n]``."""
+        return self.rescale.stretch(self.step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +232,7 @@ class _Nulls:
         self.observable = posterior.data.observable.at(at)
         self.present = self.forward.f_model(at)
         self.rescale = self.forward.rescaling(posterior.with_nuisance(at))
+        self.su = np.sqrt(np.maximum(np.diag(found.matrix), 1e-300))
 
     def without(self, groups: IntArray) -> _Null:
         """Return the model without some groups."""
@@ -235,7 +243,7 @@ class _Nulls:
         step = -(self.found.response @ change)
         f = self.rescale(f, step)
         size = self.observable.moved(Point(self.rescale.space, step)).size(f)
-        return _Null(f, size, after, self.rescale.stretch(step))
+        return _Null(f, size, after, step, self.rescale)
 
     def _occupancy_without(self, groups: IntArray) -> FloatArray:
         """Return the occupancies without some groups."""
@@ -270,8 +278,7 @@ class _Nulls:
             pull = np.linalg.pinv(own, rcond=1e-6, hermitian=True) @ change
         moved = pull @ matrix[members]
         moved[members] = 0.0
-        su = np.sqrt(np.maximum(np.diag(matrix), 0.0))
-        parts = np.abs(moved) / np.maximum(su, 1e-300)
+        parts = np.abs(moved) / self.su
         few = (
             np.partition(parts, -_MOST_FOLLOWERS)[-_MOST_FOLLOWERS]
             if len(parts) > _MOST_FOLLOWERS

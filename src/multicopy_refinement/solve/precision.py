@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
 
 from multicopy_refinement._typing import FloatArray
+from multicopy_refinement.solve.cholesky import positive_without
 
 #: From so many unknowns on single precision is tried first.
 MANY = 400
@@ -27,6 +27,4 @@ def clearly_determined(information: FloatArray) -> bool:
     diagonal = np.diag(information)
     if not (diagonal > 0).all():
         return False
-    lowered = information.copy()
-    lowered.flat[:: len(lowered) + 1] -= HELD_SU**-2 + _CLEAR * diagonal
-    return not scipy.linalg.lapack.dpotrf(lowered.T, lower=0, clean=0, overwrite_a=1)[1]
+    return positive_without(information, HELD_SU**-2 + _CLEAR * diagonal)

@@ -67,6 +67,10 @@ def test_past_the_memory_limit_it_is_the_same(tmp_path, monkeypatch, disk):
     assert np.allclose(
         other.columns.members(np.array([2, 0])), stored.columns.members(np.array([2, 0])), atol=1e-4
     )
+    some, weights = np.array([2, 0]), np.array([0.3, -0.6])
+    wanted = complex_columns(stored)[some].T @ weights
+    for columns in (stored.columns, other.columns):
+        assert np.allclose(columns.sum_of(some, weights), wanted, atol=1e-4)
     for rows in (slice(0, 256), slice(256, 300)):
         for mine, theirs in zip(other.columns.parts(rows), stored.columns.parts(rows), strict=True):
             assert np.allclose(mine, theirs, atol=1e-5)

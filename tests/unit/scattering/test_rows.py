@@ -45,3 +45,14 @@ def test_complex_rows(matrix):
     whole = columns.astype(complex)
     assert np.allclose(weighted_complex_rows(columns, w), w @ whole, rtol=1e-12, atol=1e-12)
     assert np.allclose(complex_row_products(columns, c), (whole.conj() @ c).real, atol=1e-11)
+    some = np.array([30, 2, 2, 36, 0])
+    found = weighted_complex_rows(columns, w[:5], some)
+    assert np.allclose(found, w[:5] @ whole[some], rtol=1e-12, atol=1e-12)
+
+
+def test_rows_of_doubles(matrix):
+    doubles = np.ascontiguousarray(matrix[:, :300].T, dtype=float).T  # in the order of Fortran
+    weights = np.random.default_rng(3).normal(size=37)
+    assert np.allclose(weighted_rows(doubles, weights), weights @ doubles, rtol=1e-12)
+    columns = np.ascontiguousarray(doubles[:5] + 1j * doubles[5:10])
+    assert np.allclose(weighted_complex_rows(columns, weights[:5]), weights[:5] @ columns)

@@ -1,7 +1,7 @@
 """Products of tall matrices in single precision with vectors in double, without a copy of either.
 
-A matrix is given as what its memory holds from its first element on, and the length of a row in
-that memory: rows of a slice are not next to each other.
+A matrix is given as what its memory holds from its first element on, and where in that memory rows
+begin: rows of a slice are not next to each other, and rows that are chosen are not copied.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ _FAST = {"contract", "nsz", "reassoc"}
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def add_weighted_rows(
-    first: int, last: int, total: np.ndarray, memory: np.ndarray, stride: int, weights: np.ndarray
-) -> None:
-    """Add sum_g w_g M_gi to ``total[i]`` for i from ``first`` to ``last``.
+    first: int, last: int, total: np.ndarray, memory: np.ndarray, begin: np.ndarray,
+    weights: np.ndarray,
+) -> None:  # fmt: skip
+    """Add sum_g w_g M_gi to ``total[i]`` for i from ``first`` to ``last``; row g begins at begin_g.
 
     Loops over slices, whose indices begin at 0, become vector instructions; four rows together,
     so that the totals are read and written once for them.
@@ -32,15 +33,14 @@ def add_weighted_rows(
             w0, w1, w2, w3 = weights[g], weights[g + 1], weights[g + 2], weights[g + 3]
             if w0 == 0.0 and w1 == 0.0 and w2 == 0.0 and w3 == 0.0:
                 continue
-            at = g * stride + start
-            m0, m1 = memory[at : at + size], memory[at + stride : at + stride + size]
-            at += 2 * stride
-            m2, m3 = memory[at : at + size], memory[at + stride : at + stride + size]
+            b0, b1, b2, b3 = begin[g], begin[g + 1], begin[g + 2], begin[g + 3]
+            m0, m1 = memory[b0 + start : b0 + stop], memory[b1 + start : b1 + stop]
+            m2, m3 = memory[b2 + start : b2 + stop], memory[b3 + start : b3 + stop]
             for i in range(size):
                 part[i] += w0 * m0[i] + w1 * m1[i] + w2 * m2[i] + w3 * m3[i]
         for g in range(n - n % 4, n):
             weight = weights[g]
-            row = memory[g * stride + start : g * stride + stop]
+            row = memory[begin[g] + start : begin[g] + stop]
             for i in range(size):
                 part[i] += weight * row[i]
 
