@@ -36,17 +36,20 @@ bounds.
 *Held*: coordinates and B are those of the file in all runs, so that the differences have the su
 with these held (`--uncertainty conditional`). *As printed*: the same runs with the su that are
 printed by default, in which coordinates and B count; groups that a run flags as `held_off` are left
-out, as it says to. *Relaxed*: with what one step of coordinates and B makes of these occupancies.
-*B shift*: each run refines one shift of B for each group, too (`--parameters occupancy,b_group`),
-and the su count it; coordinates are held. *Jointly*: each run refines coordinates and B of the
-groups and of what is within 4 A by its own reflections (U where the file has it; restraints but at
-0.8 A), up to {cycles} macrocycles, and the differences have the marginal su.
+out, as it says to. *With waters*: the same, and each water has an occupancy, too (`--waters`), so
+that there is something to count in data sets of one group or five; most waters come out at 1, and
+what is at a bound does not count. *Relaxed*: with what one step of coordinates and B makes of these
+occupancies. *B shift*: each run refines one shift of B for each group, too (`--parameters
+occupancy,b_group`), and the su count it; coordinates are held. *Jointly*: each run refines
+coordinates and B of the groups and of what is within 4 A by its own reflections (U where the file
+has it; restraints but at 0.8 A), up to {cycles} macrocycles, and the differences have the marginal
+su.
 """
 CYCLES = 12
 #: Columns of the table, two of each.
-MODES = ("held", "as printed", "relaxed", "B shift", "jointly")
+MODES = ("held", "as printed", "with waters", "relaxed", "B shift", "jointly")
 #: Those in which coordinates and B count, and are held.
-MARGINAL = ("as printed", "relaxed")
+MARGINAL = ("as printed", "with waters", "relaxed")
 #: Refined without restraints, with U of all atoms.
 ATOMIC = ("sh2185-cu", "6mw0")
 
@@ -69,13 +72,13 @@ def occupancies(model_file: Path, data: ReflectionData, mode: str) -> tuple[np.n
         if not monomers.is_dir():
             monomers = model_file.parents[2] / "monomers"
         options |= {"monomers": monomers, "no_restraints": model_file.parent.name in ATOMIC}
-    solution = refine(model, data, RefineOptions(**options))
+    solution = refine(model, data, RefineOptions(**options), waters=mode == "with waters")
     groups = solution.groups
     chosen = np.flatnonzero(groups.refined & (groups.set_index < 0)).tolist()
     chosen += [s.groups[0] for s in groups.sets if groups.refined[s.groups[0]]]
     q, su = solution.occupancy[chosen], solution.su[chosen]
     free = (q > 0.02) & (q < 0.98)
-    if mode == "as printed":
+    if mode in ("as printed", "with waters"):
         free &= np.array([Flag.HELD_OFF not in solution.results.flags[g] for g in chosen])
     if mode == "relaxed":
         q = solution.results.relaxed[chosen]

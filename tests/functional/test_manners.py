@@ -28,6 +28,15 @@ ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # ---------------------------------------------------------------------- help
 
 
+def test_no_words_are_one_line(command):
+    called = command()
+    assert (called.status, called.out) == (2, "")
+    assert called.err.splitlines() == [
+        "multicopy-refine: no command and no files; write multicopy-refine MODEL DATA to refine "
+        "(see multicopy-refine --help)"
+    ]
+
+
 @pytest.mark.parametrize("name", [None, *COMMANDS])
 @pytest.mark.parametrize("width", [80, 120])
 def test_help_ends_with_an_example_and_where_to_read_on(name, width, command, monkeypatch):

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from multicopy_refinement.errors import InputError
 from multicopy_refinement.io.files import written_aside
@@ -24,6 +24,11 @@ REQUIRED = ("name", "model", "data")
 _OWN = frozenset({"out", "overwrite"})
 #: Options that a table or the command line of a campaign may give.
 OPTIONS = tuple(name for name in RefineJob.model_fields if name not in {*_OWN, "model", "data"})
+#: Those that are on or off.
+_SWITCHES = frozenset(
+    name for name in OPTIONS
+    if RefineJob.model_fields[name].annotation is bool and not name.startswith("no_")
+)  # fmt: skip
 #: What stands between the values of an option that may be given several times.
 SEPARATOR = ";"
 #: Names of data sets are names of folders, on every system.
@@ -118,7 +123,7 @@ def data_sets(
     InputError
         All that is wrong with the table, with the numbers of rows.
     """
-    fields = {c: c.lower().lstrip("-").replace("-", "_") for c in columns if c[:1] not in "#"}
+    fields = {c: _field(c) for c in columns if c[:1] not in "#"}
     faults = [f"there is no column {name!r}" for name in REQUIRED if name not in fields.values()]
     known = {*REQUIRED, *OPTIONS}
     faults += [_unknown(c, known) for c, field in fields.items() if field not in known]
@@ -128,7 +133,11 @@ def data_sets(
         raise InputError(f"{source}: {'; '.join(faults)}")
     found, seen = [], dict[str, int]()
     for row in rows:
-        values = {fields[c]: v for c, v in row.values.items() if c in fields}
+        values = {
+            fields[c]: _opposite(v) if _is_no(c) else v
+            for c, v in row.values.items()
+            if c in fields
+        }
         name = values.pop("name", "")
         wrong = [] if _NAME.fullmatch(name) else [_bad_name(name)]
         earlier = seen.setdefault(name.lower(), row.number)
@@ -173,6 +182,29 @@ def absolute(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         elif made.get(name):
             made[name] = _absolute(made[name], folder)
     return made
+
+
+def _plain(column: str) -> str:
+    return column.lower().lstrip("-").replace("-", "_")
+
+
+def _is_no(column: str) -> bool:
+    """Return whether a column turns off what the field without its ``no_`` turns on."""
+    name = _plain(column)
+    return name not in OPTIONS and name.startswith("no_") and name[3:] in _SWITCHES
+
+
+def _field(column: str) -> str:
+    """Return the field of a job that a column gives."""
+    return _plain(column)[3:] if _is_no(column) else _plain(column)
+
+
+def _opposite(text: str) -> str:
+    """Return no for yes and yes for no; what is neither as it is, for the check of the field."""
+    try:
+        return str(not TypeAdapter(bool).validate_python(text)).lower() if text else text
+    except ValidationError:
+        return text
 
 
 def _unknown(column: str, known: set[str]) -> str:

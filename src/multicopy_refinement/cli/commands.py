@@ -27,6 +27,8 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the command in front of files that come without."""
+        if not args and not ctx.resilient_parsing:  # which completion is
+            ctx.fail("no command and no files; write multicopy-refine MODEL DATA to refine")
         return super().parse_args(ctx, with_command(with_law(args), self.commands))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:

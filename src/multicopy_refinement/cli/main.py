@@ -49,7 +49,6 @@ app = typer.Typer(
     cls=Commands,
     help=_PURPOSE,
     epilog=ending(),
-    no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -479,8 +478,6 @@ def _status() -> int:
         result = app(prog_name="multicopy-refine", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except typer.TyperException as fault:
-        if fault.exit_code == 0 or not str(fault):  # no arguments: the help has been shown
-            return 2
         return _complain(in_one_line(fault), 2)
     except (InputError, OccupancyError) as fault:
         return _complain(str(fault), 2)

@@ -117,6 +117,8 @@ class MixedTensor(nn.Module):
         known = self.__dict__.get("_buffers", {}).get(name)
         if name == "fixed_values" and known is not None and isinstance(value, Tensor):
             value = value.to(known)  # assigned in another type: the tensor keeps its own
+            if not self.__dict__.get("_loading", False):  # a state is not checked half way
+                self._check_raw(value)
         super().__setattr__(name, value)
 
     @property
@@ -158,10 +160,7 @@ class MixedTensor(nn.Module):
     def set_values(self, values: Tensor) -> None:
         """Assign all values (of the shape that ``forward()`` returns); the mask stays."""
         new = values.detach().to(self.fixed_values)
-        if tuple(new.shape) != self.shape:
-            raise OccupancyError(
-                f"{self._label()}: values must have shape {self.shape}, not {tuple(new.shape)}"
-            )
+        self._check_shape(new, self.shape)
         self._check_values(new)
         self._store(self._collapse_values(new), self.refinable_mask)
 
@@ -183,6 +182,19 @@ class MixedTensor(nn.Module):
             raise OccupancyError(
                 f"{self._label()}: value {float(values.reshape(-1)[index])} at "
                 f"index {index} is not finite"
+            )
+
+    def _check_raw(self, raw: Tensor) -> None:
+        """Refuse stored values that cannot be; what they sum to in sets may be mended later."""
+        self._check_shape(raw, tuple(self.fixed_values.shape))
+        if bool(raw.isnan().any()):
+            index = int(torch.nonzero(raw.isnan().reshape(-1))[0])
+            raise OccupancyError(f"{self._label()}: fixed_values: value nan at index {index}")
+
+    def _check_shape(self, values: Tensor, shape: tuple[int, ...]) -> None:
+        if tuple(values.shape) != shape:
+            raise OccupancyError(
+                f"{self._label()}: values must have shape {shape}, not {tuple(values.shape)}"
             )
 
     def _full_mask(self, mask: Tensor | None, values: Tensor) -> Tensor:
@@ -220,7 +232,7 @@ class MixedTensor(nn.Module):
     def _store(self, values: Tensor, mask: Tensor) -> None:
         with torch.no_grad():
             raw = self._to_raw(values, mask)
-            self.fixed_values = raw.clone()
+            super().__setattr__("fixed_values", raw.clone())
             if not isinstance(self.transform, Identity):
                 self._held = values.clone()
                 self._held_raw = raw.clone()
@@ -251,7 +263,11 @@ class MixedTensor(nn.Module):
                     torch.empty(saved.shape, dtype=self.fixed_values.dtype, device=device),
                     requires_grad=self.refinable_params.requires_grad,
                 )
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        self._loading = True
+        try:
+            super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        finally:
+            self._loading = False
 
 
 def as_float_tensor(

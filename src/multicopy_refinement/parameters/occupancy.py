@@ -136,6 +136,11 @@ class OccupancyTensor(TiedTensor):
 
         table = AtomTable.from_frame(pdb_dataframe)
         occupancy = torch.as_tensor(initial_values).detach().double().cpu().numpy()
+        if occupancy.shape != (len(table),):
+            raise OccupancyError(
+                f"{cls.__name__}: values must have shape ({len(table)},), one for each atom, "
+                f"not {occupancy.shape}"
+            )
         groups = group_by_residue(table.with_occupancy(occupancy)).groups
         options: dict[str, Any] = {
             "refinable_mask": torch.as_tensor(groups.refined[groups.index]),
@@ -152,10 +157,12 @@ class OccupancyTensor(TiedTensor):
 
     def _expand_values(self, collapsed: Tensor) -> Tensor:
         """Return the occupancy of each atom, ``[n_atoms]``."""
+        self._check_shape(collapsed, self.collapsed_shape)
         return collapsed.index_select(0, self.expansion_mask)  # its backward is faster than []'s
 
     def _collapse_values(self, values: Tensor) -> Tensor:
         """Return the mean occupancy of each group, ``[n_collapsed]``; exact for uniform groups."""
+        self._check_shape(values, self.shape)
         return group_means(values, self.expansion_mask)
 
     # ------------------------------------------------------------------ description

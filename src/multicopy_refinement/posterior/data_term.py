@@ -164,13 +164,19 @@ class DataTerm:
         here = self._around(at)
         return spread(self._gradient(here), at.space, here.kinds)
 
-    def score_products(self, at: Point) -> FloatArray:
+    def score_products(self, at: Point, most: int | None = None) -> FloatArray:
         """Return sum over the work set of (dlog p/dx)(dlog p/dx)', ``[size, size]``.
 
-        Its expectation is the information where the model of errors is right.
+        Its expectation is the information where the model of errors is right. It is that of
+        ``most`` reflections drawn at random, and of all by their share in the squares of
+        dlog p/dA, where there are more.
         """
-        here = self._around(at)
-        found = self._products(here, here.derivatives.slope**2, np.float32)
+        here, work = self._around(at), np.flatnonzero(self.work)
+        squares, some = here.derivatives.slope**2, None
+        if most is not None and len(work) > most:
+            some = np.sort(np.random.default_rng(0).choice(work, most, replace=False))
+            squares *= squares[work].sum() / max(float(squares[some].sum()), 1e-300)
+        found = self._products(here, squares, np.float32, some)
         return Normal(0.0, np.zeros(len(found)), found).within(at.space, here.kinds).information
 
     def diagonal_information(self, at: Point, kind: Kind, *targets: Target) -> FloatArray:
@@ -233,14 +239,17 @@ class DataTerm:
         slope = here.derivatives.slope * self.work
         return np.concatenate([here.adjoint(kind, slope) for kind in here.kinds])
 
-    def _products(self, here: _Around, weight: FloatArray, dtype: type[np.floating]) -> FloatArray:
-        """Return J' W J of dA over the work set."""
+    def _products(
+        self, here: _Around, weight: FloatArray, dtype: type[np.floating],
+        some: IntArray | None = None,
+    ) -> FloatArray:  # fmt: skip
+        """Return J' W J of dA over the work set, or some of it."""
 
         def jacobian(rows: slice) -> NDArray[np.floating]:
             along = here.along[rows]
             return np.concatenate([here.slopes(k, rows, along, dtype) for k in here.kinds])
 
-        return weighted_products(self._blocks(), jacobian, weight * self.work)
+        return weighted_products(self._blocks(), jacobian, weight * self.work, some)
 
     def gradient_coefficients(self, at: Point) -> ComplexArray:
         """Return c with which d log p = Re sum conj(dF) c for changes of F without its scale."""

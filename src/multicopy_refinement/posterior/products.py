@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from multicopy_refinement._typing import FloatArray
+from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.parallel import in_threads
 
 #: Rows that are multiplied at once.
@@ -33,9 +33,10 @@ def add_product(total: FloatArray, slopes: NDArray[np.floating]) -> None:
 
 
 def weighted_products(
-    blocks: Iterable[slice], slopes: Callable[[slice], NDArray[np.floating]], weight: FloatArray
-) -> FloatArray:
-    """Return J W J' over all reflections, ``[n, n]``.
+    blocks: Iterable[slice], slopes: Callable[[slice], NDArray[np.floating]], weight: FloatArray,
+    some: IntArray | None = None,
+) -> FloatArray:  # fmt: skip
+    """Return J W J' over all reflections, or some of them, ``[n, n]``.
 
     Parameters
     ----------
@@ -45,11 +46,17 @@ def weighted_products(
         J of a range, ``[n, n_rows]``, to be overwritten.
     weight
         W of all reflections; 0 of those that do not count, as leaving them out would copy J.
+    some
+        Those that count, in ascending order, if they are few.
     """
     found: FloatArray | None = None
     for rows in blocks:
-        jacobian = slopes(rows)
-        jacobian *= np.sqrt(weight[rows]).astype(jacobian.dtype)
+        jacobian, root = slopes(rows), np.sqrt(weight[rows])
+        if some is not None:
+            first, last = np.searchsorted(some, (rows.start, rows.stop)).tolist()
+            picked = some[first:last] - rows.start
+            jacobian, root = jacobian[:, picked], root[picked]
+        jacobian *= root.astype(jacobian.dtype)
         found = np.zeros((len(jacobian),) * 2) if found is None else found
         add_product(found, jacobian)
     assert found is not None  # there are reflections

@@ -219,8 +219,8 @@ class RefineOptions(BaseModel):
     )  # fmt: skip
     uncertainty: UncertaintyKind = Field(
         default=UncertaintyKind.MARGINAL,
-        description="Give standard uncertainties with coordinates and B factors counted in "
-        "(marginal) or held (conditional), or none.",
+        description="Give standard uncertainties with coordinates and B factors counted in, those "
+        "nearby (marginal) or all of them (audit; slow), or held (conditional), or none.",
     )
 
     @model_validator(mode="after")

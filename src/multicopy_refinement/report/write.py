@@ -12,11 +12,13 @@ from multicopy_refinement.report.run_files import read_run
 from multicopy_refinement.run.log import log_advice
 
 
-def write_report(directory: Path, scripts: Path | None = None) -> list[Advice]:
+def write_report(
+    directory: Path, scripts: Path | None = None, *, page: bool = True
+) -> list[Advice]:
     """Write ``report.html``, ``coot_groups.py`` and ``coot_groups.json`` into the folder of a run.
 
     The advice is put behind ``run.log``, and returned. The page carries its libraries, or takes
-    them from the folder ``scripts``.
+    them from the folder ``scripts``; it is left out where ``page`` is false.
 
     Raises
     ------
@@ -24,10 +26,9 @@ def write_report(directory: Path, scripts: Path | None = None) -> list[Advice]:
         Files of the run that are missing or cannot be read.
     """
     run = read_run(directory)
-    made = {
-        "report.html": make_page(run, scripts), GROUPS: groups_as_json(run),
-        SCRIPT: make_script(run),
-    }  # fmt: skip
+    made = {GROUPS: groups_as_json(run), SCRIPT: make_script(run)}
+    if page:
+        made["report.html"] = make_page(run, scripts)
     for name, text in made.items():
         with written_aside(directory / name) as aside:
             aside.write_text(text, encoding="utf-8")

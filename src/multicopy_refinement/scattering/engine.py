@@ -55,9 +55,32 @@ def structure_factors(
     -------
     Tensor
         Complex ``[n]``, in electrons (X-rays), A (electrons) or fm (neutrons).
+
+    Raises
+    ------
+    ValueError
+        Indices that are not ``[n, 3]`` integers; a resolution that is not above 0.
     """
-    indices: IntArray = np.asarray(hkl, dtype=np.int64).reshape(-1, 3)
-    atoms = atoms_of(model)
+    indices, atoms = _miller_indices(hkl), atoms_of(model)
+    if d_min is not None and not d_min > 0:
+        raise ValueError(f"structure_factors: d_min is a resolution in A above 0, not {d_min}")
     if Method(method) is Method.DIRECT:
         return direct_sum(atoms, indices)
     return splat_structure_factors(atoms, indices, d_min=d_min, accuracy=accuracy)
+
+
+def _miller_indices(hkl: ArrayLike) -> IntArray:
+    """Return Miller indices as integers, ``[n, 3]``."""
+    given = np.asarray(hkl)
+    if given.ndim != 2 or given.shape[1] != 3:
+        raise ValueError(
+            f"structure_factors: Miller indices have the shape [n, 3], not {list(given.shape)}"
+        )
+    indices: IntArray = given.astype(np.int64)
+    if not (indices == given).all():
+        row = int(np.flatnonzero((indices != given).any(axis=1))[0])
+        raise ValueError(
+            "structure_factors: Miller indices are integers; those of row "
+            f"{row} are {given[row].tolist()}"
+        )
+    return indices

@@ -48,6 +48,21 @@ def test_other_delimiters_and_a_byte_order_mark(folder, delimiter):
     assert one.job.labels == ("F",)
 
 
+def test_a_switch_may_be_named_as_it_is_turned_off(folder):
+    for column in ("no_report", "no-report", "--no-report"):
+        sets = read(
+            folder,
+            f"name,model,data,{column}\na,m.pdb,d.mtz,true\nb,m.pdb,d.mtz,no\nc,m.pdb,d.mtz,\n",
+        )
+        assert [one.job.report for one in sets] == [False, True, True]
+    with pytest.raises(InputError, match=r"row 2: --report: .*'perhaps'"):
+        read(folder, "name,model,data,no_report\na,m.pdb,d.mtz,perhaps\n")
+    with pytest.raises(InputError, match="no option is called as the column 'no_hold'"):
+        read(folder, "name,model,data,no_hold\na,m.pdb,d.mtz,x\n")
+    with pytest.raises(InputError, match="no option is called as the column 'no_no_restraints'"):
+        read(folder, "name,model,data,no_no_restraints\na,m.pdb,d.mtz,x\n")
+
+
 def test_options_of_all_data_sets_are_overruled_by_rows(folder):
     text = "name,model,data,ligands,d_min\nx1,m.pdb,d.mtz,,\nx2,m.pdb,d.mtz,no,2.5\n"
     one, two = read(folder, text, common={"ligands": True, "d_min": 1.5})

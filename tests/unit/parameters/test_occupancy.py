@@ -142,6 +142,44 @@ def test_logits_assigned_to_held_groups_are_returned_as_occupancies():
     assert tensor()[0].detach().item() == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ([0.0] * 5, r"shape \(3,\), not \(5,\)"),
+        ([0.0], r"shape \(3,\), not \(1,\)"),
+        ([0.0, float("nan"), 0.0], "nan at index 1"),
+    ],
+)
+def test_logits_that_cannot_be_are_refused_when_they_are_assigned(raw, says):
+    held = torch.tensor([False, False, True])
+    tensor = OccupancyTensor(occupancies(0.3, 0.3, 0.4), held, altloc_groups=[[[0], [1], [2]]])
+    with pytest.raises(ValueError, match=says):
+        tensor.fixed_values = torch.tensor(raw)
+    assert tensor().tolist() == pytest.approx([0.3, 0.3, 0.4])
+    tensor.fixed_values = torch.logit(occupancies(0.1, 0.5, 0.5))
+    assert tensor().tolist() == pytest.approx([0.1, 0.5, 0.4])
+
+
+def test_a_state_with_other_held_members_loads_into_a_copy():
+    """Neither half of it fits the other half of what was there."""
+    held = torch.tensor([False, True, True])
+    sets = [[[0], [1], [2]]]
+    one = OccupancyTensor(occupancies(0.8, 0.1, 0.1), held, altloc_groups=sets)
+    other = OccupancyTensor(occupancies(0.1, 0.8, 0.1), ~held, altloc_groups=sets)
+    for assign in (False, True):
+        one.load_state_dict(other.state_dict(), assign=assign)
+        assert one().tolist() == pytest.approx([0.1, 0.8, 0.1])
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_values_of_another_length_are_refused(n):
+    tensor = OccupancyTensor(occupancies(0.5, 0.5, 0.5), sharing_groups=[[0, 1]])
+    values = torch.full((n,), 0.5)
+    for method, shape in ((tensor._collapse_values, 3), (tensor._expand_values, 2)):
+        with pytest.raises(ValueError, match=rf"shape \({shape},\), not \({n},\)"):
+            method(values)
+
+
 def test_repr_counts_groups_and_sets():
     text = repr(TestOccupancyTensor().make())
     assert "groups=8" in text

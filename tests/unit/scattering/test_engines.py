@@ -34,6 +34,24 @@ def test_direct_summation_is_that_of_gemmi(crystal):
     assert relative_error(found, torch.tensor(expected)) < 2e-6
 
 
+@pytest.mark.parametrize(
+    ("hkl", "options", "says"),
+    [
+        ([[1, 2], [0, 4], [2, 2]], {}, r"shape \[n, 3\], not \[3, 2\]"),
+        ([1, 2, 3], {}, r"shape \[n, 3\], not \[3\]"),
+        ([[1, 0, 0], [1.4, 2, 3]], {}, r"row 1 are \[1.4, 2.0, 3.0\]"),
+        ([[1, 2, 3]], {"d_min": -1.0}, "d_min is a resolution"),
+        ([[1, 2, 3]], {"method": "grid"}, "not a valid Method"),
+    ],
+)
+def test_what_are_no_indices_is_refused(hkl, options, says, tmp_path):
+    model = load_crystal(tmp_path / "c.pdb", "P 1", random_atoms(2, seed=5))
+    with pytest.raises(ValueError, match=says):
+        structure_factors(model, hkl, **options)
+    whole = structure_factors(model, torch.tensor([[1.0, 2.0, 3.0]]))
+    assert torch.equal(whole, structure_factors(model, [[1, 2, 3]]))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_fft_agrees_with_direct_summation(crystal, dtype):
     model, hkl = crystal

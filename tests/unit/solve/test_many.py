@@ -35,9 +35,9 @@ def counted(tmp_path, least: int, *, sets: bool = False) -> Counted:
     products, before, taken = [], DataTerm._products, []
     take = many._ManyScoring._taken_over
 
-    def watched(self, here, weight, dtype):
+    def watched(self, here, weight, dtype, some=None):
         products.append(dtype)
-        return before(self, here, weight, dtype)
+        return before(self, here, weight, dtype, some)
 
     def watched_take(self, point):
         taken.append(take(self, point))
