@@ -145,7 +145,7 @@ class GroupResults:
         Standard uncertainty of the occupancy: scale, solvent and B shift count in it, and
         coordinates and B nearby unless they are taken as known.
     su_conditional
-        The same, were all of them known.
+        The same with coordinates and B taken as known.
     delta_b, delta_b_su
         B shift in A^2.
     b_correlation

@@ -93,8 +93,9 @@ def columns(record: RunRecord) -> list[Column]:
     found.append(Column("free", "\u0394logL of the free set",
                         lambda g, d: g.delta_log_likelihood_free, 1))  # fmt: skip
     if any(g.su_conditional is not None for g in refined):
-        found.append(Column("su, rest held", "Standard uncertainty were all else known "
-                            "(su_conditional)", lambda g, d: g.su_conditional, 3))  # fmt: skip
+        found.append(Column("su, atoms held", "Standard uncertainty with coordinates and B as "
+                            "they are (su_conditional)",
+                            lambda g, d: g.su_conditional, 3))  # fmt: skip
     found.append(Column("set", "What it sums with", lambda g, d: g.set or ""))
     return found
 

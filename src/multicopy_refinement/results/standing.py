@@ -33,18 +33,18 @@ def about_su(record: RunRecord) -> str:
     if record.conditional_on:
         known = " and ".join(record.conditional_on)
         return (
-            f"su counts scale and solvent as unknown, and takes {known} as right; su_conditional "
-            "takes scale and solvent so, too."
+            "su counts scale, solvent, and how much of it groups displace as unknown, and takes "
+            f"{known} as right."
         )
     if record.inputs.options.get("uncertainty") == "audit":
         return (
             "su is marginal: coordinates and B of all atoms, scale and solvent count in it. "
-            "su_conditional takes all these as known."
+            "su_conditional takes coordinates and B as known."
         )
     known = "data" if record.inputs.options.get("no_restraints") else "data and restraints"
     return (
         "su is marginal: coordinates and B of the group and of all within 4.5 A (as far as "
         f"{known} leave them open), scale, solvent, and how much of it the group displaces count "
-        "in it. su_conditional takes all these as known: where it is much smaller, the occupancy "
-        "hangs on them."
+        "in it. su_conditional takes coordinates and B as known: where it is much smaller, the "
+        "occupancy hangs on them."
     )

@@ -67,14 +67,15 @@ class Covariance:
     sums
         Under which it is.
     su_conditional
-        The su of every occupancy were all other unknowns known; nan where it is not determined.
+        The su of every occupancy were all other unknowns known, or, where surroundings count, with
+        coordinates and B known; nan where it is not determined.
     common_factor
         The direction of occupancies that the scale can undo, which is unseen then; None where the
         data tell them apart.
     data_alone
         The covariance without restraints on occupancies; None where there are none.
     conditional
-        The covariance were all other unknowns known, which has none itself.
+        The covariance that `su_conditional` is of, which has none itself.
     """
 
     matrix: FloatArray

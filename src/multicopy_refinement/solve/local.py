@@ -70,12 +70,24 @@ class Surroundings:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Covariances of one set's occupancies with atoms held and moving; su of its atoms.
+    """Covariances of one set's occupancies, and su of its atoms.
 
-    ``change`` is by how much its occupancies would change were all of it refined.
+    Attributes
+    ----------
+    held
+        With atoms held, and solvent that they displace known.
+    conditional
+        With atoms held.
+    moving
+        With atoms moving.
+    atoms, su_xyz, su_b
+        Its atoms.
+    change
+        By how much its occupancies would change were all of it refined.
     """
 
     held: FloatArray
+    conditional: FloatArray
     moving: FloatArray
     atoms: IntArray
     su_xyz: FloatArray
@@ -143,9 +155,11 @@ class Local:
         said[some, some] = UNDETERMINED_SU**-2
         said[n_known:, n_known:] = around.stiffness.of_atoms(near, around.tensor[near])
         stays = np.ix_(*[np.append(np.arange(n_held), some)] * 2)  # those that `found` counts
+        lost, known = self.unsampled / self.used, slice(0, n_known)
         held = _schur(h[stays], said[stays], n_own)[0]
-        moving, inverse, answer = _schur(h, said, n_own, self.unsampled / self.used)
-        of_held, of_moving = self._seen(own, held, moving)
+        conditional = _schur(h[known, known], said[known, known], n_own, lost)[0]
+        moving, inverse, answer = _schur(h, said, n_own, lost)
+        of_held, of_conditional, of_moving = self._seen(own, held, conditional, moving)
         variance = np.diag(inverse) + ((answer @ of_moving) * answer).sum(axis=1)
         variance = variance[n_known - n_own :]
         change = np.full(n_own, np.nan)
@@ -158,20 +172,15 @@ class Local:
             gradient -= _followed(h[:, among], h[among, among], by_scale)
             change = of_moving @ (gradient[:n_own] - answer.T @ gradient[n_own:])
         su_xyz, su_b = self._su_of_atoms(near[mine], first[mine], variance)
-        return Block(of_held, of_moving, near[mine], su_xyz, su_b, change)
+        return Block(of_held, of_conditional, of_moving, near[mine], su_xyz, su_b, change)
 
-    def _seen(
-        self, own: IntArray, held: FloatArray, moving: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return the covariances of two informations, within what the sums allow and is seen."""
+    def _seen(self, own: IntArray, held: FloatArray, *others: FloatArray) -> list[FloatArray]:
+        """Return the covariances of informations, within what the sums allow and the first sees."""
         free = null_space(self._rows(own), len(own))
         values, vectors = np.linalg.eigh(free.T @ held @ free)
         seen = free @ vectors[:, values > UNSEEN_SU**-2]
         least = UNSEEN_SU**-2 * np.eye(seen.shape[1])
-        one, other = (
-            seen @ np.linalg.inv(seen.T @ m @ seen + least) @ seen.T for m in (held, moving)
-        )
-        return one, other
+        return [seen @ np.linalg.inv(seen.T @ m @ seen + least) @ seen.T for m in (held, *others)]
 
     def _su_of_atoms(
         self, atoms: IntArray, first: IntArray, variance: FloatArray

@@ -16,7 +16,7 @@ from multicopy_refinement.posterior.blocks import Kind, Point
 from multicopy_refinement.posterior.data_term import SampledSlopes
 from multicopy_refinement.posterior.posterior import Posterior
 from multicopy_refinement.scattering.atom_slopes import unknowns_of_atoms
-from multicopy_refinement.solve.covariance import Covariance
+from multicopy_refinement.solve.covariance import Covariance, flat_sds
 from multicopy_refinement.solve.local import Block, Local, Surroundings
 
 #: Reflections for an unknown of the largest surroundings, and at least: su from a sample of so many
@@ -219,24 +219,47 @@ def _along_the_cell(around: Surroundings) -> list[int]:
 
 
 def _widened(found: Covariance, sets: tuple[IntArray, ...], blocks: list[Block]) -> Covariance:
-    """Return a covariance with other blocks for the sets."""
-    ratio = np.ones(len(found.matrix))
-    for own, block in zip(sets, blocks, strict=True):
-        before, after = np.diag(block.held), np.diag(block.moving)
-        some = before > 0  # a set whose members coincide may have nothing that is seen
-        ratio[own[some]] = np.sqrt(np.maximum(after, before)[some] / before[some])
+    """Return a covariance with other blocks for the sets; su_conditional is that of held atoms."""
+    moving = [block.moving for block in blocks]
+    conditional = [block.conditional for block in blocks]
 
-    def wider(matrix: FloatArray) -> FloatArray:
-        wide = matrix * ratio
-        wide *= ratio[:, None]
-        for own, block in zip(sets, blocks, strict=True):
-            size = np.sqrt(np.maximum(np.diag(block.held), 1e-300))
-            square = np.ix_(own, own)
-            gain = np.sqrt(np.maximum(np.diag(matrix[square]), 0.0)) / size
-            wide[square] = block.moving * np.outer(gain, gain)
-        return wide
+    def wider(one: Covariance, others: list[FloatArray]) -> FloatArray:
+        return _wider(one.matrix, sets, [block.held for block in blocks], others)
 
-    alone = found.data_alone
+    alone, held = found.data_alone, found.conditional
     if alone is not None:
-        alone = replace(alone, matrix=wider(alone.matrix))
-    return replace(found, matrix=wider(found.matrix), data_alone=alone)
+        alone = replace(alone, matrix=wider(alone, moving))
+    if held is not None:
+        held = replace(held, matrix=wider(found, conditional))
+    variance = np.diag(found.matrix).copy()
+    for own, block in zip(sets, blocks, strict=True):
+        variance[own] *= _growth(block.held, block.conditional)
+    su = np.sqrt(np.maximum(variance, 0.0))
+    su[np.isnan(found.su_conditional) | (su > flat_sds(found.sums))] = np.nan
+    return replace(
+        found, matrix=wider(found, moving), data_alone=alone, conditional=held, su_conditional=su
+    )
+
+
+def _wider(
+    matrix: FloatArray, sets: tuple[IntArray, ...], held: list[FloatArray],
+    others: list[FloatArray],
+) -> FloatArray:  # fmt: skip
+    """Return a covariance whose blocks grow as those of ``held`` do that become ``others``."""
+    ratio = np.ones(len(matrix))
+    for own, before, after in zip(sets, held, others, strict=True):
+        ratio[own] = np.sqrt(np.maximum(_growth(before, after), 1.0))
+    wide = matrix * ratio
+    wide *= ratio[:, None]
+    for own, before, after in zip(sets, held, others, strict=True):
+        size = np.sqrt(np.maximum(np.diag(before), 1e-300))
+        square = np.ix_(own, own)
+        gain = np.sqrt(np.maximum(np.diag(matrix[square]), 0.0)) / size
+        wide[square] = after * np.outer(gain, gain)
+    return wide
+
+
+def _growth(before: FloatArray, after: FloatArray) -> FloatArray:
+    """Return by what variances grow; 1 of a set whose members coincide, if nothing is seen."""
+    old = np.diag(before)
+    return np.asarray(np.where(old > 0, np.diag(after), 1.0) / np.where(old > 0, old, 1.0))
