@@ -22,8 +22,9 @@ from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.reflections.data import ReflectionData
 from multicopy_refinement.scattering.basis import group_basis
 from multicopy_refinement.simulate import simulate
+from multicopy_refinement.solve import covariance as module
 from multicopy_refinement.solve import gauss_newton
-from multicopy_refinement.solve.covariance import covariance
+from multicopy_refinement.solve.covariance import covariance, misfit
 from multicopy_refinement.solve.evidence import coincident_members, evidence
 from multicopy_refinement.solve.quadratic import solve_step
 from posteriors import forward, point, with_held_errors
@@ -349,3 +350,21 @@ def test_nearly_coincident_members_have_a_large_su_or_none(tmp_path):
         sus.append(covariance(posterior, at).su[0])
     assert sus[0] < sus[1] < sus[2]
     assert np.isnan(sus[3])
+
+
+# ---------------------------------------------------------------------- misfit
+
+
+def test_a_part_of_the_reflections_tells_the_misfit_of_many(demo, monkeypatch):
+    posterior, at = demo
+    found = covariance(posterior, at)
+    whole = misfit(posterior, at, found)
+    monkeypatch.setattr(module, "MANY", 1)
+    assert misfit(posterior, at, found) == pytest.approx(whole, rel=1e-4)  # they are few enough
+    n_work = int(posterior.data.work.sum())
+    monkeypatch.setattr(module, "_SCORES", n_work // 2)
+    part = misfit(posterior, at, found)
+    assert (part != whole).any()
+    # the mean of m squares of scores, drawn from twice as many without putting back
+    assert np.abs(part / whole - 1).max() < 4 * np.sqrt(8 / n_work) / 2
+    assert abs((part / whole).mean() - 1) < np.sqrt(8 / n_work)
