@@ -153,9 +153,10 @@ def _nearest(
         model = other
     search = gemmi.NeighborSearch(model[0], model.cell, 8.0).populate()
     best = 99.0
-    for position in atoms:
-        marks = search.find_atoms(gemmi.Position(*position), "\0", radius=5.0)
-        best = min([best, *(m.pos.dist(gemmi.Position(*position)) for m in marks)])
+    for position in (gemmi.Position(*atom) for atom in atoms):
+        # a mark is where it is in the cell, which may be another image than the one nearby
+        for mark in search.find_atoms(position, "\0", radius=5.0):
+            best = min(best, model.cell.find_nearest_image(position, mark.pos).dist())
     return best
 
 
