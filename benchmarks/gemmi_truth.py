@@ -154,10 +154,18 @@ def _nearest(
     search = gemmi.NeighborSearch(model[0], model.cell, 8.0).populate()
     best = 99.0
     for position in (gemmi.Position(*atom) for atom in atoms):
-        # a mark is where it is in the cell, which may be another image than the one nearby
         for mark in search.find_atoms(position, "\0", radius=5.0):
-            best = min(best, model.cell.find_nearest_image(position, mark.pos).dist())
+            best = min(best, distance(model.cell, position, mark.pos))
     return best
+
+
+def distance(cell: gemmi.UnitCell, place: gemmi.Position, other: gemmi.Position) -> float:
+    """Return the distance of a place to the nearest image of another, in A.
+
+    The marks of a neighbour search are places in the cell: where one is near its edge, the image
+    that was found is another.
+    """
+    return cell.find_nearest_image(place, other).dist()
 
 
 def _mask(structure: gemmi.Structure, spacing: float) -> np.ndarray:
