@@ -143,17 +143,3 @@ def test_selections_are_those_of_coots_own_library(run, groups, tmp_path, monkey
         assert sum(atom.occ == 9.5 for atom in atoms_of(structure)) == len(group["atoms"])
         for cid in group["cids"]:
             session.set_occupancy(model, cid, 0.5)
-
-
-def test_a_run_without_a_page_has_them_as_well(command, demo, tmp_path):
-    words = (demo / "start.pdb", demo / "2.5.mtz", "--decoys", "0", "--out")
-    assert command("refine", *words, tmp_path / "page").status == 0
-    called = command("refine", *words, tmp_path / "none", "--no-report")
-    assert called.status == 0
-    assert "What to do first" in called.out
-    assert "report.html" not in called.out
-    found = {path.name for path in (tmp_path / "none").iterdir()}
-    assert found == {path.name for path in (tmp_path / "page").iterdir()} - {"report.html"}
-    for name in ("coot_groups.json", "coot_groups.py"):
-        made = [(tmp_path / folder / name).read_text() for folder in ("page", "none")]
-        assert made[0] == made[1]

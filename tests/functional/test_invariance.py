@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from demo_data import DEMO
-from gemmi_truth import distance
 from multicopy_refinement.model import Model
 from multicopy_refinement.run.job import RefineJob, run
 from multicopy_refinement.simulate import simulate, write_simulated
@@ -42,10 +41,8 @@ def add_absent_waters(structure: gemmi.Structure) -> None:
     search = gemmi.NeighborSearch(structure[0], structure.cell, 5.0).populate()
     while len(waters) < ABSENT:
         place = gemmi.Position(*(anchors[random.integers(len(anchors))] + random.normal(0, 3, 3)))
-        marks = search.find_atoms(place, "\0", radius=4.0)
-        near = [distance(structure.cell, place, mark.pos) for mark in marks]
-        others = [distance(structure.cell, place, water[0].pos) for water in waters]
-        if min(near, default=0.0) < 2.8 or min(others, default=99.0) < 4.0:
+        near = [mark.pos.dist(place) for mark in search.find_atoms(place, "\0", radius=4.0)]
+        if min(near, default=0.0) < 2.8 or any(w[0].pos.dist(place) < 4.0 for w in waters):
             continue
         water, oxygen = gemmi.Residue(), gemmi.Atom()
         water.name, water.seqid, water.het_flag = "HOH", gemmi.SeqId(len(waters) + 1, " "), "H"

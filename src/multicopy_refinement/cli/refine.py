@@ -36,10 +36,12 @@ def run_refine(job: RefineJob, show: Show) -> tuple[RunRecord, list[Advice]]:
         show(at.step, at.done, at.total, at.largest_change)
 
     record = run(job, step)
+    if not job.report:
+        return record, []
     show(Step.REPORT, 0, 0, None)
     from multicopy_refinement.report.write import write_report
 
-    return record, write_report(job.out, page=job.report)
+    return record, write_report(job.out)
 
 
 def print_outcome(

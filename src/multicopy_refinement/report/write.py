@@ -12,13 +12,11 @@ from multicopy_refinement.report.run_files import read_run
 from multicopy_refinement.run.log import log_advice
 
 
-def write_report(
-    directory: Path, scripts: Path | None = None, *, page: bool = True
-) -> list[Advice]:
+def write_report(directory: Path, scripts: Path | None = None) -> list[Advice]:
     """Write ``report.html``, ``coot_groups.py`` and ``coot_groups.json`` into the folder of a run.
 
     The advice is put behind ``run.log``, and returned. The page carries its libraries, or takes
-    them from the folder ``scripts``; it is left out where ``page`` is false.
+    them from the folder ``scripts``.
 
     Raises
     ------
@@ -26,9 +24,10 @@ def write_report(
         Files of the run that are missing or cannot be read.
     """
     run = read_run(directory)
-    made = {GROUPS: groups_as_json(run), SCRIPT: make_script(run)}
-    if page:
-        made["report.html"] = make_page(run, scripts)
+    made = {
+        "report.html": make_page(run, scripts), GROUPS: groups_as_json(run),
+        SCRIPT: make_script(run),
+    }  # fmt: skip
     for name, text in made.items():
         with written_aside(directory / name) as aside:
             aside.write_text(text, encoding="utf-8")
