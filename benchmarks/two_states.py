@@ -139,7 +139,7 @@ def _room(structure: gemmi.Structure, residue: gemmi.Residue, side: list[gemmi.A
             near = mark.to_cra(structure[0])
             if mark.image_idx == 0 and near.residue == residue:
                 continue
-            best = min(best, truth.distance(structure.cell, atom.pos, mark.pos))
+            best = min(best, mark.pos.dist(atom.pos))
     return best
 
 
