@@ -70,7 +70,7 @@ def test_every_refined_group_is_a_row(run, page):
 
 def test_it_says_what_its_uncertainties_are(page):
     assert "su is marginal: coordinates and B of the group" in page
-    assert "su, rest held" in page
+    assert "su, atoms held" in page
     assert 'id="geometry"' not in page
 
 

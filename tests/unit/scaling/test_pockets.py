@@ -25,7 +25,7 @@ def molecules(shared_data, tmp_path_factory):
     model = Model(path)
     groups, q = model.occupancy_groups, model.group_occupancies()
     grid = MaskGrid.of(model.cell, model.spacegroup, 2.5)
-    random, n, alone = np.random.default_rng(5), 20, q < 1
+    random, n, alone = np.random.default_rng(5), 60, q < 1
     there = np.ones((n, len(groups)), dtype=bool)
     for members in groups.sums.members:
         drawn = np.searchsorted(np.cumsum(q[members]), (random.permutation(n) + 0.5) / n)

@@ -6,7 +6,6 @@ import numpy as np
 
 from multicopy_refinement.atoms.numbering import number_in_order
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.errors import RuleError
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.groups import OccupancyGroups, Why, group_means
 from multicopy_refinement.occupancy.sums import SumConstraints
@@ -20,13 +19,7 @@ from multicopy_refinement.words import counted
 
 
 def group_by_copy(table: AtomTable) -> GroupingResult:
-    """Return one group for each MODEL of the file; their weights sum to 1.
-
-    Raises
-    ------
-    RuleError
-        A file with one MODEL, whose weight cannot stand for the different occupancies of atoms.
-    """
+    """Return one group for each MODEL of the file; their weights sum to 1."""
     occupancy, notices = clamped_occupancies(table)
     copy = number_in_order(table.model.astype(np.int64))
     n_copies = int(copy.max()) + 1
@@ -35,11 +28,6 @@ def group_by_copy(table: AtomTable) -> GroupingResult:
     uneven = np.abs(occupancy - mean[copy]) > SAME_OCCUPANCY / 2 + RESOLUTION / 2
     if uneven.any():
         labels = table.labels(uneven)
-        if n_copies == 1:
-            raise RuleError(
-                "grouping: copies gives each MODEL of a file one weight; here there is one MODEL, "
-                "and its atoms have different occupancies; take residue, connected or states"
-            )
         notices.append(
             Notice(
                 "uneven_copy",
