@@ -114,16 +114,16 @@ def in_threads(
 
     Parts have equal length, or equal sums of ``cost`` ``[n]``. The caller and the threads of the
     pool take part after part: what a thread that wakes late has not begun is done by another, and
-    none of them waits for threads that are at work elsewhere. Within the second
-    of two calls made `at_once` parts are smaller, and the thread that made the first takes some.
+    none of them waits for threads that are at work elsewhere. Within the second of two calls made
+    `at_once` parts are smaller, and the thread that made the first takes some.
     """
-    n_threads = max(1, min(thread_count(), n, n if most is None else most))
+    most = n if most is None else min(n, most)
+    n_threads = max(1, min(thread_count(), most))
     idle: _Idle | None = getattr(_here, "idle", None)
-    busy = getattr(_here, "busy", False) and idle is None
-    if n_threads == 1 or busy:
+    if n_threads == 1 or (getattr(_here, "busy", False) and idle is None):
         work(0, n)  # a thread of the pool that waited for the pool could wait for ever
         return
-    n_parts = n_threads if idle is None else min(_PARTS * n_threads, n if most is None else most)
+    n_parts = n_threads if idle is None else min(_PARTS * n_threads, most)
     if cost is None:
         edges = np.linspace(0, n, n_parts + 1).astype(int).tolist()
     else:

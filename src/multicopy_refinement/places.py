@@ -23,3 +23,13 @@ def ranges(n: int, size: int) -> Iterator[slice]:
     """Yield slices of at most a size that make up 0..n."""
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
+
+
+def within(places: IntArray, rows: slice) -> slice:
+    """Return which of some places, in ascending order, are in a range.
+
+    >>> within(np.array([1, 4, 5, 9]), slice(4, 9))
+    slice(1, 3, None)
+    """
+    first, last = np.searchsorted(places, (rows.start, rows.stop)).tolist()
+    return slice(first, last)

@@ -123,7 +123,8 @@ def data_sets(
     InputError
         All that is wrong with the table, with the numbers of rows.
     """
-    fields = {c: _field(c) for c in columns if c[:1] not in "#"}
+    given = {c: _field(c) for c in columns if c[:1] not in "#"}
+    fields = {c: field for c, (field, _) in given.items()}
     faults = [f"there is no column {name!r}" for name in REQUIRED if name not in fields.values()]
     known = {*REQUIRED, *OPTIONS}
     faults += [_unknown(c, known) for c, field in fields.items() if field not in known]
@@ -134,9 +135,9 @@ def data_sets(
     found, seen = [], dict[str, int]()
     for row in rows:
         values = {
-            fields[c]: _opposite(v) if _is_no(c) else v
+            given[c][0]: _opposite(v) if given[c][1] else v
             for c, v in row.values.items()
-            if c in fields
+            if c in given
         }
         name = values.pop("name", "")
         wrong = [] if _NAME.fullmatch(name) else [_bad_name(name)]
@@ -184,19 +185,12 @@ def absolute(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return made
 
 
-def _plain(column: str) -> str:
-    return column.lower().lstrip("-").replace("-", "_")
-
-
-def _is_no(column: str) -> bool:
-    """Return whether a column turns off what the field without its ``no_`` turns on."""
-    name = _plain(column)
-    return name not in OPTIONS and name.startswith("no_") and name[3:] in _SWITCHES
-
-
-def _field(column: str) -> str:
-    """Return the field of a job that a column gives."""
-    return _plain(column)[3:] if _is_no(column) else _plain(column)
+def _field(column: str) -> tuple[str, bool]:
+    """Return the field of a job that a column gives, and whether it turns that off."""
+    name = column.lower().lstrip("-").replace("-", "_")
+    positive = name.removeprefix("no_")
+    off = name.startswith("no_") and positive in _SWITCHES
+    return (positive, True) if off else (name, False)
 
 
 def _opposite(text: str) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
+from multicopy_refinement.places import within
 from multicopy_refinement.posterior.blocks import Kind, Point, Space
 from multicopy_refinement.posterior.forward import Forward, Jacobian
 from multicopy_refinement.posterior.observable import AMPLITUDE, Observable
@@ -207,8 +208,8 @@ class DataTerm:
         found: dict[Kind, list[NDArray[np.float32]]] = {k: [] for k in here.kinds}
         found.pop(Kind.B_GROUP, None)
         for block in self._blocks():
-            first, last = np.searchsorted(rows, (block.start, block.stop)).tolist()
-            picked, scale = rows[first:last] - block.start, root[first:last].astype(np.float32)
+            some = within(rows, block)
+            picked, scale = rows[some] - block.start, root[some].astype(np.float32)
             along = here.along[block]
             for kind, parts in found.items():
                 slopes = here.slopes(kind, block, along, np.float32)

@@ -139,8 +139,8 @@ class Rescaling:
     def stretch(self, change: FloatArray) -> FloatArray:
         """Return by what the overall scale is multiplied in a change, ``[n]``."""
         # no product of BLAS: several threads would wait for one another
-        exponent, *tensor = Point(self.space, change)[Kind.SCALE]
-        return np.asarray(np.exp(exponent - weighted_rows(self.quadratic, np.array(tensor) / 4)))
+        moved = Point(self.space, change)[Kind.SCALE]
+        return np.asarray(np.exp(moved[0] - weighted_rows(self.quadratic, moved[1:] / 4)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.parallel import in_threads
+from multicopy_refinement.places import ranges, within
 
 #: Rows that are multiplied at once.
-_TILE = 256
+TILE = 256
 #: What is above the diagonal of a tile.
-_ABOVE = np.triu(np.ones((_TILE, _TILE), dtype=bool), 1)
+_ABOVE = np.triu(np.ones((TILE, TILE), dtype=bool), 1)
 
 
 def add_product(total: FloatArray, slopes: NDArray[np.floating]) -> None:
@@ -21,15 +22,25 @@ def add_product(total: FloatArray, slopes: NDArray[np.floating]) -> None:
 
     Each tile is a product of one thread, so that its rounding depends on no number of threads.
     """
-    n = len(slopes)
 
-    def work(first: int, last: int) -> None:
-        for start in range(first * _TILE, min(last * _TILE, n), _TILE):
-            stop = min(start + _TILE, n)
-            total[start:stop, :stop] += slopes[start:stop] @ slopes[:stop].T
+    def work(tile: slice) -> None:
+        total[tile, : tile.stop] += slopes[tile] @ slopes[: tile.stop].T
 
-    tiles = -(-n // _TILE)
-    in_threads(work, tiles, np.arange(1.0, tiles + 1))
+    by_tiles(work, len(slopes), growing=True)
+
+
+def by_tiles(work: Callable[[slice], None], n: int, *, growing: bool = False) -> None:
+    """Call ``work`` for each tile of n rows, in threads; the same tiles whatever their number.
+
+    ``growing`` where it takes more the further on a tile is, as of a triangle.
+    """
+    tiles = list(ranges(n, TILE))
+
+    def some(first: int, last: int) -> None:
+        for tile in tiles[first:last]:
+            work(tile)
+
+    in_threads(some, len(tiles), np.arange(1.0, len(tiles) + 1) if growing else None)
 
 
 def weighted_products(
@@ -53,8 +64,7 @@ def weighted_products(
     for rows in blocks:
         jacobian, root = slopes(rows), np.sqrt(weight[rows])
         if some is not None:
-            first, last = np.searchsorted(some, (rows.start, rows.stop)).tolist()
-            picked = some[first:last] - rows.start
+            picked = some[within(some, rows)] - rows.start
             jacobian, root = jacobian[:, picked], root[picked]
         jacobian *= root.astype(jacobian.dtype)
         found = np.zeros((len(jacobian),) * 2) if found is None else found
@@ -66,9 +76,7 @@ def weighted_products(
 
 def mirror(total: NDArray[np.floating]) -> None:
     """Put the lower triangle of a matrix into the upper one."""
-    n = len(total)
-    for start in range(0, n, _TILE):
-        stop = min(start + _TILE, n)
-        own = total[start:stop, start:stop]
-        np.copyto(own, own.T, where=_ABOVE[: stop - start, : stop - start])
-        total[start:stop, stop:] = total[stop:, start:stop].T
+    for tile in ranges(len(total), TILE):
+        own = total[tile, tile]
+        np.copyto(own, own.T, where=_ABOVE[: len(own), : len(own)])
+        total[tile, tile.stop :] = total[tile.stop :, tile].T

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.parallel import in_threads
-from multicopy_refinement.places import ranges
+from multicopy_refinement.places import ranges, within
 from multicopy_refinement.scattering.atoms import ScatteringAtoms
 from multicopy_refinement.scattering.direct_tables import DirectTables, Runs
 from multicopy_refinement.scattering.rows import (
@@ -180,8 +180,8 @@ class LowColumns:
         if isinstance(self.places, slice):
             last = min(rows.stop, len(self.low))
             return slice(0, max(last - rows.start, 0)), slice(rows.start, max(last, rows.start))
-        first, last = np.searchsorted(self.low, (rows.start, rows.stop)).tolist()
-        return self.low[first:last] - rows.start, slice(first, last)
+        some = within(self.low, rows)
+        return self.low[some] - rows.start, some
 
     def along(
         self, columns: slice | IntArray, u: ComplexArray, dtype: type[np.floating]

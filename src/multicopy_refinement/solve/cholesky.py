@@ -18,13 +18,13 @@ import numpy as np
 import scipy.linalg
 
 from multicopy_refinement._typing import FloatArray
-from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.places import ranges
+from multicopy_refinement.posterior.products import TILE, by_tiles
 
 #: Arguments of dpotrf and dpotri: uplo, n, a, lda, info.
 _SIGNATURE = rb"void \(char \*, int \*, \w+ \*, int \*, int \*\)"
-#: Rows of a tile, and from how many rows on a matrix is taken apart.
-_TILE, _LARGE = 256, 1024
+#: From so many rows on a matrix is taken apart.
+_LARGE = 1024
 
 
 def factorise(matrix: FloatArray) -> bool:
@@ -35,13 +35,13 @@ def factorise(matrix: FloatArray) -> bool:
     n = len(matrix)
     if n < _LARGE:
         return _in_place("dpotrf", matrix)
-    for rows in ranges(n, _TILE):
+    for rows in ranges(n, TILE):
         own = matrix[rows, rows].copy()
         if not _in_place("dpotrf", own):
             return False
         matrix[rows, rows] = own
         below = matrix[rows.stop :, rows]
-        back = scipy.linalg.solve_triangular(np.tril(own), np.eye(len(own)), lower=True).T
+        back = _inverse_of_triangle(own).T
 
         def scale(tile: slice, below: FloatArray = below, back: FloatArray = back) -> None:
             below[tile] = below[tile] @ back
@@ -50,8 +50,8 @@ def factorise(matrix: FloatArray) -> bool:
             left = matrix[at + tile.start : at + tile.stop, at : at + tile.stop]
             left -= below[tile] @ below[: tile.stop].T
 
-        _by_tiles(scale, len(below))
-        _by_tiles(lessen, len(below), growing=True)
+        by_tiles(scale, len(below))
+        by_tiles(lessen, len(below), growing=True)
     return True
 
 
@@ -60,26 +60,25 @@ def invert(factor: FloatArray) -> bool:
     n = len(factor)
     if n < _LARGE:
         return _in_place("dpotri", factor)
-    for rows in reversed(list(ranges(n, _TILE))):  # L^-1 first, from its last columns on
-        own = np.tril(factor[rows, rows])
-        if not (np.diag(own) > 0).all():
+    for rows in reversed(list(ranges(n, TILE))):  # L^-1 first, from its last columns on
+        if not (np.diag(factor[rows, rows]) > 0).all():
             return False
-        own = scipy.linalg.solve_triangular(own, np.eye(len(own)), lower=True)
+        own = _inverse_of_triangle(factor[rows, rows])
         turned = -factor[rows.stop :, rows] @ own
 
         def follow(tile: slice, turned: FloatArray = turned, rows: slice = rows) -> None:
             some = slice(rows.stop + tile.start, rows.stop + tile.stop)
             factor[some, rows] = factor[some, rows.stop : some.stop] @ turned[: tile.stop]
 
-        _by_tiles(follow, len(turned), growing=True)
+        by_tiles(follow, len(turned), growing=True)
         factor[rows, rows] = own  # with zeros above its diagonal
-    for rows in ranges(n, _TILE):  # then its transpose times itself, from its first rows on
+    for rows in ranges(n, TILE):  # then its transpose times itself, from its first rows on
         left = factor[rows.start :, rows].T.copy()
 
         def sum_up(tile: slice, left: FloatArray = left, at: int = rows.start) -> None:
             factor[at : at + len(left), tile] = left @ factor[at:, tile]
 
-        _by_tiles(sum_up, rows.stop)
+        by_tiles(sum_up, rows.stop)
     return True
 
 
@@ -90,15 +89,10 @@ def positive_without(matrix: FloatArray, less: FloatArray | float) -> bool:
     return factorise(lowered)
 
 
-def _by_tiles(work: Callable[[slice], None], n: int, *, growing: bool = False) -> None:
-    """Call ``work`` for each tile of n rows; ``growing`` where it takes more the further on."""
-    tiles = list(ranges(n, _TILE))
-
-    def some(first: int, last: int) -> None:
-        for tile in tiles[first:last]:
-            work(tile)
-
-    in_threads(some, len(tiles), np.arange(1.0, len(tiles) + 1) if growing else None)
+def _inverse_of_triangle(factor: FloatArray) -> FloatArray:
+    """Return the inverse of the lower triangle of a tile, zeros above its diagonal."""
+    unit = np.eye(len(factor))
+    return np.asarray(scipy.linalg.solve_triangular(np.tril(factor), unit, lower=True))
 
 
 # ---------------------------------------------------------------------- LAPACK

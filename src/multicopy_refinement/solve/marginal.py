@@ -220,25 +220,23 @@ def _along_the_cell(around: Surroundings) -> list[int]:
 
 def _widened(found: Covariance, sets: tuple[IntArray, ...], blocks: list[Block]) -> Covariance:
     """Return a covariance with other blocks for the sets; su_conditional is that of held atoms."""
-    moving = [block.moving for block in blocks]
-    conditional = [block.conditional for block in blocks]
-
-    def wider(one: Covariance, others: list[FloatArray]) -> FloatArray:
-        return _wider(one.matrix, sets, [block.held for block in blocks], others)
-
-    alone, held = found.data_alone, found.conditional
+    held, conditional, moving = (
+        [getattr(block, name) for block in blocks] for name in ("held", "conditional", "moving")
+    )
+    alone, of_held = found.data_alone, found.conditional
     if alone is not None:
-        alone = replace(alone, matrix=wider(alone, moving))
-    if held is not None:
-        held = replace(held, matrix=wider(found, conditional))
+        alone = replace(alone, matrix=_wider(alone.matrix, sets, held, moving))
+    if of_held is not None:
+        of_held = replace(of_held, matrix=_wider(found.matrix, sets, held, conditional))
     variance = np.diag(found.matrix).copy()
-    for own, block in zip(sets, blocks, strict=True):
-        variance[own] *= _growth(block.held, block.conditional)
+    for own, before, after in zip(sets, held, conditional, strict=True):
+        variance[own] *= _growth(before, after)
     su = np.sqrt(np.maximum(variance, 0.0))
     su[np.isnan(found.su_conditional) | (su > flat_sds(found.sums))] = np.nan
     return replace(
-        found, matrix=wider(found, moving), data_alone=alone, conditional=held, su_conditional=su
-    )
+        found, matrix=_wider(found.matrix, sets, held, moving), data_alone=alone,
+        conditional=of_held, su_conditional=su,
+    )  # fmt: skip
 
 
 def _wider(
