@@ -91,8 +91,7 @@ def free_places(structure: gemmi.Structure, n: int, seed: int) -> list[np.ndarra
     found: list[np.ndarray] = []
     while len(found) < n:
         place = structure.cell.orthogonalize(gemmi.Fractional(*random.uniform(0, 1, 3)))
-        marks = search.find_atoms(place, "\0", radius=6.0)
-        near = min((truth.distance(structure.cell, place, m.pos) for m in marks), default=99.0)
+        near = truth.nearest(search, structure, [place])
         apart = (
             all(
                 structure.cell.find_nearest_image(

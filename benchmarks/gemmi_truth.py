@@ -7,7 +7,7 @@ whose groups are there or not. Nothing of it is the program's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +98,7 @@ def _add_ligands(
 ) -> list[Site]:  # fmt: skip
     """Put ligands beside the model, where there is solvent, in a chain of their own."""
     chain, sites = gemmi.Chain("Z"), []
+    search = gemmi.NeighborSearch(truth[0], truth.cell, 8.0).populate()
     anchors = np.array([s.atom.pos.tolist() for s in truth[0].all()])
     mean_b = float(np.mean([s.atom.b_iso for s in truth[0].all()]))
     for i in range(n):
@@ -106,18 +107,20 @@ def _add_ligands(
         for _ in range(4000):
             place = anchors[random.integers(len(anchors))] + random.standard_normal(3) * 5.0
             atoms = xyz @ _rotation(random).T + place
-            near = _nearest(truth, atoms)
-            if CLEAR < near < 3.6 and _nearest(None, atoms, chain, truth) > 4.0:
+            near = nearest(search, truth, [gemmi.Position(*atom) for atom in atoms])
+            if not CLEAR < near < 3.6:
+                continue
+            residue = gemmi.Residue()
+            residue.name, residue.seqid, residue.het_flag = name, gemmi.SeqId(i + 1, " "), "H"
+            for position, atom_name, element in zip(atoms, names, elements, strict=True):
+                atom = gemmi.Atom()
+                atom.name, atom.element = atom_name, gemmi.Element(element)
+                atom.pos, atom.b_iso = gemmi.Position(*position), 1.3 * mean_b
+                residue.add_atom(atom)
+            if _stands_apart(truth, chain, residue):
                 break
         else:
             continue
-        residue = gemmi.Residue()
-        residue.name, residue.seqid, residue.het_flag = name, gemmi.SeqId(i + 1, " "), "H"
-        for position, atom_name, element in zip(atoms, names, elements, strict=True):
-            atom = gemmi.Atom()
-            atom.name, atom.element = atom_name, gemmi.Element(element)
-            atom.pos, atom.b_iso = gemmi.Position(*position), 1.3 * mean_b
-            residue.add_atom(atom)
         chain.add_residue(residue)
         sites.append(Site("Z", i + 1, name, levels[i % len(levels)]))
     truth[0].add_chain(chain)
@@ -139,33 +142,41 @@ def _rotation(random: np.random.Generator) -> np.ndarray:
     return q * np.sign(np.linalg.det(q))
 
 
-def _nearest(
-    model: gemmi.Structure | None, atoms: np.ndarray, chain: gemmi.Chain | None = None,
-    crystal: gemmi.Structure | None = None,
+def _stands_apart(truth: gemmi.Structure, chain: gemmi.Chain, residue: gemmi.Residue) -> bool:
+    """Return whether a ligand is 4 A from those of a chain and from its own symmetry mates."""
+    ligands = gemmi.Structure()
+    ligands.cell, ligands.spacegroup_hm = truth.cell, truth.spacegroup_hm
+    ligands.add_model(gemmi.Model(1))
+    ligands[0].add_chain(chain)
+    mine = ligands[0][0].add_residue(residue)
+    ligands.setup_cell_images()
+    search = gemmi.NeighborSearch(ligands[0], ligands.cell, 8.0).populate()
+    return nearest(search, ligands, [atom.pos for atom in mine], mine) > 4.0
+
+
+def nearest(
+    search: gemmi.NeighborSearch, structure: gemmi.Structure, places: Iterable[gemmi.Position],
+    own: gemmi.Residue | None = None,
 ) -> float:  # fmt: skip
-    """Return the distance to the nearest atom of a model or chain, with symmetry mates, in A."""
-    if model is None:
-        other = gemmi.Structure()
-        other.cell, other.spacegroup_hm = crystal.cell, crystal.spacegroup_hm
-        other.add_model(gemmi.Model(1) if not isinstance(gemmi.Model, str) else gemmi.Model("1"))
-        other[0].add_chain(chain)
-        other.setup_cell_images()
-        model = other
-    search = gemmi.NeighborSearch(model[0], model.cell, 8.0).populate()
+    """Return the distance to the nearest atom of a structure, with symmetry mates, in A.
+
+    Up to 6 A. A residue to which the places belong does not count, its symmetry mates do.
+    """
     best = 99.0
-    for position in (gemmi.Position(*atom) for atom in atoms):
-        for mark in search.find_atoms(position, "\0", radius=5.0):
-            best = min(best, distance(model.cell, position, mark.pos))
+    for place in places:
+        for mark in search.find_atoms(place, "\0", radius=6.0):
+            if mark.image_idx == 0 and mark.to_cra(structure[0]).residue == own:
+                continue
+            best = min(best, distance(structure.cell, place, mark.pos))
     return best
 
 
 def distance(cell: gemmi.UnitCell, place: gemmi.Position, other: gemmi.Position) -> float:
-    """Return the distance of a place to the nearest image of another, in A.
+    """Return the distance of a place to the mark of a neighbour search, in A.
 
-    The marks of a neighbour search are places in the cell: where one is near its edge, the image
-    that was found is another.
+    Marks are places in the cell: where one is near its edge, what was found is a translation of it.
     """
-    return cell.find_nearest_image(place, other).dist()
+    return cell.find_nearest_pbc_image(place, other).dist()
 
 
 def _mask(structure: gemmi.Structure, spacing: float) -> np.ndarray:

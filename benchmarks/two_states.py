@@ -133,14 +133,7 @@ def _room(structure: gemmi.Structure, residue: gemmi.Residue, side: list[gemmi.A
     """Return the distance of side-chain atoms to the nearest atom of another residue."""
     structure.setup_cell_images()
     search = gemmi.NeighborSearch(structure[0], structure.cell, 6.0).populate()
-    best = 99.0
-    for atom in side:
-        for mark in search.find_atoms(atom.pos, "\0", radius=4.0):
-            near = mark.to_cra(structure[0])
-            if mark.image_idx == 0 and near.residue == residue:
-                continue
-            best = min(best, mark.pos.dist(atom.pos))
-    return best
+    return truth.nearest(search, structure, [atom.pos for atom in side], residue)
 
 
 def _double(

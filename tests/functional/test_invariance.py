@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from demo_data import DEMO
+from gemmi_truth import nearest
 from multicopy_refinement.model import Model
 from multicopy_refinement.run.job import RefineJob, run
 from multicopy_refinement.simulate import simulate, write_simulated
@@ -38,11 +39,11 @@ def add_absent_waters(structure: gemmi.Structure) -> None:
     """Add waters at half occupancy in contact with the model, and clear of it."""
     random, waters = np.random.default_rng(4), gemmi.Chain("X")
     anchors = [site.atom.pos.tolist() for site in structure[0].all()]
-    search = gemmi.NeighborSearch(structure[0], structure.cell, 5.0).populate()
+    search = gemmi.NeighborSearch(structure[0], structure.cell, 6.0).populate()
     while len(waters) < ABSENT:
         place = gemmi.Position(*(anchors[random.integers(len(anchors))] + random.normal(0, 3, 3)))
-        near = [mark.pos.dist(place) for mark in search.find_atoms(place, "\0", radius=4.0)]
-        if min(near, default=0.0) < 2.8 or any(w[0].pos.dist(place) < 4.0 for w in waters):
+        apart = [structure.cell.find_nearest_image(place, w[0].pos).dist() for w in waters]
+        if not 2.8 < nearest(search, structure, [place]) < 4.0 or min(apart, default=99.0) < 4.0:
             continue
         water, oxygen = gemmi.Residue(), gemmi.Atom()
         water.name, water.seqid, water.het_flag = "HOH", gemmi.SeqId(len(waters) + 1, " "), "H"

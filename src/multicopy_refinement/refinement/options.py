@@ -114,8 +114,9 @@ class RefineOptions(BaseModel):
         the mean B, B factors that are wrong by a factor of two were drawn back, and occupancies
         with them (rms z 1.57 against 1.46 at 2 A).
     max_cycles
-        Macrocycles: occupancies, then mask, scale and errors anew. 8 when left out, and 15 of those
-        in which coordinates and displacements move, too.
+        Macrocycles: occupancies, then mask, scale and errors anew. 8 when left out, and 15 where
+        coordinates, displacements or B shifts move, too: the B of what is hardly there follows the
+        errors slowly.
     tolerance
         Converged when no occupancy changes by more than this in a macrocycle.
     max_iterations
@@ -203,7 +204,7 @@ class RefineOptions(BaseModel):
     max_cycles: int | None = Field(
         default=None, ge=1,
         description="Stop after so many cycles of occupancies, mask, scale and errors; 8 if left "
-        "out, and 15 of coordinates and B.",
+        "out, and 15 with coordinates or B.",
     )  # fmt: skip
     tolerance: float = Field(
         default=0.001, gt=0,
@@ -276,7 +277,9 @@ class RefineOptions(BaseModel):
 
     @property
     def cycles(self) -> int:
-        """Most macrocycles of occupancies alone."""
+        """Most macrocycles of occupancies, and of B shifts."""
+        if Parameter.B_GROUP in self.parameters:
+            return self.joint_cycles
         return 8 if self.max_cycles is None else self.max_cycles
 
     @property
