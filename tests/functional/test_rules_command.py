@@ -2,6 +2,7 @@
 
 import json
 
+import gemmi
 import pytest
 
 from helpers import write_text
@@ -180,11 +181,26 @@ END
     assert "A/1/PHE:A: occupancies from 0.60 to 0.70" in called.out
 
 
-def test_a_single_model_is_no_weight(command, demo):
+def test_a_single_model_is_no_weight(command, demo, tmp_path):
+    even = gemmi.read_structure(str(demo / "truth.pdb"))
+    even.remove_alternative_conformations()
+    for site in even[0].all():
+        site.atom.occ = 1.0
+    even.write_pdb(str(tmp_path / "even.pdb"))
     found = json.loads(
-        command("groups", demo / "start.pdb", "--grouping", "copies", "--format", "json").out
+        command("groups", tmp_path / "even.pdb", "--grouping", "copies", "--format", "json").out
     )
     assert [g["refined"] for g in found["groups"]] == [False]
+
+
+def test_a_single_model_does_not_lose_its_occupancies(command, demo, tmp_path):
+    refine = "refine", demo / "start.pdb", demo / "2.5.mtz", "--out", tmp_path / "out"
+    for words in (("groups", demo / "start.pdb"), refine):
+        called = command(*words, "--grouping", "copies")
+        assert called.status == 2
+        assert called.err.count("\n") == 1
+        assert "one MODEL" in called.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_close_pair_of_waters_is_linked_on_demand(command, tmp_path):
