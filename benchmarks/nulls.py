@@ -6,7 +6,7 @@ import argparse
 import tempfile
 import time
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,10 +76,7 @@ def make(
 
     ``of_dictionary`` gives it a geometry that restraints know.
     """
-    made = truth.crystal(
-        shared / f"{name}.pdb", shared / "monomers", seed=seed, n_ligands=32, levels=LEVELS,
-        shake=0.0 if of_dictionary else shake,
-    )  # fmt: skip
+    made = crystal(shared, name, seed, 0.0 if of_dictionary else shake)
     if of_dictionary:
         made = natural_crystal(made, np.random.default_rng(seed + 5), shake)
     filled = partial(truth.solvent, spacing=SPACING)
@@ -88,6 +85,15 @@ def make(
     made.start.write_pdb(str(folder / "start.pdb"))
     truth.write_mtz(folder / "data.mtz", made.truth, truth.observe(hkl, f, s_squared, seed=seed))
     return {(s.chain, str(s.number)): s for s in made.sites}
+
+
+@cache  # to place ligands takes longer than a refinement
+def crystal(shared: Path, name: str, seed: int, shake: float) -> truth.Crystal:
+    """Return a crystal with waters and ligands of known occupancy."""
+    return truth.crystal(
+        shared / f"{name}.pdb", shared / "monomers", seed=seed, n_ligands=32, levels=LEVELS,
+        shake=shake,
+    )  # fmt: skip
 
 
 def natural_crystal(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +40,8 @@ _MOST = 0.6
 #: By how much a probe is less wide, and wider, that goes where it is in doubt whether solvent
 #: does, in A: atoms are about as far off as that from where they are held to be.
 DOUBT = 0.1
+#: Solvent that gets to a point in fewer of the molecules than this does not.
+_SELDOM = 1e-3
 #: The transform of a group's region is made anew when it has changed by more than this part.
 _STALE = 0.005
 
@@ -55,7 +57,8 @@ class DisplacedSolvent:
     1 - prod(1 - c_s), as if they were there or not independently, and solvent grows back from the
     least coverage within reach. With all groups at 1 this is the mask of all atoms, with a group at
     0 that without it; in between it is continuous, and linear but for what several groups share.
-    Solvent that has no way out is none (`Pockets`).
+    Solvent that has no way out is none; where that depends on other groups, it is there in a part
+    of the molecules (`Pockets`), taken as it is at the occupancies that the solvent is made for.
 
     Parameters
     ----------
@@ -117,9 +120,13 @@ class DisplacedSolvent:
             room.points.shape, status, points, covered, groups.family, groups.whole, groups.parent,
             groups.frequent, groups.occupancy, room.island,
         )  # fmt: skip
-        opened, may = pockets.opened()
-        self._opened = [points[one] for one in opened]
-        self.union = points[may]
+        opened, away, chance = pockets.opened()
+        self._opened = [replace(one, points=points[one.points]) for one in opened]
+        self._away = [
+            None if one is None else replace(one, points=points[one.points]) for one in away
+        ]
+        may = chance > _SELDOM
+        self.union, self._chance = points[may], chance[may]
         n = len(self.union)
         place = np.full(len(points), -1)
         place[may] = np.arange(n)
@@ -149,7 +156,7 @@ class DisplacedSolvent:
         any_ = np.diff(first) > 0
         self._independent = Independent(
             between.of(any_), family, np.append(first[:-1][any_], first[-1]), self._opened,
-            self.groups.family,
+            self._away, self.groups.family,
         )  # fmt: skip
         apart[~apart] = ~any_
         self._edge = edge.of(apart)
@@ -326,6 +333,7 @@ class DisplacedSolvent:
         zeros = np.bincount(self._factor_point[factor == 0], minlength=n)
         logs = np.where(factor > 0, np.log(np.maximum(factor, 1e-300)), 0.0)
         product = np.exp(np.bincount(self._factor_point, logs, minlength=n))
+        product *= self._chance
         left = np.where(zeros == 0, product, 0.0)
         return left, product, zeros, factor
 
@@ -349,8 +357,7 @@ def displaced_solvent(
     grid
         Of the crystal.
     occupancy
-        Of all groups: in a pocket that is no larger for it solvent finds a way out, or none, as in
-        the molecule that is most frequent.
+        Of all groups: how often solvent finds a way out depends on them.
     last
         One that was made before; what does not depend on the occupancies is that of it, if it is
         of the same atoms at the same places.

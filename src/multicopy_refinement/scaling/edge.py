@@ -10,7 +10,7 @@ import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, Int32Array, IntArray, UInt8Array
 from multicopy_refinement.scaling.kernels import points as kernels
-from multicopy_refinement.scaling.pockets import SEVERAL, by_number
+from multicopy_refinement.scaling.pockets import SEVERAL, Reached, by_number
 from multicopy_refinement.scaling.points import GridPoints
 
 #: Occupancies below this are none.
@@ -90,8 +90,10 @@ class Edge:
 class Independent:
     """Points that solvent takes back where any of the families within reach of them lets it.
 
-    Families are there or not independently, so that a point holds 1 - prod_f b_f, b_f the sum of q
-    of those groups of f that let no solvent get within reach: they exclude each other.
+    Families are there or not independently, so that a point holds 1 - prod_f b_f, with b_f how
+    often f lets no solvent get within reach: its groups exclude each other, and
+    b_f = (1 - o_0) + sum_g q_g (o_0 - o_g) where solvent gets there with the chance o_g if g is
+    there, and o_0 if all of them are away.
 
     Parameters
     ----------
@@ -100,30 +102,42 @@ class Independent:
     family, first
         The families of point i are ``family[first[i]:first[i + 1]]``, one at least.
     opened
-        Points of the family of each group that hold solvent when that group is there.
+        Points of the family of each group to which solvent gets when that group is there.
+    away
+        Points to which it gets where a family is away, for each; None for all of them.
     of_group
         Family of each group.
     """
 
     def __init__(
-        self, edge: Edge, family: IntArray, first: IntArray, opened: Sequence[IntArray],
-        of_group: IntArray,
+        self, edge: Edge, family: IntArray, first: IntArray, opened: Sequence[Reached],
+        away: Sequence[Reached | None], of_group: IntArray,
     ) -> None:  # fmt: skip
         self.points, self._first = edge.points, first[:-1]
         self._point = np.repeat(np.arange(len(edge.points)), np.diff(first))
         order, start = by_number(family, int(max(of_group, default=-1)))
-        stamp, blocked = np.zeros(edge.n_grid, dtype=np.int32), []
+        within = _Within(edge, self._point)
+        open_ = np.ones(len(self._point))
+        for number, reached in enumerate(away):
+            if reached is not None:
+                mine = order[start[number] : start[number + 1]]
+                open_[mine] = within.chance(reached, mine)
+        self._blocked, self._by = [], []
         for g, number in enumerate(of_group.tolist()):
             mine = order[start[number] : start[number + 1]]
-            edge.reach(opened[g], stamp, g + 1)
-            blocked.append(mine[stamp[edge.points[self._point[mine]]] != g + 1])
-        self._blocked = blocked
-        self._group = np.repeat(np.arange(len(blocked)), [len(b) for b in blocked])
-        self._pair = np.concatenate([np.zeros(0, dtype=np.int64), *blocked])
+            loss = open_[mine] - within.chance(opened[g], mine)
+            some = loss > _NOTHING
+            self._blocked.append(mine[some])
+            self._by.append(loss[some])
+        self._shut = 1 - open_
+        self._group = np.repeat(np.arange(len(opened)), [len(b) for b in self._blocked])
+        self._pair = np.concatenate([np.zeros(0, dtype=np.int64), *self._blocked])
+        self._loss = np.concatenate([np.zeros(0), *self._by])
 
     def at(self, occupancy: FloatArray) -> Held:
         """Return what the points hold at some occupancies."""
-        b = np.bincount(self._pair, occupancy[self._group], minlength=len(self._point))
+        q = occupancy[self._group] * self._loss
+        b = self._shut + np.bincount(self._pair, q, minlength=len(self._point))
         b = np.clip(b, 0.0, 1.0)
         b[b < _NOTHING] = 0.0
         if len(b) == 0:
@@ -137,7 +151,32 @@ class Independent:
     def region(self, group: int, held: Held) -> tuple[IntArray, FloatArray]:
         """Return the points that a group keeps free of solvent, and by how much for q = 1."""
         own = self._blocked[group]
-        return self.points[self._point[own]], held.others[own]
+        return self.points[self._point[own]], held.others[own] * self._by[group]
+
+
+class _Within:
+    """How often solvent gets within reach of points of an edge.
+
+    Parameters
+    ----------
+    edge
+        The points.
+    point
+        Of each pair of a point and a family, its point.
+    """
+
+    def __init__(self, edge: Edge, point: IntArray) -> None:
+        self._edge, self._at = edge, edge.points[point]
+        self._stamp, self._last = np.zeros(edge.n_grid, dtype=np.int32), 0
+
+    def chance(self, reached: Reached, pairs: IntArray) -> FloatArray:
+        """Return how often what solvent reaches is within reach of the points of some pairs."""
+        values, number = np.unique(reached.chance, return_inverse=True)
+        for k in range(len(values)):  # the largest last
+            self._edge.reach(reached.points[number == k], self._stamp, self._last + k + 1)
+        own = self._stamp[self._at[pairs]] - self._last
+        self._last += len(values)
+        return np.asarray(np.append(values, 0.0)[np.maximum(own, 0) - 1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, Int32Array, IntArray
 from multicopy_refinement.places import in_runs
-from multicopy_refinement.scaling.kernels.pockets import (
-    WAY_OUT,
-    cells_of,
-    gets_there,
-    may_get_there,
-)
+from multicopy_refinement.scaling.kernels.pockets import WAY_OUT, cells_of
+from multicopy_refinement.scaling.kernels.ways_out import UNKNOWN, chances, chances_where_away
 
 #: In the place of a family where several meet, and where none is; larger than any, and less.
 SEVERAL, NONE = 2**30, -1
+#: What is so in fewer molecules than this is judged in the most frequent one.
+RARE = 0.05
+_NOTHING = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """Points to which solvent gets, and in which part of the molecules that have a state.
+
+    Attributes
+    ----------
+    points, chance
+        The points, and the part of each, ``[n]``.
+    """
+
+    points: IntArray
+    chance: FloatArray
 
 
 class Pockets:
     """Points that groups alone keep the probe from, in molecules of different states.
 
     Such a point holds solvent where what covers it is away and a way leads out, or to as much room
-    as is no island. That is judged in the molecule that is most frequent, but for the groups in
-    question. Points that the same groups cover, and that hang together, share their fate: they
-    are a cell, and ways lead from cell to cell.
+    as is no island. Whether one does depends on other groups: it is so in a part of the molecules,
+    in which groups are there or not independently but for those of a set. Points that the same
+    groups cover, and that hang together, share their fate: they are a cell, and ways lead from cell
+    to cell.
 
     Parameters
     ----------
@@ -43,12 +58,14 @@ class Pockets:
         As in `PartialGroups`.
     most
         Fewer points than this that hang together with nothing else are an island.
+    rare
+        What is so in a smaller part of the molecules is judged in the most frequent one.
     """
 
     def __init__(
         self, shape: IntArray, status: Int32Array, points: IntArray, covered: Sequence[IntArray],
         family: IntArray, whole: BoolArray, parent: IntArray, frequent: BoolArray,
-        occupancy: FloatArray, most: int,
+        occupancy: FloatArray, most: int, rare: float = RARE,
     ) -> None:  # fmt: skip
         n = len(points)
         of = np.repeat(np.arange(len(covered)), [len(c) for c in covered])
@@ -73,20 +90,24 @@ class Pockets:
         self._alone = np.diff(self._first) == 0
         self._number = sums[one]
         self._cells = np.split(cell, np.searchsorted(of, np.arange(1, len(covered))))
-        self._of_group, self._whole = family, whole
-        self._frequent, self._occupancy = frequent, occupancy
-        self._where = (touched, first_touched, size, self._first, self._groups)
-        self._parent, self._most, self._tag = parent, most, 0
+        self._of_group, self._whole, self._parent = family, whole, parent
+        self._touched = touched, first_touched
         self._members = by_number(family, int(max(family, default=-1)))
         self._family = self._family_of_cells(family)
-        # a way out of the most frequent molecule is one of those that differ from it by little
-        self._known = np.zeros(len(one), dtype=bool)
-        there = frequent & ((parent < 0) | frequent[parent])
-        uncovered = np.ones(len(one), dtype=bool)
-        uncovered[cell[there[of]]] = False
-        free = np.flatnonzero(uncovered)
-        found = self._reached(free, frequent)
-        self._known[free] = found
+        self._rare = max(rare, 1e-12)
+        self._tag, n_groups = np.zeros(1, dtype=np.int64), len(covered)
+        first_member, bare = self._members[1], np.ones(n_groups)
+        self._sets = whole, occupancy, first_member, self._members[0], bare
+        self._states = np.full(n_groups, UNKNOWN, dtype=np.int8), np.zeros(n_groups, dtype=bool)
+        self._room = tuple(np.zeros(len(one), dtype=np.int64) for _ in range(4))
+        self._memory = *(np.zeros(len(one), dtype=np.int64) for _ in range(2)), np.zeros(len(one))
+        known = np.zeros(len(one), dtype=bool)
+        self._graph = (
+            touched, first_touched, size, self._first, self._groups, parent, frequent, known, most,
+        )  # fmt: skip
+        # a way out with all groups there is one in every molecule
+        everyone, free = np.arange(n_groups), np.flatnonzero(self._alone)
+        known[free] = self._chances(free, everyone, _NOTHING) == 1
 
     def _family_of_cells(self, family: IntArray) -> IntArray:
         """Return the family that alone covers each cell, or touches it where nothing covers it."""
@@ -95,7 +116,7 @@ class Pockets:
         of_pairs = family[self._groups]
         cell = np.repeat(np.arange(len(count)), count)
         _one_or_several(of_cells, cell, of_pairs)
-        touched, first, *_ = self._where
+        touched, first = self._touched
         beside = np.repeat(np.arange(len(count)), np.diff(first))
         some = self._alone[beside] & (touched != WAY_OUT)
         _one_or_several(of_cells, beside[some], of_cells[touched[some]])  # which groups cover
@@ -119,64 +140,80 @@ class Pockets:
         """Return the points of some cells."""
         return np.asarray(self._points[in_runs(self._begin[cells], np.diff(self._begin)[cells])])
 
-    def _may_hold_solvent(self) -> BoolArray:
-        """Return which cells may hold solvent: it gets there where what covers them is away."""
-        some = np.flatnonzero(~self._alone)
-        order = some[np.argsort(self._number[some], kind="stable")]
-        begin = np.flatnonzero(np.diff(self._number[order], prepend=np.uint64(0)))
-        members, first_member = self._members
-        may: BoolArray = may_get_there(
-            order, np.append(begin, len(order)), *self._where, self._frequent, self._parent,
-            self._most, self._known, self._of_group, self._whole, self._occupancy, first_member,
-            members,
-        )  # fmt: skip
-        may[self._alone] = self._known[self._alone]
-        return may
+    def _where_away(self) -> FloatArray:
+        """Return how often solvent gets to each cell in molecules in which nothing covers it.
 
-    def opened(self) -> tuple[list[IntArray], BoolArray]:
-        """Return to which points of its family solvent gets where each group is there.
-
-        And which points may hold solvent: it gets there where what covers them is away, or what
-        lies around them where nothing covers them.
+        Those of a family that may be away as a whole are not asked: `opened` does.
         """
-        may, there = self._may_hold_solvent(), self._frequent.copy()
+        asked = np.ones(len(self._family), dtype=bool)
+        one = np.flatnonzero((self._family >= 0) & (self._family != SEVERAL))
+        members, first = self._members
+        asked[one] = self._whole[members[first[self._family[one]]]]
+        some = np.flatnonzero(asked)
+        order = some[np.argsort(self._number[some], kind="stable")]
+        begin = np.flatnonzero(np.diff(self._number[order], prepend=~self._number[order[:1]]))
+        found = chances_where_away(order, np.append(begin, len(order)), self._rare, *self._asked)
+        return np.asarray(found)
+
+    def opened(self) -> tuple[list[Reached], list[Reached | None], FloatArray]:
+        """Return to which points of its family solvent gets where each group is there, how often.
+
+        And to which it gets where all groups of a family are away, for each family; None where that
+        is to all of them. And how often it gets to each point where what covers it is away.
+        """
+        chance = self._where_away()
         members, first_member = self._members
-        last, alone = len(first_member) - 2, self._alone
-        asked = (may | alone) & (self._family <= last)
-        order, begin = by_number(np.where(asked, self._family, NONE), last)
-        covers, found = np.zeros(len(may), dtype=bool), []
-        may &= ~alone | (self._family > last)
+        last = len(first_member) - 2
+        order, begin = by_number(np.where(self._family <= last, self._family, NONE), last)
+        covers, found = np.zeros(len(chance), dtype=bool), []
+        away: list[Reached | None] = [None] * (last + 1)
         for g, number in enumerate(self._of_group.tolist()):
             own = order[begin[number] : begin[number + 1]]
             mates = members[first_member[number] : first_member[number + 1]]
-            if g == mates[0]:  # with all of them away
-                there[mates] = False
-                single = own[alone[own]]
-                away = self._reached(single, there) | self._whole[g]
-                may[single[away]] = True
+            if g == mates[0] and not self._whole[g]:
+                chance[own] = self._chances(own, _NOTHING, mates)
+                if (chance[own] < 1).any():
+                    away[number] = self._of_cells(own, chance[own])
             covers[self._cells[g]] = True
             free = own[~covers[own]]
             covers[self._cells[g]] = False
-            there[mates], there[g] = False, True
-            found.append(self._in_cells(free[self._reached(free, there)]))
-            there[mates] = self._frequent[mates]
-        return found, self._of_points(may)
+            there, others = self._with(g)
+            reached = self._chances(free, there, others)
+            if self._whole[g]:
+                chance[free] = np.maximum(chance[free], reached)
+            found.append(self._of_cells(free, reached))
+        return found, away, self._of_points(chance)
 
-    def _reached(self, cells: IntArray, there: BoolArray) -> BoolArray:
-        """Return to which cells solvent gets in one state of the molecule."""
-        if len(cells) == 0:
-            return np.zeros(0, dtype=bool)
-        self._tag += 1
-        found = gets_there(
-            cells, self._tag, *self._where, there, self._parent, self._most, self._known,
-            *self._memory,
+    def _with(self, group: int) -> tuple[IntArray, IntArray]:
+        """Return the groups that are known to be there where one is, and those that are away."""
+        members, first = self._members
+        there, away = [], []
+        while group >= 0:
+            number = self._of_group[group]
+            mates = members[first[number] : first[number + 1]]
+            there.append(group)
+            away.append(mates[mates != group])
+            group = int(self._parent[group])
+        return np.array(there), np.concatenate(away)
+
+    @property
+    def _asked(self) -> tuple[Any, ...]:
+        return (
+            self._tag, self._graph, self._of_group, self._sets, *self._states, self._room,
+            self._memory,
         )  # fmt: skip
-        return np.asarray(found)
 
-    @cached_property
-    def _memory(self) -> tuple[IntArray, BoolArray, IntArray]:
-        n = len(self._begin) - 1
-        return np.zeros(n, np.int64), np.zeros(n, bool), np.empty(n, np.int64)
+    def _chances(self, cells: IntArray, there: IntArray, away: IntArray) -> FloatArray:
+        """Return how often solvent gets to cells in molecules with and without some groups."""
+        if len(cells) == 0:
+            return np.zeros(0)
+        return np.asarray(chances(cells, there, away, self._rare, *self._asked))
+
+    def _of_cells(self, cells: IntArray, chance: FloatArray) -> Reached:
+        """Return the points of some cells to which solvent may get."""
+        some = chance > 0
+        cells, chance = cells[some], chance[some]
+        return Reached(self._in_cells(cells), np.repeat(chance, np.diff(self._begin)[cells]))
 
 
 def by_number(numbers: IntArray, last: int) -> tuple[IntArray, IntArray]:

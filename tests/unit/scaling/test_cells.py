@@ -1,14 +1,18 @@
 """Cells of points that the same groups cover, and ways between them, against floods of points."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from multicopy_refinement.scaling.kernels.pockets import WAY_OUT, cells_of
-from multicopy_refinement.scaling.pockets import Pockets
+from multicopy_refinement.scaling.pockets import SEVERAL, Pockets
 
 SHAPE = (12, 10, 14)
 N_GROUPS, MOST = 6, 60
+FAMILY = np.array([0, 0, 1, 2, 2, 3])
+OCCUPANCY = np.array([0.3, 0.2, 0.6, 0.55, 0.45, 0.4])
 
 
 @pytest.fixture(params=range(8))
@@ -16,7 +20,7 @@ def drawn(request):
     """Balls of points that groups cover, among points that are shut, and some ways out."""
     random = np.random.default_rng(request.param)
     n = int(np.prod(SHAPE))
-    status = np.where(random.random(n) < 0.35, -1, 0).astype(np.int32)
+    status = np.where(random.random(n) < 0.85, -1, 0).astype(np.int32)
     status[random.random(n) < 0.004] = WAY_OUT
     points = np.flatnonzero(status == 0)
     status[points] = np.arange(len(points))
@@ -25,10 +29,9 @@ def drawn(request):
     for _ in range(N_GROUPS):
         away = np.abs(at - random.integers(0, SHAPE))
         away = np.minimum(away, np.array(SHAPE) - away)
-        covered.append(np.flatnonzero((away**2).sum(axis=1) < random.uniform(6, 20)))
-    family = np.array([0, 0, 1, 2, 2, 3])
+        covered.append(np.flatnonzero((away**2).sum(axis=1) < random.uniform(10, 30)))
     there = np.array([True, False, True, False, True, random.random() < 0.5])
-    return status, points, covered, family, there
+    return status, points, covered, there
 
 
 def free_points(status, points, covered, away):
@@ -45,14 +48,16 @@ def free_points(status, points, covered, away):
     label, count = ndimage.label(wide, np.ones((3, 3, 3)))
     leads = np.zeros(count + 1, dtype=bool)
     leads[np.unique(label[out])] = True
-    sizes = np.bincount(label[wide & ~out], minlength=count + 1)
+    at = np.tile(np.arange(len(status)).reshape(SHAPE), (3, 3, 3))
+    each = np.unique(np.stack([label[wide & ~out], at[wide & ~out]]), axis=1)  # once in the crystal
+    sizes = np.bincount(each[0], minlength=count + 1)
     middle = label[SHAPE[0] : 2 * SHAPE[0], SHAPE[1] : 2 * SHAPE[1], SHAPE[2] : 2 * SHAPE[2]]
     found = (leads | (sizes >= MOST))[middle.reshape(-1)[points]]
     return found & room
 
 
 def test_cells_are_what_hangs_together_under_the_same_groups(drawn):
-    status, points, covered, _, _ = drawn
+    status, points, covered, _ = drawn
     number = np.zeros(len(points), dtype=np.uint64)
     for g, own in enumerate(covered):
         number[own] += np.uint64(2**g)
@@ -75,27 +80,70 @@ def test_cells_are_what_hangs_together_under_the_same_groups(drawn):
     assert len(ways) == len(touched)
 
 
-def test_solvent_gets_where_a_flood_of_points_does(drawn):
-    status, points, covered, family, there = drawn
-    no = np.zeros(N_GROUPS, dtype=bool)
+def molecules(parent):
+    """Return the states of a molecule, ``[n, N_GROUPS]``, and how often each occurs."""
+    states, weights = [], []
+    for one in product((0, 1, None), (2, None), (3, 4), (5, None)):
+        there = np.isin(np.arange(N_GROUPS), [g for g in one if g is not None])
+        weight = 1.0
+        for family, g in enumerate(one):
+            mates = np.flatnonzero(family == FAMILY)
+            above = parent[mates[0]]
+            total = 1.0
+            if above >= 0:
+                if not there[above]:  # then it is nowhere
+                    weight *= g is None
+                    continue
+                total = OCCUPANCY[above]
+            weight *= (OCCUPANCY[g] if g is not None else total - OCCUPANCY[mates].sum()) / total
+        states.append(there)
+        weights.append(weight)
+    assert sum(weights) == pytest.approx(1)
+    return np.array(states), np.array(weights)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_solvent_gets_where_floods_of_points_do_in_all_molecules(drawn, nested):
+    """The third set is complete; where nested, the last group is within the third one."""
+    status, points, covered, there = drawn
+    parent = np.full(N_GROUPS, -1)
+    if nested:
+        parent[5] = 2
+        covered[5] = np.setdiff1d(covered[5], covered[2])
+    whole = FAMILY == 2
     pockets = Pockets(
-        np.array(SHAPE), status, points, covered, family, no, np.full(N_GROUPS, -1), there,
-        np.full(N_GROUPS, 0.5), MOST,
-    )  # fmt: skip
-    opened, may = pockets.opened()
-    n_covering = np.zeros(len(points), dtype=int)
-    for own in covered:
-        n_covering[own] += 1
-    right = np.zeros(len(points), dtype=bool)
-    for node in np.flatnonzero(n_covering).tolist():
-        mine = [g for g in range(N_GROUPS) if node in set(covered[g].tolist())]
-        away = ~there | np.isin(family, family[mine])
-        right[node] = free_points(status, points, covered, away)[node]
-    assert np.array_equal(may[n_covering > 0], right[n_covering > 0])
+        np.array(SHAPE), status, points, covered, FAMILY, whole, parent, there, OCCUPANCY, MOST, 0.0
+    )
+    opened, away, chance = pockets.opened()
+    states, weights = molecules(parent)
+    free = np.array([free_points(status, points, covered, ~one) for one in states])
+    bare = np.ones_like(free)
+    for state, one in zip(bare, states, strict=True):
+        for g in np.flatnonzero(one).tolist():
+            state[covered[g]] = False
+
+    def often(some, where):
+        """How often solvent gets to points in molecules where they are bare."""
+        part = weights[some] @ bare[some][:, where]
+        assert (part > 0).all()
+        return (weights[some] @ free[some][:, where]) / part
+
+    several = np.flatnonzero((pockets.family == SEVERAL) & (weights @ bare > 0))
+    assert len(several) > 20
+    np.testing.assert_allclose(chance[several], often(np.ones(len(states), bool), several))
+    assert ((chance[several] > 0) & (chance[several] < 1)).any()
     for g in range(N_GROUPS):
-        away = ~there | (family == family[g])
-        away[g] = False
-        mine = np.sort(opened[g])
-        assert (pockets.family[mine] == family[g]).all()
-        # but for small islands that were known to have a way out: all of it is room then, too
-        assert free_points(status, points, covered, away)[mine].all()
+        mine = opened[g].points
+        assert (pockets.family[mine] == FAMILY[g]).all()
+        np.testing.assert_allclose(opened[g].chance, often(states[:, g], mine))
+        shut = np.setdiff1d(np.flatnonzero(pockets.family == FAMILY[g]), mine)
+        assert not free[states[:, g]][:, shut].any()
+    for family, reached in enumerate(away):
+        gone = ~states[:, family == FAMILY].any(axis=1)
+        mine = np.flatnonzero(pockets.family == family)
+        if reached is not None:
+            np.testing.assert_allclose(reached.chance, often(gone, reached.points))
+            mine = np.setdiff1d(mine, reached.points)
+            assert not free[gone][:, mine].any()
+        elif family != 2:
+            np.testing.assert_allclose(often(gone, mine), 1)

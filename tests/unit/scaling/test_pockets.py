@@ -15,13 +15,10 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def molecules(shared_data, tmp_path_factory):
     """4cjl with 40 side chains in two conformers, and how much solvent its molecules leave."""
-    # ligands may lie on one another here
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gemmi_truth.distance", lambda cell, one, other: one.dist(other))
-        made = crystal(
-            shared_data / "4cjl/model.pdb", shared_data / "monomers", seed=5, n_waters=40,
-            n_ligands=16, levels=(0.3, 0.5, 0.7, 0.9),
-        )  # fmt: skip
+    made = crystal(
+        shared_data / "4cjl/model.pdb", shared_data / "monomers", seed=5, n_waters=40,
+        n_ligands=16, levels=(0.3, 0.5, 0.7, 0.9),
+    )  # fmt: skip
     made, _ = with_conformers(made, 40, np.random.default_rng(82), 0.05, 0.1)
     path = tmp_path_factory.mktemp("pockets") / "truth.pdb"
     made.truth.write_pdb(str(path))
