@@ -22,7 +22,7 @@ from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.molecule import most_frequent
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.places import in_runs
-from multicopy_refinement.scaling.edge import Edge, Held, Independent
+from multicopy_refinement.scaling.edge import Edge, Held, Independent, Pairs
 from multicopy_refinement.scaling.kernels.pockets import WAY_OUT
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
 from multicopy_refinement.scaling.pockets import SEVERAL, Pockets
@@ -40,8 +40,6 @@ _MOST = 0.6
 #: By how much a probe is less wide, and wider, that goes where it is in doubt whether solvent
 #: does, in A: atoms are about as far off as that from where they are held to be.
 DOUBT = 0.1
-#: Solvent that gets to a point in fewer of the molecules than this does not.
-_SELDOM = 1e-3
 #: The transform of a group's region is made anew when it has changed by more than this part.
 _STALE = 0.005
 
@@ -120,13 +118,16 @@ class DisplacedSolvent:
             room.points.shape, status, points, covered, groups.family, groups.whole, groups.parent,
             groups.frequent, groups.occupancy, room.island,
         )  # fmt: skip
-        opened, away, chance = pockets.opened()
+        opened, away, reached = pockets.opened()
+        slopes = pockets.slopes
         self._opened = [replace(one, points=points[one.points]) for one in opened]
         self._away = [
             None if one is None else replace(one, points=points[one.points]) for one in away
         ]
-        may = chance > _SELDOM
-        self.union, self._chance = points[may], chance[may]
+        order = np.argsort(reached.points)
+        may, self._slopes = reached.points[order], slopes
+        self.union, self._chance = points[may], reached.chance[order]
+        self._gates = slopes.of(reached.number[order])
         n = len(self.union)
         place = np.full(len(points), -1)
         place[may] = np.arange(n)
@@ -156,7 +157,7 @@ class DisplacedSolvent:
         any_ = np.diff(first) > 0
         self._independent = Independent(
             between.of(any_), family, np.append(first[:-1][any_], first[-1]), self._opened,
-            self._away, self.groups.family,
+            self._away, self._slopes, self.groups.family,
         )  # fmt: skip
         apart[~apart] = ~any_
         self._edge = edge.of(apart)
@@ -301,7 +302,11 @@ class DisplacedSolvent:
         """Return the points that a group keeps free of solvent, and by how much for q = 1."""
         alone, values = self._independent.region(group, coverage.held)
         points, others = coverage.region(group)
-        return np.append(alone, points), np.append(values, others)
+        points, values = np.append(alone, points), np.append(values, others)
+        if not coverage.is_gate(group):
+            return points, values
+        points, place = np.unique(points, return_inverse=True)  # a way that it shuts leads to many
+        return points, np.bincount(place, values, minlength=len(points)).astype(np.float64)
 
     def _coverage(self, occupancy: FloatArray) -> _Coverage:
         if self._last is None or not np.array_equal(self._last[0], occupancy):
@@ -310,6 +315,9 @@ class DisplacedSolvent:
 
     def _covered_at(self, occupancy: FloatArray) -> _Coverage:
         left, product, zeros, factor = self._left_of(occupancy)
+        point, group, falls = self._gates
+        ways = left[point] / np.maximum(self._chance[point], 1e-300) * falls
+        by_group = np.argsort(group, kind="stable")
         own = factor[self._pair_factor]
         of = self.pair_point
         # d(left)/d(q_g): the product of all factors but the group's own
@@ -317,7 +325,8 @@ class DisplacedSolvent:
         others = np.where((zeros[of] == 1) & (own <= 0), product[of], others)
         return _Coverage(
             self._independent.at(occupancy), left[self._nearest], self._edge.points,
-            self._nearest, self.pair_group, of, others, len(self.union),
+            self._nearest, Pairs(self.pair_group, of, others),
+            Pairs(group[by_group], point[by_group], ways[by_group]), len(self.union),
         )  # fmt: skip
 
     def _left_of(
@@ -405,15 +414,17 @@ class _Coverage:
         Part of solvent at each other point of the edge, ``[n_points]``.
     points, nearest
         Those points, and the point of the union that decides each.
+    covers, gates
+        By how much each group that covers points of the union, or that shuts ways to them, leaves
+        less there.
     """
 
     held: Held
     left: FloatArray
     points: IntArray
     nearest: IntArray
-    pair_group: IntArray
-    pair_point: IntArray
-    others: FloatArray
+    covers: Pairs
+    gates: Pairs
     n_union: int
 
     @cached_property
@@ -422,16 +433,13 @@ class _Coverage:
         order = np.argsort(self.nearest, kind="stable")
         return order, np.searchsorted(self.nearest[order], np.arange(self.n_union + 1))
 
-    @cached_property
-    def _starts(self) -> IntArray:
-        return np.searchsorted(self.pair_group, np.arange(int(self.pair_group.max(initial=-1)) + 2))
+    def is_gate(self, group: int) -> bool:
+        """Return whether a group shuts ways to points that others cover."""
+        return bool(len(self.gates.of(group)[0]) or len(self.held.gates.of(group)[0]))
 
     def region(self, group: int) -> tuple[IntArray, FloatArray]:
         """Return the points that a group keeps free of solvent, and by how much for q = 1."""
-        if group + 1 >= len(self._starts):
-            return np.zeros(0, dtype=np.int64), np.zeros(0)
-        rows = slice(int(self._starts[group]), int(self._starts[group + 1]))
-        deciding, values = self.pair_point[rows], self.others[rows]
+        deciding, values = map(np.append, self.covers.of(group), self.gates.of(group))
         order, start = self._followers
         count = start[deciding + 1] - start[deciding]
         return self.points[order[in_runs(start[deciding], count)]], np.repeat(values, count)

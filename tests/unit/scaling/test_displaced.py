@@ -139,14 +139,23 @@ def test_there_is_no_jump_at_the_ends(demo, end):
 
 
 def test_columns_are_the_derivatives_of_f_mask(demo):
-    """-dF_mask/dq by differences; of members of a set along what keeps their sum."""
+    """-dF_mask/dq by differences; of members of a set along what keeps their sum.
+
+    With it goes how often there is a way to what others leave.
+    """
     hkl = unique_reflections(demo.model.cell, demo.model.spacegroup, D_MIN)
     chosen, q = np.arange(len(demo.partial)), demo.occupancy.copy()
     q[demo.index("W/17/HOH")] = 0.33  # another than that of A/12/ASN:B, which it touches: a kink
-    fresh = displaced_solvent(
-        demo.model.occupancy_groups, demo.partial, np.ones(len(demo.model.table), dtype=bool),
-        demo.model.table.xyz, demo.solvent.grid, demo.model.group_occupancies(),
-    )  # fmt: skip
+
+    def solvent(q, last=None):
+        occupancy = demo.model.group_occupancies()
+        occupancy[demo.partial] = q
+        return displaced_solvent(
+            demo.model.occupancy_groups, demo.partial, np.ones(len(demo.model.table), dtype=bool),
+            demo.model.table.xyz, demo.solvent.grid, occupancy, last,
+        )  # fmt: skip
+
+    fresh = solvent(q)
     found = fresh.displaced(q, chosen, hkl, 46.0)
     assert len(found.low) > 1000
     for plus, minus in (
@@ -159,7 +168,9 @@ def test_columns_are_the_derivatives_of_f_mask(demo):
         if minus:
             step[demo.index(minus)] = -1e-3
             column = column - found.columns[demo.index(minus)]
-        up, down = (demo.solvent.f_mask(q + s * step, hkl[found.low]) for s in (1, -1))
+        up, down = (
+            solvent(q + s * step, fresh).f_mask(q + s * step, hkl[found.low]) for s in (1, -1)
+        )
         expected = -(up - down) / 2e-3
         assert np.linalg.norm(column - expected) < 0.01 * np.linalg.norm(expected), plus
 
