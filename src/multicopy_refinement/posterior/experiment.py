@@ -56,6 +56,8 @@ _EXTINCTION_ROUNDS = 3
 _OF_SOLVENT, _PART = 0.02, 8
 #: The solvent is made anew when an atom has moved by more than this, in A.
 _MOVED = 0.03
+#: How often its ways are open is asked anew when an occupancy has changed by more than this.
+_OTHER_WAYS = 0.01
 
 
 class Experiment(nn.Module):
@@ -152,7 +154,7 @@ class Experiment(nn.Module):
         if shrink is not None:
             self.grid = self.grid.with_shrink(shrink)
         self._shrink = shrink
-        self._about = np.zeros(0)  # occupancies that say which molecule is most frequent
+        self._about = np.zeros(0)  # occupancies that say how often ways of the solvent are open
         self._solvent_made_from: tuple[bytes, FloatArray] | None = None
         self._response: tuple[Tensor, ...] | None = None
         self._displaced: tuple[IntArray, Displaced, ComplexArray] | None = None
@@ -268,8 +270,8 @@ class Experiment(nn.Module):
             f = (self.f_calc() if f_calc is None else f_calc).to(torch.complex128).cpu()
             q = self.model.group_occupancies() if occupancy is None else occupancy
             first = self._scale is None
-            if first or find_shrink:  # held in between: what follows it has to come to its end
-                self._about, self._solvent_made_from = q, None
+            if first or find_shrink or self._ways_have_changed(q):
+                self._solvent_made_from = None
             self._renew_mask(q)
             if first:
                 self._first_scale(f)
@@ -424,14 +426,19 @@ class Experiment(nn.Module):
         made_from = partial.tobytes() + (occupancy > 0)[~partial].tobytes()
         if not self._made_near(made_from, xyz):
             self._solvent_made_from = made_from, xyz.copy()  # that of a model of doubles is its own
-            self._partial = np.flatnonzero(partial)
+            self._partial, self._about = np.flatnonzero(partial), occupancy
             same = [one for one in self._like if one._made_near(made_from, xyz)]
             self.solvent = same[0].solvent.for_other_data() if same else self._make_solvent(
-                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.grid, self._about,
+                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.grid, occupancy,
                 None if self._scale is None else self.solvent,
             )  # fmt: skip
         self._mask_occupancy, self._displaced = occupancy, None
         self.f_mask = self.f_mask_at(self.data.hkl)
+
+    def _ways_have_changed(self, occupancy: FloatArray) -> bool:
+        """Return whether ways of the solvent are open in another part of the molecules by now."""
+        moved = float(np.abs(occupancy - self._about).max(initial=0.0))
+        return self.solvent.has_ways and moved > _OTHER_WAYS
 
     def _made_near(self, made_from: bytes, xyz: FloatArray) -> bool:
         """Return whether the solvent was made from the same atoms, near where they are now."""

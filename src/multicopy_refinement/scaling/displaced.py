@@ -214,6 +214,11 @@ class DisplacedSolvent:
         """Part of the cell that is solvent where all groups are there."""
         return float(self.base.mean())
 
+    @property
+    def has_ways(self) -> bool:
+        """Whether occupancies say in which part of the molecules solvent gets somewhere."""
+        return len(self._slopes.value) > 0
+
     def density(self, occupancy: FloatArray, also: UInt8Array | None = None) -> FloatArray:
         """Return how much solvent each point of the grid holds.
 

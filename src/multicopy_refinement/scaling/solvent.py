@@ -82,6 +82,11 @@ class Solvent(Protocol):
         """Part of the cell that is solvent where all groups are there."""
         ...
 
+    @property
+    def has_ways(self) -> bool:
+        """Whether occupancies say in which part of the molecules solvent gets somewhere."""
+        ...
+
     def for_other_data(self) -> Solvent:
         """Return the solvent of the same crystal for other reflections."""
         ...

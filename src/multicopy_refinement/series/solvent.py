@@ -139,6 +139,14 @@ class SolventOfStates:
         """Part of the cell that is solvent where all groups are there."""
         return self.each.fraction
 
+    @property
+    def has_ways(self) -> bool:
+        """Whether occupancies say in which part of the molecules solvent gets somewhere.
+
+        They do not: each state has the mask of a molecule.
+        """
+        return False
+
     def all_there(self, grid: MaskGrid) -> FloatArray:
         """Return `base` on a grid that differs in how far solvent grows back alone."""
         return self.each.all_there(grid)
