@@ -1,6 +1,7 @@
 """The solvent that groups displace: gemmi's masks at the ends, continuous and differentiable."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import gemmi
 import numpy as np
@@ -9,12 +10,14 @@ import torch
 
 from demo_data import DEMO
 from helpers import atom_line, write_text
-from multicopy_refinement import Model
+from multicopy_refinement import Model, read_reflections
 from multicopy_refinement.crystal.hkl import unique_reflections
+from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.scaling.displaced import DisplacedSolvent, displaced_solvent
 from multicopy_refinement.scaling.mask import MaskGrid, mask_by_gemmi
 from multicopy_refinement.scaling.points import exclusion_radius
 from multicopy_refinement.scaling.sparse_transform import SparseTransform
+from multicopy_refinement.simulate import simulate, write_simulated
 
 D_MIN = 2.0
 CRYST1_OF_POCKET = "CRYST1   30.000   30.000   30.000  90.00  90.00  90.00 P 1"
@@ -307,3 +310,72 @@ def test_radii_are_those_of_the_mask():
         masker.put_mask_on_float_grid(grid, structure[0])
         volume = float((grid.array == 0).sum()) * 1e-3
         assert exclusion_radius(symbol) == pytest.approx((0.75 * volume / np.pi) ** (1 / 3), 0.02)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory):
+    """A water in a shell of carbon atoms that is too small for solvent unless its gate is away."""
+    number = np.arange(90) + 0.5
+    polar, turn = np.arccos(1 - number / 45), np.pi * (1 + 5**0.5) * number
+    place = np.stack([np.cos(turn) * np.sin(polar), np.sin(turn) * np.sin(polar), np.cos(polar)])
+    place, is_gate = 4.9 * place.T, polar < np.deg2rad(50)
+    structure = gemmi.Structure()
+    structure.cell, structure.spacegroup_hm = gemmi.UnitCell(30, 31, 32, 90, 90, 90), "P 1"
+    chain = gemmi.Chain("A")
+    for name, element, occupancy, places in (
+        ("SHL", "C", 1.0, place[~is_gate]), ("GAT", "C", 0.6, place[is_gate]),
+        ("HOH", "O", 0.3, np.zeros((1, 3))),
+    ):  # fmt: skip
+        residue = gemmi.Residue()
+        residue.name, residue.seqid = name, gemmi.SeqId(str(len(chain) + 1))
+        for i, xyz in enumerate(places):
+            atom = gemmi.Atom()
+            atom.name, atom.element = f"{element}{i}", gemmi.Element(element)
+            atom.pos, atom.occ, atom.b_iso = gemmi.Position(*(xyz + 15)), occupancy, 20.0
+            residue.add_atom(atom)
+        chain.add_residue(residue)
+    structure.add_model(gemmi.Model(1))
+    structure[0].add_chain(chain)
+    path = tmp_path_factory.mktemp("shell") / "shell.pdb"
+    structure.write_pdb(str(path))
+    return Model(dtype_float=torch.float64).load(path)
+
+
+def solvent_of(model, grid, occupancy):
+    groups = model.occupancy_groups
+    return displaced_solvent(
+        groups, np.flatnonzero(groups.refined), np.ones(len(groups.table), dtype=bool),
+        groups.table.xyz, grid, occupancy,
+    )  # fmt: skip
+
+
+def test_solvent_gets_into_a_shell_while_its_gate_is_away(shell):
+    grid = MaskGrid.of(shell.cell, shell.spacegroup, 2.0)
+    groups, q = shell.occupancy_groups, shell.group_occupancies()
+    assert q.tolist() == pytest.approx([1.0, 0.6, 0.3])
+    solvent = solvent_of(shell, grid, q)
+    found, mean = solvent.density(q[1:]), np.zeros(grid.shape)
+    for gate, water in product((True, False), repeat=2):
+        weight = (0.6 if gate else 0.4) * (0.3 if water else 0.7)
+        there = np.array([True, gate, water])[groups.index]
+        mean += weight * mask_by_gemmi(grid, groups.table, there, groups.table.xyz)
+    assert np.abs(found - mean).sum() < 0.03 * (mean - solvent.base).sum()
+    middle = tuple(n // 2 for n in grid.shape)
+    assert found[middle] == pytest.approx(0.4 * 0.7, abs=1e-6)
+    hkl = unique_reflections(shell.cell, shell.spacegroup, 4.0)
+    step = np.array([0.0, 1e-3, 0.0])
+    up, down = (solvent_of(shell, grid, q + s * step).f_mask((q + s * step)[1:], hkl)
+                for s in (1, -1))  # fmt: skip
+    column = solvent.displaced(q[1:], np.arange(2), hkl, np.inf).columns[0]
+    expected = -(up - down) / 2e-3
+    assert np.linalg.norm(column - expected) < 1e-3 * np.linalg.norm(expected)
+
+
+def test_ways_are_asked_anew_where_occupancies_have_moved(shell, tmp_path):
+    write_simulated(simulate(shell, 2.5, seed=1), shell, tmp_path / "data.mtz")
+    experiment = Experiment(shell, read_reflections(tmp_path / "data.mtz"))
+    for occupancy, judged_at in ((0.5, 0.5), (0.495, 0.5), (0.48, 0.48)):
+        q, at = np.array([1.0, occupancy, 0.3]), np.array([1.0, judged_at, 0.3])
+        experiment.renew(occupancy=q)
+        right = solvent_of(shell, experiment.grid, at).f_mask(q[1:], experiment.data.hkl)
+        np.testing.assert_allclose(experiment.f_mask, right, atol=1e-3)
