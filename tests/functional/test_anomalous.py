@@ -108,7 +108,7 @@ def test_without_the_option_mates_change_nothing(crystal, tmp_path):
 def test_su_and_values_over_draws(tmp_path):
     """Conditional su, since coordinates and B are those of the truth."""
     z, apart = [], []
-    for seed in range(3):
+    for seed in range(6):
         folder = tmp_path / str(seed)
         folder.mkdir()
         paths = benchmark.make(folder, 20 + seed, WAVELENGTH, 2.2, 0.0, 0.03)

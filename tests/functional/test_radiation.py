@@ -59,10 +59,11 @@ def _places(structure, n):
     search = gemmi.NeighborSearch(structure[0], structure.cell, 8.0).populate()
     while len(found) < n:
         place = structure.cell.orthogonalize(gemmi.Fractional(*random.uniform(0, 1, 3)))
-        near = gemmi_truth.nearest(search, structure, [place])
-        apart = [structure.cell.find_nearest_image(place, gemmi.Position(*o)).dist() for o in found]
-        if 4.5 < near < 5.5 and min(apart, default=99.0) > 8:
-            found.append(np.array(place.tolist()))
+        marks = search.find_atoms(place, "\0", radius=7.0)
+        near = min((m.pos.dist(place) for m in marks), default=99.0)
+        xyz = np.array(place.tolist())
+        if 4.5 < near < 5.5 and all(np.linalg.norm(xyz - o) > 8 for o in found):
+            found.append(xyz)
     return found
 
 
