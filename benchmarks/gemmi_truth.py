@@ -167,16 +167,9 @@ def nearest(
         for mark in search.find_atoms(place, "\0", radius=6.0):
             if mark.image_idx == 0 and mark.to_cra(structure[0]).residue == own:
                 continue
-            best = min(best, distance(structure.cell, place, mark.pos))
+            # a mark is a place in the cell: near its edge, what was found is a translation of it
+            best = min(best, structure.cell.find_nearest_pbc_image(place, mark.pos).dist())
     return best
-
-
-def distance(cell: gemmi.UnitCell, place: gemmi.Position, other: gemmi.Position) -> float:
-    """Return the distance of a place to the mark of a neighbour search, in A.
-
-    Marks are places in the cell: where one is near its edge, what was found is a translation of it.
-    """
-    return cell.find_nearest_pbc_image(place, other).dist()
 
 
 def _mask(structure: gemmi.Structure, spacing: float) -> np.ndarray:

@@ -127,7 +127,9 @@ class DisplacedSolvent:
         order = np.argsort(reached.points)
         may, self._slopes = reached.points[order], slopes
         self.union, self._chance = points[may], reached.chance[order]
-        self._gates = slopes.of(reached.number[order])
+        point, group, falls = slopes.of(reached.number[order])
+        ascending = np.argsort(group, kind="stable")
+        self._gates = Pairs(group[ascending], point[ascending], falls[ascending])
         n = len(self.union)
         place = np.full(len(points), -1)
         place[may] = np.arange(n)
@@ -320,9 +322,8 @@ class DisplacedSolvent:
 
     def _covered_at(self, occupancy: FloatArray) -> _Coverage:
         left, product, zeros, factor = self._left_of(occupancy)
-        point, group, falls = self._gates
-        ways = left[point] / np.maximum(self._chance[point], 1e-300) * falls
-        by_group = np.argsort(group, kind="stable")
+        gates = self._gates
+        ways = left[gates.place] / self._chance[gates.place] * gates.value
         own = factor[self._pair_factor]
         of = self.pair_point
         # d(left)/d(q_g): the product of all factors but the group's own
@@ -331,7 +332,7 @@ class DisplacedSolvent:
         return _Coverage(
             self._independent.at(occupancy), left[self._nearest], self._edge.points,
             self._nearest, Pairs(self.pair_group, of, others),
-            Pairs(group[by_group], point[by_group], ways[by_group]), len(self.union),
+            Pairs(gates.group, gates.place, ways), len(self.union),
         )  # fmt: skip
 
     def _left_of(

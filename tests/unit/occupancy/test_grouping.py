@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from grouping_cases import case, described
 from helpers import atom_line, pdb_text, residue_lines, write_text
 from multicopy_refinement.atoms.table import AtomTable
+from multicopy_refinement.errors import RuleError
 from multicopy_refinement.model import Model
 from multicopy_refinement.occupancy.grouping import group_atoms
 from multicopy_refinement.occupancy.groups import OccupancyGroups, Why
@@ -541,6 +542,12 @@ def test_atoms_that_differ_from_their_model_are_named(load_lines):
 def test_one_model_makes_one_weight_without_a_set(load_lines):
     model = load_lines(residue_lines("ALA", 1, ["N", "CA"]), grouping="copies")
     assert described(model.occupancy_groups) == [("model 1", [0, 1], 1.0, False, None)]
+
+
+def test_one_model_has_no_weight_for_different_atoms(load_lines):
+    lines = residue_lines("SER", 1, ["OG"], [("A", 0.6), ("B", 0.4)])
+    with pytest.raises(RuleError, match="one MODEL, and its atoms have different occupancies"):
+        load_lines(lines, grouping="copies")
 
 
 # ---------------------------------------------------------------------- sharing rules

@@ -59,6 +59,15 @@ def demo() -> Setting:
     return Setting(model, solvent, partial, q[partial])
 
 
+def solvent_of(model, grid, occupancy, last=None):
+    """Return the solvent of a model with atoms of all groups, judged at some occupancies."""
+    groups = model.occupancy_groups
+    return displaced_solvent(
+        groups, np.flatnonzero(groups.refined), np.ones(len(groups.table), dtype=bool),
+        groups.table.xyz, grid, occupancy, last,
+    )  # fmt: skip
+
+
 def states(demo: Setting, letters: dict[str, str]) -> np.ndarray:
     """Return occupancies of 0 and 1: one member of each set, single groups there."""
     groups = demo.model.occupancy_groups
@@ -153,10 +162,7 @@ def test_columns_are_the_derivatives_of_f_mask(demo):
     def solvent(q, last=None):
         occupancy = demo.model.group_occupancies()
         occupancy[demo.partial] = q
-        return displaced_solvent(
-            demo.model.occupancy_groups, demo.partial, np.ones(len(demo.model.table), dtype=bool),
-            demo.model.table.xyz, demo.solvent.grid, occupancy, last,
-        )  # fmt: skip
+        return solvent_of(demo.model, demo.solvent.grid, occupancy, last)
 
     fresh = solvent(q)
     found = fresh.displaced(q, chosen, hkl, 46.0)
@@ -181,11 +187,7 @@ def test_columns_are_the_derivatives_of_f_mask(demo):
 def test_what_was_made_is_kept_while_nothing_moves(demo):
     hkl = unique_reflections(demo.model.cell, demo.model.spacegroup, 3.0)
     chosen = np.arange(len(demo.partial))
-    fresh = displaced_solvent(
-        demo.model.occupancy_groups, demo.partial,
-        np.ones(len(demo.model.table), dtype=bool), demo.model.table.xyz, demo.solvent.grid,
-        demo.model.group_occupancies(),
-    )  # fmt: skip
+    fresh = solvent_of(demo.model, demo.solvent.grid, demo.model.group_occupancies())
     first = fresh.displaced(demo.occupancy, chosen, hkl, 46.0)
     assert fresh.displaced(demo.occupancy + 1e-4, chosen, hkl, 46.0) is first
 
@@ -225,8 +227,12 @@ def test_hydrogens_displace_nothing():
     assert not solvent.displaced(np.array([0.4]), np.array([0]), hkl, 46.0).columns.any()
 
 
-def pocket(path) -> Model:
-    """Return a shell of carbons with one window, which both conformers of a residue shut."""
+def pocket(path, plugs=(("A", 0.5, 0.0), ("B", 0.5, 0.3))) -> Model:
+    """Return a shell of carbons with one window, which all conformers of a residue shut.
+
+    ``plugs`` are their letters, occupancies, and by how much they are lifted, in A. A water is in
+    the middle.
+    """
     turn = np.arange(200) + 0.5  # Fibonacci's spiral
     height, angle = 1 - turn / 100, np.pi * (1 + 5**0.5) * turn
     ring = np.sqrt(1 - height**2)
@@ -237,10 +243,10 @@ def pocket(path) -> Model:
         lines.append(
             atom_line("C", "UNL", number + 1, 1.0, chain="W", xyz=xyz + 15, record="HETATM")
         )
-    for letter, lift in (("A", 0.0), ("B", 0.3)):
+    for letter, occupancy, lift in plugs:
         for i, xyz in enumerate(plug):
             lines.append(
-                atom_line(f"C{i}", "PHE", 1, 0.5, altloc=letter, xyz=xyz + 15 + [0, 0, lift])
+                atom_line(f"C{i}", "PHE", 1, occupancy, altloc=letter, xyz=xyz + 15 + [0, 0, lift])
             )
     lines.append(atom_line("O", "HOH", 1, 0.3, chain="S", xyz=np.full(3, 15.0), record="HETATM"))
     write_text(path, "\n".join([*lines, "END", ""]))
@@ -255,9 +261,7 @@ def test_a_pocket_that_one_conformer_always_shuts_holds_no_solvent(tmp_path):
     assert [groups.names[g] for g in partial] == ["A/1/PHE:A", "A/1/PHE:B", "S/1/HOH"]
     there = np.ones(len(groups.table), dtype=bool)
     grid = MaskGrid.of(model.cell, model.spacegroup, 2.0)
-    solvent = displaced_solvent(
-        groups, partial, there, groups.table.xyz, grid, model.group_occupancies()
-    )
+    solvent = solvent_of(model, grid, model.group_occupancies())
     q = np.array([0.5, 0.5, 0.3])
     centre = tuple(np.array(solvent.shape) // 2)
     for absent in (0, 1):  # the water is away, and one of the conformers
@@ -313,69 +317,44 @@ def test_radii_are_those_of_the_mask():
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory):
-    """A water in a shell of carbon atoms that is too small for solvent unless its gate is away."""
-    number = np.arange(90) + 0.5
-    polar, turn = np.arccos(1 - number / 45), np.pi * (1 + 5**0.5) * number
-    place = np.stack([np.cos(turn) * np.sin(polar), np.sin(turn) * np.sin(polar), np.cos(polar)])
-    place, is_gate = 4.9 * place.T, polar < np.deg2rad(50)
-    structure = gemmi.Structure()
-    structure.cell, structure.spacegroup_hm = gemmi.UnitCell(30, 31, 32, 90, 90, 90), "P 1"
-    chain = gemmi.Chain("A")
-    for name, element, occupancy, places in (
-        ("SHL", "C", 1.0, place[~is_gate]), ("GAT", "C", 0.6, place[is_gate]),
-        ("HOH", "O", 0.3, np.zeros((1, 3))),
-    ):  # fmt: skip
-        residue = gemmi.Residue()
-        residue.name, residue.seqid = name, gemmi.SeqId(str(len(chain) + 1))
-        for i, xyz in enumerate(places):
-            atom = gemmi.Atom()
-            atom.name, atom.element = f"{element}{i}", gemmi.Element(element)
-            atom.pos, atom.occ, atom.b_iso = gemmi.Position(*(xyz + 15)), occupancy, 20.0
-            residue.add_atom(atom)
-        chain.add_residue(residue)
-    structure.add_model(gemmi.Model(1))
-    structure[0].add_chain(chain)
-    path = tmp_path_factory.mktemp("shell") / "shell.pdb"
-    structure.write_pdb(str(path))
-    return Model(dtype_float=torch.float64).load(path)
+def gated(tmp_path_factory):
+    """A pocket that is too small for solvent by itself, with a plug that is there in part."""
+    return pocket(tmp_path_factory.mktemp("gated") / "gated.pdb", (("", 0.6, 0.0),))
 
 
-def solvent_of(model, grid, occupancy):
-    groups = model.occupancy_groups
-    return displaced_solvent(
-        groups, np.flatnonzero(groups.refined), np.ones(len(groups.table), dtype=bool),
-        groups.table.xyz, grid, occupancy,
-    )  # fmt: skip
-
-
-def test_solvent_gets_into_a_shell_while_its_gate_is_away(shell):
-    grid = MaskGrid.of(shell.cell, shell.spacegroup, 2.0)
-    groups, q = shell.occupancy_groups, shell.group_occupancies()
-    assert q.tolist() == pytest.approx([1.0, 0.6, 0.3])
-    solvent = solvent_of(shell, grid, q)
-    found, mean = solvent.density(q[1:]), np.zeros(grid.shape)
-    for gate, water in product((True, False), repeat=2):
-        weight = (0.6 if gate else 0.4) * (0.3 if water else 0.7)
-        there = np.array([True, gate, water])[groups.index]
-        mean += weight * mask_by_gemmi(grid, groups.table, there, groups.table.xyz)
+def test_solvent_gets_into_a_pocket_while_its_plug_is_away(gated):
+    grid = MaskGrid.of(gated.cell, gated.spacegroup, 2.0)
+    groups, q = gated.occupancy_groups, gated.group_occupancies()
+    partial = np.flatnonzero(groups.refined)
+    assert q[partial].tolist() == pytest.approx([0.6, 0.3])
+    solvent = solvent_of(gated, grid, q)
+    found, mean = solvent.density(q[partial]), np.zeros(grid.shape)
+    for plug, water in product((True, False), repeat=2):
+        weight = (0.6 if plug else 0.4) * (0.3 if water else 0.7)
+        there = np.ones(len(groups), dtype=bool)
+        there[partial] = plug, water
+        mean += weight * mask_by_gemmi(grid, groups.table, there[groups.index], groups.table.xyz)
     assert np.abs(found - mean).sum() < 0.03 * (mean - solvent.base).sum()
     middle = tuple(n // 2 for n in grid.shape)
     assert found[middle] == pytest.approx(0.4 * 0.7, abs=1e-6)
-    hkl = unique_reflections(shell.cell, shell.spacegroup, 4.0)
-    step = np.array([0.0, 1e-3, 0.0])
-    up, down = (solvent_of(shell, grid, q + s * step).f_mask((q + s * step)[1:], hkl)
+    hkl = unique_reflections(gated.cell, gated.spacegroup, 4.0)
+    step = np.zeros(len(q))
+    step[partial[0]] = 1e-3
+    up, down = (solvent_of(gated, grid, q + s * step).f_mask((q + s * step)[partial], hkl)
                 for s in (1, -1))  # fmt: skip
-    column = solvent.displaced(q[1:], np.arange(2), hkl, np.inf).columns[0]
+    column = solvent.displaced(q[partial], np.arange(2), hkl, np.inf).columns[0]
     expected = -(up - down) / 2e-3
     assert np.linalg.norm(column - expected) < 1e-3 * np.linalg.norm(expected)
 
 
-def test_ways_are_asked_anew_where_occupancies_have_moved(shell, tmp_path):
-    write_simulated(simulate(shell, 2.5, seed=1), shell, tmp_path / "data.mtz")
-    experiment = Experiment(shell, read_reflections(tmp_path / "data.mtz"))
+def test_ways_are_asked_anew_where_occupancies_have_moved(gated, tmp_path):
+    write_simulated(simulate(gated, 2.5, seed=1), gated, tmp_path / "data.mtz")
+    experiment = Experiment(gated, read_reflections(tmp_path / "data.mtz"))
+    partial = np.flatnonzero(gated.occupancy_groups.refined)
+    q, at = gated.group_occupancies(), gated.group_occupancies()
     for occupancy, judged_at in ((0.5, 0.5), (0.495, 0.5), (0.48, 0.48)):
-        q, at = np.array([1.0, occupancy, 0.3]), np.array([1.0, judged_at, 0.3])
-        experiment.renew(occupancy=q)
-        right = solvent_of(shell, experiment.grid, at).f_mask(q[1:], experiment.data.hkl)
+        q[partial[0]], at[partial[0]] = occupancy, judged_at
+        experiment.renew(occupancy=q.copy())
+        solvent = solvent_of(gated, experiment.grid, at)
+        right = solvent.f_mask(q[partial], experiment.data.hkl)
         np.testing.assert_allclose(experiment.f_mask, right, atol=1e-3)

@@ -6,7 +6,7 @@ import numpy as np
 
 from multicopy_refinement.atoms.numbering import number_in_order
 from multicopy_refinement.atoms.table import AtomTable
-from multicopy_refinement.errors import OccupancyError
+from multicopy_refinement.errors import RuleError
 from multicopy_refinement.notices import Notice, listed
 from multicopy_refinement.occupancy.groups import OccupancyGroups, Why, group_means
 from multicopy_refinement.occupancy.sums import SumConstraints
@@ -24,9 +24,8 @@ def group_by_copy(table: AtomTable) -> GroupingResult:
 
     Raises
     ------
-    OccupancyError
-        For one MODEL whose atoms have different occupancies: with one weight they would lose them,
-        and nothing would be refined.
+    RuleError
+        A file with one MODEL, whose weight cannot stand for the different occupancies of atoms.
     """
     occupancy, notices = clamped_occupancies(table)
     copy = number_in_order(table.model.astype(np.int64))
@@ -34,13 +33,13 @@ def group_by_copy(table: AtomTable) -> GroupingResult:
     everything = np.ones(len(table), dtype=bool)
     mean = group_means(occupancy, copy, everything, n_copies)
     uneven = np.abs(occupancy - mean[copy]) > SAME_OCCUPANCY / 2 + RESOLUTION / 2
-    if n_copies == 1 and uneven.any():
-        raise OccupancyError(
-            "grouping copies: the file has one MODEL, whose atoms have different occupancies; "
-            "take --grouping residue, or a file of several MODELs"
-        )
     if uneven.any():
         labels = table.labels(uneven)
+        if n_copies == 1:
+            raise RuleError(
+                "grouping: copies gives each MODEL of a file one weight; here there is one MODEL, "
+                "and its atoms have different occupancies; take residue, connected or states"
+            )
         notices.append(
             Notice(
                 "uneven_copy",

@@ -119,25 +119,36 @@ def _decides(start: int, tag: np.ndarray, graph: tuple, state: np.ndarray, work:
 
 
 @njit(nogil=True, cache=True)
+def _shares(own: int, fixed: np.ndarray, sets: tuple, parent: np.ndarray) -> tuple[float, float]:
+    """Return how often none of a family's unknown members is there, and how often one is.
+
+    In all molecules in which what is known of it is so.
+    """
+    whole, occupancy, first_member, members, bare = sets
+    begin, end = first_member[own], first_member[own + 1]
+    above = parent[members[begin]]
+    none, one = occupancy[above] if above >= 0 else 1.0, 0.0
+    for k in range(begin, end):
+        g = members[k]
+        none -= occupancy[g]
+        if not fixed[g]:
+            one += occupancy[g] * bare[g]
+    return (0.0 if whole[members[begin]] else max(none, 0.0)), one
+
+
+@njit(nogil=True, cache=True)
 def _take(
     own: int, option: int, state: np.ndarray, fixed: np.ndarray, sets: tuple, parent: np.ndarray
 ) -> float:
     """Let one member of a family be there, or none (the last option); return how often it is so."""
     whole, occupancy, first_member, members, bare = sets
     begin, n = first_member[own], first_member[own + 1] - first_member[own]
-    total = 1.0
-    above = parent[members[begin]]
-    if above >= 0:
-        total = occupancy[above]
-    unknown, likely, best = 0.0, 0.0, -1
+    best = -1
     for k in range(begin, begin + n):
         g = members[k]
         if fixed[g]:
-            total -= occupancy[g]
             continue
         state[g] = AWAY
-        unknown += occupancy[g]
-        likely += occupancy[g] * bare[g]
         if best < 0 or occupancy[g] > occupancy[best]:
             best = g
     one = -1
@@ -146,11 +157,11 @@ def _take(
         if fixed[one]:
             return 0.0
         state[one] = THERE
-    none = 0.0 if whole[members[begin]] else max(total - unknown, 0.0)
-    if none + likely < _NOTHING:
+    none, some = _shares(own, fixed, sets, parent)
+    if none + some < _NOTHING:
         return 1.0 if one == (best if whole[members[begin]] else -1) else 0.0
     here: float = occupancy[one] * bare[one] if one >= 0 else none
-    return here / (none + likely)
+    return here / (none + some)
 
 
 @njit(nogil=True, cache=True)
@@ -218,29 +229,20 @@ def _note_slopes(
     Of a set that is never all away it is what it falls by beside that member for which it is
     largest. ``gains`` is emptied.
     """
-    whole, occupancy, first_member, members, bare = sets
+    whole, _, first_member, members, bare = sets
     with_, without, listed, deciding = gains
     first, group, value, count = slopes
     for i in range(n):
         own = deciding[i]
         begin, end = first_member[own], first_member[own + 1]
-        complete, above = whole[members[begin]], parent[members[begin]]
-        total = occupancy[above] if above >= 0 else 1.0
-        best, likely, unknown = without[own], 0.0, 0.0
+        none, some = _shares(own, fixed, sets, parent)
+        best = without[own]
+        if whole[members[begin]]:
+            for k in range(begin, end):
+                best = max(best, with_[members[k]] * bare[members[k]])
         for k in range(begin, end):
             g = members[k]
-            if fixed[g]:
-                total -= occupancy[g]
-                continue
-            unknown += occupancy[g]
-            likely += occupancy[g] * bare[g]
-            if complete:
-                best = max(best, with_[g] * bare[g])
-        if not complete:
-            likely += max(total - unknown, 0.0)
-        for k in range(begin, end):
-            g = members[k]
-            lost = (best - with_[g] * bare[g]) / max(likely, _LEAST)
+            lost = (best - with_[g] * bare[g]) / max(none + some, _LEAST)
             if not fixed[g] and lost > _LEAST:
                 if count[1] < len(group):
                     group[count[1]], value[count[1]] = g, lost
@@ -337,13 +339,14 @@ def chances(
         if of_tag[cell] != base:
             # where a way leads on in any case the chance is the same
             tag[0] += 1
-            _, n = _walk(cell, _THERE, tag[0], graph, state, work[0], work[2], region)
-            chance, n_deciding = _chance(
-                cell, tag, graph, family, sets, state, fixed, work, levels, gains, rare
-            )
-            own = 0
-            if n_deciding > 0:
-                own = _note_slopes(n_deciding, fixed, sets, parent, gains, slopes)
+            end, n = _walk(cell, _THERE, tag[0], graph, state, work[0], work[2], region)
+            chance, own = 1.0, 0
+            if end < 0:
+                chance, n_deciding = _chance(
+                    cell, tag, graph, family, sets, state, fixed, work, levels, gains, rare
+                )
+                if n_deciding > 0:
+                    own = _note_slopes(n_deciding, fixed, sets, parent, gains, slopes)
             for k in range(n):
                 of_tag[region[k]], numbers[region[k]], of_cell[region[k]] = base, own, chance
         found[i], number[i] = of_cell[cell], numbers[cell]
