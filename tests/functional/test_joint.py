@@ -181,10 +181,19 @@ def test_b_stays_below_its_highest_and_who_got_there_is_named(crystal, monkeypat
     assert set(notice.atoms) == set(found.groups.table.labels(found.relaxation.faint))
 
 
-def test_a_lower_weight_is_taken_back_where_the_free_set_is_worse(crystal, monkeypatch):
-    """With every lowering a loss, the weight ends as it began; with none, bonds ask for less."""
+@pytest.mark.parametrize(
+    ("band", "largest", "with_loss", "without"),
+    [((5.0, 9.0), 1.2, 1.0, 0.35**2), ((0.0, 0.01), 9.0, 1.0, 9.0), ((0.0, 0.01), 0.0, 9.0, 9.0)],
+    ids=["lower", "higher", "higher where bonds are far off"],
+)
+def test_a_weight_is_taken_back_where_the_free_set_is_worse(
+    band, largest, with_loss, without, crystal, monkeypatch
+):
+    """With every change a loss, the weight ends as it began; with none, as bonds ask."""
     folder, _, data = crystal
     of_free = Experiment.log_likelihood_of_free
+    monkeypatch.setattr("multicopy_refinement.refinement.joint.BOND_Z", band)
+    monkeypatch.setattr("multicopy_refinement.refinement.joint._LARGEST_Z", largest)
     ends = []
     for loss in (1.0, 0.0):
         calls = []
@@ -194,11 +203,9 @@ def test_a_lower_weight_is_taken_back_where_the_free_set_is_worse(crystal, monke
             return of_free(self, f_model) * 0 - loss * len(calls)
 
         monkeypatch.setattr(Experiment, "log_likelihood_of_free", worse_each_time)
-        monkeypatch.setattr("multicopy_refinement.refinement.joint.BOND_Z", (5.0, 9.0))
         options = RefineOptions(active="all", max_cycles=2, uncertainty="none", **JOINT)
         ends.append(refine(Model(folder / "start.pdb"), data, options).relaxation.weight)
-    assert ends[0] == 1.0
-    assert ends[1] < 0.2
+    assert ends == pytest.approx([with_loss, without])
 
 
 def test_without_restraints_the_data_alone_move_atoms(crystal):

@@ -14,6 +14,7 @@ from multicopy_refinement import __version__
 from multicopy_refinement.cli.commands import Commands, in_one_line
 from multicopy_refinement.cli.examples import ending
 from multicopy_refinement.cli.inputs import model_and_data
+from multicopy_refinement.cli.loading import loading
 from multicopy_refinement.cli.options import job_options, refuse_missing
 from multicopy_refinement.cli.progress import named_steps
 from multicopy_refinement.errors import InputError, OccupancyError
@@ -104,7 +105,8 @@ def refine(
     job = RefineJob.of(values)
     with named_steps(quiet=quiet) as show:
         # torch takes seconds to import: the first step is shown by now
-        from multicopy_refinement.cli.refine import print_outcome, run_refine
+        with loading():
+            from multicopy_refinement.cli.refine import print_outcome, run_refine
 
         record, advice = run_refine(job, show)
     print_outcome(record, advice, job, quiet=quiet)
@@ -134,7 +136,7 @@ def groups(
 
     A group is atoms that share one occupancy; a set is groups whose occupancies are tied by a sum.
     """
-    with named_steps():
+    with named_steps(), loading():
         from multicopy_refinement.cli.groups import run_groups
 
     run_groups(model, output_format, output, everything=everything, **values)
@@ -164,7 +166,7 @@ def check(
     if data is not None:
         refuse_missing(model, data)
         model, data = model_and_data(model, data)
-    with named_steps():
+    with named_steps(), loading():
         from multicopy_refinement.cli.check import run_check
 
     return run_check(model, data, fix, values["radiation"])
@@ -186,7 +188,7 @@ def compare(
     Log-likelihoods that runs print have the errors of each: they cannot be subtracted. Here all
     have the same, and each difference its standard error.
     """
-    with named_steps():
+    with named_steps(), loading():
         from multicopy_refinement.cli.compare import run_compare
 
     run_compare(paths, data)
@@ -250,8 +252,9 @@ def prune(
     What was done, and why, stands in prune.md and prune.json.
     """
     with named_steps() as show:
-        from multicopy_refinement.cli.prune import print_pruned, run_prune
-        from multicopy_refinement.run.prune import PruneJob
+        with loading():
+            from multicopy_refinement.cli.prune import print_pruned, run_prune
+            from multicopy_refinement.run.prune import PruneJob
 
         job = PruneJob(
             directory, out, tuple(protect or ()), only, ruled, data, rules, threads, overwrite
@@ -283,7 +286,8 @@ def report(
     """Make report.html again from the files of a run."""
     with named_steps() as show:
         show(Step.REPORT, 0, 0, None)
-        from multicopy_refinement.cli.report import run_report
+        with loading():
+            from multicopy_refinement.cli.report import run_report
 
         run_report(directory)
 
@@ -311,7 +315,7 @@ def simulate(
 ) -> None:
     """Simulate amplitudes of MODEL, with bulk solvent and errors."""
     job = RefineJob.of({"model": model, "data": out, **values})
-    with named_steps():
+    with named_steps(), loading():
         from multicopy_refinement.cli.simulate import run_simulate
 
     run_simulate(job, d_min, out, seed, noise, solvent)
@@ -376,9 +380,10 @@ def campaign(
     if workers is not None and scheduler is not None:
         raise InputError("--workers: a scheduler has its own; leave out --workers, or --scheduler")
     with named_steps(quiet=quiet):
-        from multicopy_refinement.campaign.conduct import Asked
-        from multicopy_refinement.campaign.limits import limits_of
-        from multicopy_refinement.cli.campaign import run_campaign, sets_of
+        with loading():
+            from multicopy_refinement.campaign.conduct import Asked
+            from multicopy_refinement.campaign.limits import limits_of
+            from multicopy_refinement.cli.campaign import run_campaign, sets_of
 
         asked = Asked(workers, scheduler, resume, limits_of(time_limit, memory_limit))
         sets = sets_of(table, find, data, out, values)
@@ -428,8 +433,9 @@ def series(
     """
     refuse_missing(model, table, values["rules"])
     with named_steps(quiet=quiet) as show:
-        from multicopy_refinement.cli.series import print_harmful, print_series, run
-        from multicopy_refinement.series.job import SeriesJob
+        with loading():
+            from multicopy_refinement.cli.series import print_harmful, print_series, run
+            from multicopy_refinement.series.job import SeriesJob
 
         job = SeriesJob(model, table, state, out, reference, values, hold_model, overwrite)
         record = run(job, values["threads"], show)
@@ -449,7 +455,7 @@ def demo(
     ] = False,
 ) -> None:
     """Simulate a small crystal, refine it and compare with the truth."""
-    with named_steps():
+    with named_steps(), loading():
         from multicopy_refinement.cli.demo import run_demo
 
     run_demo(out, overwrite=overwrite)

@@ -270,9 +270,7 @@ class Experiment(nn.Module):
             f = (self.f_calc() if f_calc is None else f_calc).to(torch.complex128).cpu()
             q = self.model.group_occupancies() if occupancy is None else occupancy
             first = self._scale is None
-            if first or find_shrink or self._ways_have_changed(q):
-                self._solvent_made_from = None
-            self._renew_mask(q)
+            self._renew_mask(q, anew=first or find_shrink or self._ways_have_changed(q))
             if first:
                 self._first_scale(f)
             if (first or find_shrink) and self._shrink is None and self.scale.has_solvent:
@@ -418,14 +416,15 @@ class Experiment(nn.Module):
         self._displaced = self._response = None
         return b
 
-    def _renew_mask(self, occupancy: FloatArray) -> None:
-        """Make F of the solvent at occupancies of the groups."""
+    def _renew_mask(self, occupancy: FloatArray, *, anew: bool) -> None:
+        """Make F of the solvent at occupancies of the groups; where it is may be as it was."""
         groups = self.model.occupancy_groups
         xyz = self.model.xyz().detach().double().cpu().numpy()
         partial = groups.refined | ((occupancy > 0) & not_full(occupancy))
         made_from = partial.tobytes() + (occupancy > 0)[~partial].tobytes()
-        if not self._made_near(made_from, xyz):
-            self._solvent_made_from = made_from, xyz.copy()  # that of a model of doubles is its own
+        if anew or not self._made_near(made_from, xyz):
+            xyz = self._where_moved(made_from, xyz)
+            self._solvent_made_from = made_from, xyz
             self._partial, self._about = np.flatnonzero(partial), occupancy
             same = [one for one in self._like if one._made_near(made_from, xyz)]
             self.solvent = same[0].solvent.for_other_data() if same else self._make_solvent(
@@ -446,6 +445,18 @@ class Experiment(nn.Module):
         if last is None or last[0] != made_from:
             return False
         return float(((xyz - last[1]) ** 2).sum(axis=1).max()) < _MOVED**2
+
+    def _where_moved(self, made_from: bytes, xyz: FloatArray) -> FloatArray:
+        """Return where atoms are that have moved, and where the others were for the last mask.
+
+        Solvent has a way somewhere or has none: an atom that goes to and fro in a bottleneck as one
+        is opened to it would do so for ever, as long as others anywhere move on.
+        """
+        last = self._solvent_made_from
+        if last is None or last[0] != made_from:
+            return xyz.copy()  # that of a model of doubles is its own
+        moved = ((xyz - last[1]) ** 2).sum(axis=1) >= _MOVED**2
+        return np.where(moved[:, None], xyz, last[1])
 
     def f_mask_at(self, hkl: IntArray) -> ComplexArray:
         """Return F of the solvent at the occupancies of the last renewal, at any reflections."""

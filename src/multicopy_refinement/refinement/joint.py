@@ -41,6 +41,8 @@ B_CEILING = 300.0
 #: Where the rms Z of bonds leaves this range, the weight of the restraints changes, by at most
 #: these factors in a macrocycle: by a power of Z that brings it near the middle at once.
 BOND_Z, _WEIGHT_CHANGE, _WEIGHT_POWER = (0.5, 1.0), (0.35, 3.0), 1.4
+#: Z up to here may stay where the free set wants it.
+_LARGEST_Z = 1.2
 #: A weight is judged too small when coordinates move by less than this (rms, A).
 _SETTLED = 0.08
 #: The refinement ends after so many macrocycles in a row in which the free set's log-likelihood
@@ -102,9 +104,9 @@ class JointRefinement:
         with torch.no_grad():
             self.same = one_displacement(atoms_of(model), model.table.altloc)
         self.weight, self._stiff = 1.0, 1.0
-        #: Weight and log-likelihoods of the free reflections before it was lowered last.
-        self._before_lowering: tuple[float, FloatArray] | None = None
-        self._lowest_weight = 0.0
+        #: Weight, rms Z of bonds and log-likelihoods of the free set before the last change.
+        self._before_change: tuple[float, float, FloatArray] | None = None
+        self._lowest_weight, self._highest_weight = 0.0, np.inf
         self._best: _Best | None = None
         self._falls = self._cycles = 0
         moving_b = {Parameter.B_ISO, Parameter.U_ANISO} & set(parameters)
@@ -199,24 +201,30 @@ class JointRefinement:
     def _weigh(self, z: float, settled: bool, f_model: torch.Tensor) -> None:
         """Choose the weight of the next macrocycle by the rms Z of bonds, and by the free set.
 
-        A lower one is taken back where the log-likelihood of the free reflections fell by more
-        than the standard error of its change, from one reflection to the other: what the data of
-        the work set ask for then is their noise.
+        A change is taken back where the log-likelihood of the free reflections fell by more than
+        its standard error, from one reflection to the other: what the data of the work set ask for
+        under less weight then is their noise, and what more of it takes from them is not. But rms Z
+        may not stay above `_LARGEST_Z` for that.
         """
         free = self.experiment.log_likelihood_of_free(f_model)
-        if self._before_lowering is not None:
-            weight, before = self._before_lowering
-            self._before_lowering = None
+        if self._before_change is not None:
+            weight, z_before, before = self._before_change
+            self._before_change = None
             change = Difference.of(free, before)
             if change.value < -change.su:
-                self.weight = self._lowest_weight = weight
-                return
+                if weight > self.weight:
+                    self.weight = self._lowest_weight = weight
+                    return
+                if z_before <= _LARGEST_Z:
+                    self.weight = self._highest_weight = weight
+                    return
+                self._best = None  # what comes is to be judged under this weight
         if not (z < BOND_Z[0] or (z > BOND_Z[1] and settled)):
             return
         factor = float(np.clip((z / np.mean(BOND_Z)) ** _WEIGHT_POWER, *_WEIGHT_CHANGE))
-        wanted = max(self.weight * factor, self._lowest_weight)
-        if wanted < self.weight and len(free):
-            self._before_lowering = self.weight, free
+        wanted = float(np.clip(self.weight * factor, self._lowest_weight, self._highest_weight))
+        if wanted != self.weight and len(free):
+            self._before_change = self.weight, z, free
         self.weight = wanted
 
     def _moving(self, start: State) -> MovingAtoms:

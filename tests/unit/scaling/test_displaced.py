@@ -358,3 +358,27 @@ def test_ways_are_asked_anew_where_occupancies_have_moved(gated, tmp_path):
         solvent = solvent_of(gated, experiment.grid, at)
         right = solvent.f_mask(q[partial], experiment.data.hkl)
         np.testing.assert_allclose(experiment.f_mask, right, atol=1e-3)
+
+
+def test_solvent_stays_around_atoms_that_have_hardly_moved(tmp_path):
+    """Even where it is made anew since others have, and ways are open in other molecules."""
+    model = pocket(tmp_path / "gated.pdb", (("", 0.6, 0.0),))
+    write_simulated(simulate(model, 2.5, seed=1), model, tmp_path / "data.mtz")
+    experiment = Experiment(model, read_reflections(tmp_path / "data.mtz"))
+    groups, q = model.occupancy_groups, model.group_occupancies()
+    partial, begin = np.flatnonzero(groups.refined), groups.table.xyz.copy()
+    experiment.renew(occupancy=q)
+    q[partial[0]] -= 0.2
+    few = groups.members[partial[0]]
+    far = np.setdiff1d(np.arange(len(begin)), np.concatenate([groups.members[g] for g in partial]))
+    for shift_of_far, expected in ((0.0, begin), (0.3, begin.copy())):
+        expected[far[:1]] += shift_of_far
+        xyz = expected.copy()
+        xyz[few] += 0.015
+        model.xyz.set_values(torch.as_tensor(xyz))
+        experiment.renew(occupancy=q)
+        right = displaced_solvent(
+            groups, partial, np.ones(len(begin), dtype=bool), expected, experiment.grid, q
+        )
+        found, other = experiment.f_mask, right.f_mask(q[partial], experiment.data.hkl)
+        np.testing.assert_allclose(found, other, atol=1e-9)
