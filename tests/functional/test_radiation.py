@@ -17,6 +17,8 @@ OF_H2O = -0.056
 #: f' of zinc at its edge, and its occupancy.
 F_PRIME, ZINC = -6.9, 0.6
 D_MIN = 1.8
+#: Longer than that of the demonstration, which has no room for a ligand clear of its mates, in A.
+CELL = (28.0, 30.0, 40.0)
 #: Parts of D of exchanged sites.
 LEVELS = (0.3, 0.75, 0.5, 0.2, 0.9)
 
@@ -24,6 +26,8 @@ LEVELS = (0.3, 0.75, 0.5, 0.2, 0.9)
 def truth(demo, *, exchanged=False, zinc=False):
     """Return the demonstration crystal with sulfates, and with amides exchanged, or a zinc."""
     structure = gemmi.read_structure(str(demo / "truth.pdb"))
+    structure.cell = gemmi.UnitCell(*CELL, 90, 90, 90)
+    structure.setup_cell_images()
     chain = gemmi.Chain("Z")
     for number, (place, q) in enumerate(zip(_places(structure, 3), (0.4, 0.7, ZINC), strict=True)):
         if number == 2 and not zinc:
@@ -59,12 +63,10 @@ def _places(structure, n):
     search = gemmi.NeighborSearch(structure[0], structure.cell, 8.0).populate()
     while len(found) < n:
         place = structure.cell.orthogonalize(gemmi.Fractional(*random.uniform(0, 1, 3)))
-        marks = search.find_atoms(place, "\0", radius=7.0)
-        near = min((m.pos.dist(place) for m in marks), default=99.0)
-        xyz = np.array(place.tolist())
-        if 4.5 < near < 5.5 and all(np.linalg.norm(xyz - o) > 8 for o in found):
-            found.append(xyz)
-    return found
+        apart = all(structure.cell.find_nearest_pbc_image(place, o, 0).dist() > 8 for o in found)
+        if apart and 4.5 < gemmi_truth.nearest(search, structure, [place]) < 5.5:
+            found.append(place)
+    return [np.array(place.tolist()) for place in found]
 
 
 def _exchange(chain):
