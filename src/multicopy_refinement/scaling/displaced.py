@@ -22,7 +22,7 @@ from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.molecule import most_frequent
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.places import in_runs
-from multicopy_refinement.scaling.edge import Edge, Held, Independent, Pairs
+from multicopy_refinement.scaling.edge import Edge, Held, Independent
 from multicopy_refinement.scaling.kernels.pockets import WAY_OUT
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
 from multicopy_refinement.scaling.pockets import SEVERAL, Pockets
@@ -40,6 +40,10 @@ _MOST = 0.6
 #: By how much a probe is less wide, and wider, that goes where it is in doubt whether solvent
 #: does, in A: atoms are about as far off as that from where they are held to be.
 DOUBT = 0.1
+#: Solvent that gets to a point in fewer of the molecules than this does not.
+_SELDOM = 1e-3
+#: A group leaves the most frequent molecule, or becomes a part of it, by this much beyond a half.
+_STEADY = 0.05
 #: The transform of a group's region is made anew when it has changed by more than this part.
 _STALE = 0.005
 
@@ -57,6 +61,8 @@ class DisplacedSolvent:
     0 that without it; in between it is continuous, and linear but for what several groups share.
     Solvent that has no way out is none; where that depends on other groups, it is there in a part
     of the molecules (`Pockets`), taken as it is at the occupancies that the solvent is made for.
+    What a group displaces is what it covers, not what is behind it: whether a way is there hangs on
+    0.1 A, and occupancies would be moved to open one where the data want solvent.
 
     Parameters
     ----------
@@ -118,18 +124,13 @@ class DisplacedSolvent:
             room.points.shape, status, points, covered, groups.family, groups.whole, groups.parent,
             groups.frequent, groups.occupancy, room.island,
         )  # fmt: skip
-        opened, away, reached = pockets.opened()
-        slopes = pockets.slopes
+        opened, away, chance = pockets.opened()
         self._opened = [replace(one, points=points[one.points]) for one in opened]
         self._away = [
             None if one is None else replace(one, points=points[one.points]) for one in away
         ]
-        order = np.argsort(reached.points)
-        may, self._slopes = reached.points[order], slopes
-        self.union, self._chance = points[may], reached.chance[order]
-        point, group, falls = slopes.of(reached.number[order])
-        ascending = np.argsort(group, kind="stable")
-        self._gates = Pairs(group[ascending], point[ascending], falls[ascending])
+        may = chance > _SELDOM
+        self.union, self._chance = points[may], chance[may]
         n = len(self.union)
         place = np.full(len(points), -1)
         place[may] = np.arange(n)
@@ -159,7 +160,7 @@ class DisplacedSolvent:
         any_ = np.diff(first) > 0
         self._independent = Independent(
             between.of(any_), family, np.append(first[:-1][any_], first[-1]), self._opened,
-            self._away, self._slopes, self.groups.family,
+            self._away, self.groups.family,
         )  # fmt: skip
         apart[~apart] = ~any_
         self._edge = edge.of(apart)
@@ -188,15 +189,12 @@ class DisplacedSolvent:
         self, xyz: FloatArray, held: BoolArray, groups: PartialGroups, grid: MaskGrid
     ) -> bool:
         """Return whether it is that of these places, atoms, groups and grid, whatever molecule."""
-        (_, own_xyz, own_held), own = self._of, self.groups
+        _, own_xyz, own_held = self._of
         return (
             self.grid == grid
             and np.array_equal(own_xyz, xyz)
             and np.array_equal(own_held, held)
-            and len(own) == len(groups)
-            and all(map(np.array_equal, own.members, groups.members))
-            and np.array_equal(own.family, groups.family)
-            and np.array_equal(own.parent, groups.parent)
+            and self.groups.alike(groups)
         )
 
     def all_there(self, grid: MaskGrid) -> FloatArray:
@@ -219,7 +217,8 @@ class DisplacedSolvent:
     @property
     def has_ways(self) -> bool:
         """Whether occupancies say in which part of the molecules solvent gets somewhere."""
-        return len(self._slopes.value) > 0
+        reached = [one.chance for one in (*self._opened, *self._away) if one is not None]
+        return any((chance < 1).any() for chance in (self._chance, *reached))
 
     def density(self, occupancy: FloatArray, also: UInt8Array | None = None) -> FloatArray:
         """Return how much solvent each point of the grid holds.
@@ -309,11 +308,7 @@ class DisplacedSolvent:
         """Return the points that a group keeps free of solvent, and by how much for q = 1."""
         alone, values = self._independent.region(group, coverage.held)
         points, others = coverage.region(group)
-        points, values = np.append(alone, points), np.append(values, others)
-        if not coverage.is_gate(group):
-            return points, values
-        points, place = np.unique(points, return_inverse=True)  # a way that it shuts leads to many
-        return points, np.bincount(place, values, minlength=len(points)).astype(np.float64)
+        return np.append(alone, points), np.append(values, others)
 
     def _coverage(self, occupancy: FloatArray) -> _Coverage:
         if self._last is None or not np.array_equal(self._last[0], occupancy):
@@ -322,8 +317,6 @@ class DisplacedSolvent:
 
     def _covered_at(self, occupancy: FloatArray) -> _Coverage:
         left, product, zeros, factor = self._left_of(occupancy)
-        gates = self._gates
-        ways = left[gates.place] / self._chance[gates.place] * gates.value
         own = factor[self._pair_factor]
         of = self.pair_point
         # d(left)/d(q_g): the product of all factors but the group's own
@@ -331,8 +324,7 @@ class DisplacedSolvent:
         others = np.where((zeros[of] == 1) & (own <= 0), product[of], others)
         return _Coverage(
             self._independent.at(occupancy), left[self._nearest], self._edge.points,
-            self._nearest, Pairs(self.pair_group, of, others),
-            Pairs(gates.group, gates.place, ways), len(self.union),
+            self._nearest, self.pair_group, of, others, len(self.union),
         )  # fmt: skip
 
     def _left_of(
@@ -393,6 +385,11 @@ def displaced_solvent(
         members, family, place[owner], whole[partial], most_frequent(groups, occupancy)[partial],
         occupancy[partial],
     )  # fmt: skip
+    if last is not None and last.groups.alike(made):
+        # what is there in about half of the molecules is not to come and go from cycle to cycle
+        steady = occupancy.copy()
+        steady[partial] += np.where(last.groups.frequent, _STEADY, -_STEADY)
+        made = replace(made, frequent=most_frequent(groups, steady)[partial])
     if last is not None and last.is_of(xyz, present, made, grid):
         return last.judged_by(made)
     return DisplacedSolvent(groups.table, xyz, present, made, grid)
@@ -420,17 +417,15 @@ class _Coverage:
         Part of solvent at each other point of the edge, ``[n_points]``.
     points, nearest
         Those points, and the point of the union that decides each.
-    covers, gates
-        By how much each group that covers points of the union, or that shuts ways to them, leaves
-        less there.
     """
 
     held: Held
     left: FloatArray
     points: IntArray
     nearest: IntArray
-    covers: Pairs
-    gates: Pairs
+    pair_group: IntArray
+    pair_point: IntArray
+    others: FloatArray
     n_union: int
 
     @cached_property
@@ -439,13 +434,16 @@ class _Coverage:
         order = np.argsort(self.nearest, kind="stable")
         return order, np.searchsorted(self.nearest[order], np.arange(self.n_union + 1))
 
-    def is_gate(self, group: int) -> bool:
-        """Return whether a group shuts ways to points that others cover."""
-        return bool(len(self.gates.of(group)[0]) or len(self.held.gates.of(group)[0]))
+    @cached_property
+    def _starts(self) -> IntArray:
+        return np.searchsorted(self.pair_group, np.arange(int(self.pair_group.max(initial=-1)) + 2))
 
     def region(self, group: int) -> tuple[IntArray, FloatArray]:
         """Return the points that a group keeps free of solvent, and by how much for q = 1."""
-        deciding, values = map(np.append, self.covers.of(group), self.gates.of(group))
+        if group + 1 >= len(self._starts):
+            return np.zeros(0, dtype=np.int64), np.zeros(0)
+        rows = slice(int(self._starts[group]), int(self._starts[group + 1]))
+        deciding, values = self.pair_point[rows], self.others[rows]
         order, start = self._followers
         count = start[deciding + 1] - start[deciding]
         return self.points[order[in_runs(start[deciding], count)]], np.repeat(values, count)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from multicopy_refinement._typing import BoolArray, FloatArray, Int32Array, IntArray, UInt8Array
 from multicopy_refinement.scaling.kernels import points as kernels
-from multicopy_refinement.scaling.pockets import SEVERAL, Reached, Slopes, by_number
+from multicopy_refinement.scaling.pockets import SEVERAL, Reached, by_number
 from multicopy_refinement.scaling.points import GridPoints
 
 #: Occupancies below this are none.
 _NOTHING = 1e-9
-_NONE = np.zeros(0, dtype=np.int64)
 
 
 class Edge:
@@ -89,25 +87,6 @@ class Edge:
         return np.asarray(found)
 
 
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Groups in ascending order, places among some points, and a value of each pair."""
-
-    group: IntArray
-    place: IntArray
-    value: FloatArray
-
-    @cached_property
-    def _starts(self) -> IntArray:
-        return np.searchsorted(self.group, np.arange(int(self.group.max(initial=-1)) + 2))
-
-    def of(self, group: int) -> tuple[IntArray, FloatArray]:
-        """Return the places and values of a group."""
-        first, last = np.minimum((group, group + 1), len(self._starts) - 1)
-        rows = slice(int(self._starts[first]), int(self._starts[last]))
-        return self.place[rows], self.value[rows]
-
-
 class Independent:
     """Points that solvent takes back where any of the families within reach of them lets it.
 
@@ -126,46 +105,31 @@ class Independent:
         Points of the family of each group to which solvent gets when that group is there.
     away
         Points to which it gets where a family is away, for each; None for all of them.
-    slopes
-        Of their chances.
     of_group
         Family of each group.
     """
 
     def __init__(
         self, edge: Edge, family: IntArray, first: IntArray, opened: Sequence[Reached],
-        away: Sequence[Reached | None], slopes: Slopes, of_group: IntArray,
+        away: Sequence[Reached | None], of_group: IntArray,
     ) -> None:  # fmt: skip
         self.points, self._first = edge.points, first[:-1]
         self._point = np.repeat(np.arange(len(edge.points)), np.diff(first))
         order, start = by_number(family, int(max(of_group, default=-1)))
-        within = _Within(edge, self._point, slopes)
+        within = _Within(edge, self._point)
         open_ = np.ones(len(self._point))
-        gates: list[tuple[IntArray, IntArray, FloatArray]] = []
         for number, reached in enumerate(away):
             if reached is not None:
                 mine = order[start[number] : start[number + 1]]
-                open_[mine], falls = within.chance(reached, mine)
-                gates.append(falls)
+                open_[mine] = within.chance(reached, mine)
         self._blocked, self._by = [], []
         for g, number in enumerate(of_group.tolist()):
             mine = order[start[number] : start[number + 1]]
-            chance, falls = within.chance(opened[g], mine)
-            gates.append(falls)
-            loss = open_[mine] - chance
+            loss = open_[mine] - within.chance(opened[g], mine)
             some = loss > _NOTHING
             self._blocked.append(mine[some])
             self._by.append(loss[some])
         self._shut = 1 - open_
-        # what families away have first, as in `gates`, then what groups have that are there
-        empty = _NONE, _NONE, np.zeros(0)
-        pair, gate, falls_by = (np.concatenate(parts) for parts in zip(empty, *gates, strict=True))
-        known = [i for i, reached in enumerate(away) if reached is not None]
-        state = np.append(known, len(away) + np.arange(len(opened))).astype(np.int64)
-        state = np.repeat(state, [len(one[0]) for one in gates])
-        by_group = np.argsort(gate, kind="stable")
-        self._gates = Pairs(gate[by_group], pair[by_group], falls_by[by_group])
-        self._gate_state, self._of_group, self._n_families = state[by_group], of_group, len(away)
         self._group = np.repeat(np.arange(len(opened)), [len(b) for b in self._blocked])
         self._pair = np.concatenate([np.zeros(0, dtype=np.int64), *self._blocked])
         self._loss = np.concatenate([np.zeros(0), *self._by])
@@ -177,25 +141,17 @@ class Independent:
         b = np.clip(b, 0.0, 1.0)
         b[b < _NOTHING] = 0.0
         if len(b) == 0:
-            return Held(np.zeros(0), np.zeros(0), self._gates)
+            return Held(np.zeros(0), np.zeros(0))
         zeros = np.add.reduceat(b == 0, self._first, dtype=np.int64)
         product = np.multiply.reduceat(np.where(b == 0, 1.0, b), self._first)
         others = product[self._point] / np.where(b == 0, 1.0, b)
         others[zeros[self._point] > (b == 0)] = 0.0
-        left = 1 - np.where(zeros > 0, 0.0, product)
-        away = 1 - np.bincount(self._of_group, occupancy, minlength=self._n_families)
-        often = np.append(np.maximum(away, 0.0), occupancy)[self._gate_state]
-        gates = self._gates
-        value = gates.value * often * others[gates.place]
-        return Held(left, others, Pairs(gates.group, self._point[gates.place], value))
+        return Held(1 - np.where(zeros > 0, 0.0, product), others)
 
     def region(self, group: int, held: Held) -> tuple[IntArray, FloatArray]:
         """Return the points that a group keeps free of solvent, and by how much for q = 1."""
-        own, (gate, shut) = self._blocked[group], held.gates.of(group)
-        return (
-            self.points[np.append(self._point[own], gate)],
-            np.append(held.others[own] * self._by[group], shut),
-        )
+        own = self._blocked[group]
+        return self.points[self._point[own]], held.others[own] * self._by[group]
 
 
 class _Within:
@@ -211,27 +167,18 @@ class _Within:
         Of the chances with which solvent gets somewhere.
     """
 
-    def __init__(self, edge: Edge, point: IntArray, slopes: Slopes) -> None:
-        self._edge, self._at, self._slopes = edge, edge.points[point], slopes
+    def __init__(self, edge: Edge, point: IntArray) -> None:
+        self._edge, self._at = edge, edge.points[point]
         self._stamp, self._last = np.zeros(edge.n_grid, dtype=np.int32), 0
 
-    def chance(
-        self, reached: Reached, pairs: IntArray
-    ) -> tuple[FloatArray, tuple[IntArray, IntArray, FloatArray]]:
-        """Return how often what solvent reaches is within reach of the points of some pairs.
-
-        And pairs, groups of other families, and by how much that falls with their occupancies.
-        """
-        key = np.stack([reached.chance, reached.number])
-        (values, numbers), place = np.unique(key, axis=1, return_inverse=True)
-        place = place.reshape(-1)
+    def chance(self, reached: Reached, pairs: IntArray) -> FloatArray:
+        """Return how often what solvent reaches is within reach of the points of some pairs."""
+        values, number = np.unique(reached.chance, return_inverse=True)
         for k in range(len(values)):  # the largest last
-            self._edge.reach(reached.points[place == k], self._stamp, self._last + k + 1)
-        own = np.maximum(self._stamp[self._at[pairs]] - self._last, 0)
+            self._edge.reach(reached.points[number == k], self._stamp, self._last + k + 1)
+        own = self._stamp[self._at[pairs]] - self._last
         self._last += len(values)
-        number = np.append(0, numbers.astype(np.int64))[own]
-        at, group, value = self._slopes.of(number)
-        return np.append(0.0, values)[own], (pairs[at], group, value)
+        return np.asarray(np.append(values, 0.0)[np.maximum(own, 0) - 1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,10 +191,7 @@ class Held:
         Part of solvent at each point.
     others
         The product of b of the other families, of each pair.
-    gates
-        Groups of other families that shut ways to points, and by how much less these then hold.
     """
 
     left: FloatArray
     others: FloatArray
-    gates: Pairs

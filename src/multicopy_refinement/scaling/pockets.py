@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,6 @@ from multicopy_refinement.scaling.kernels.ways_out import UNKNOWN, chances, chan
 SEVERAL, NONE = 2**30, -1
 #: What is so in fewer molecules than this is judged in the most frequent one.
 RARE = 0.05
-#: Solvent that gets to a point in fewer of the molecules than this does not.
-_SELDOM = 1e-3
 _NOTHING = np.zeros(0, dtype=np.int64)
 
 
@@ -30,35 +28,10 @@ class Reached:
     ----------
     points, chance
         The points, and the part of each, ``[n]``.
-    number
-        Of each point, alike where the chance is the same for the same groups; that of its slopes.
     """
 
     points: IntArray
     chance: FloatArray
-    number: IntArray
-
-
-@dataclass(frozen=True, eq=False)
-class Slopes:
-    """By how much chances fall with occupancies of other groups, which shut a way.
-
-    Attributes
-    ----------
-    first, group, value
-        Number i falls by ``value[first[i]:first[i + 1]]`` with q of
-        ``group[first[i]:first[i + 1]]``.
-    """
-
-    first: IntArray
-    group: IntArray
-    value: FloatArray
-
-    def of(self, number: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
-        """Return for some numbers, one after the other: its place, the group, and the value."""
-        count = self.first[number + 1] - self.first[number]
-        at = in_runs(self.first[number], count)
-        return np.repeat(np.arange(len(number)), count), self.group[at], self.value[at]
 
 
 class Pockets:
@@ -127,21 +100,14 @@ class Pockets:
         self._sets = whole, occupancy, first_member, self._members[0], bare
         self._states = np.full(n_groups, UNKNOWN, dtype=np.int8), np.zeros(n_groups, dtype=bool)
         self._room = tuple(np.zeros(len(one), dtype=np.int64) for _ in range(4))
-        self._memory = *(np.zeros(len(one), dtype=np.int64) for _ in range(3)), np.zeros(len(one))
-        n_families = len(first_member) - 1
-        self._gains = (
-            np.zeros(n_groups), np.zeros(n_families), np.zeros(n_families, dtype=bool),
-            np.zeros(n_families, dtype=np.int64),
-        )  # fmt: skip
-        self._slopes = Slopes(np.zeros(256, np.int64), np.zeros(1024, np.int64), np.zeros(1024))
-        self._noted = np.array([1, 0])  # number 0 falls with none
+        self._memory = *(np.zeros(len(one), dtype=np.int64) for _ in range(2)), np.zeros(len(one))
         known = np.zeros(len(one), dtype=bool)
         self._graph = (
             touched, first_touched, size, self._first, self._groups, parent, frequent, known, most,
         )  # fmt: skip
         # a way out with all groups there is one in every molecule
         everyone, free = np.arange(n_groups), np.flatnonzero(self._alone)
-        known[free] = self._chances(free, everyone, _NOTHING)[0] == 1
+        known[free] = self._chances(free, everyone, _NOTHING) == 1
 
     def _family_of_cells(self, family: IntArray) -> IntArray:
         """Return the family that alone covers each cell, or touches it where nothing covers it."""
@@ -174,11 +140,10 @@ class Pockets:
         """Return the points of some cells."""
         return np.asarray(self._points[in_runs(self._begin[cells], np.diff(self._begin)[cells])])
 
-    def _where_away(self) -> tuple[FloatArray, IntArray]:
+    def _where_away(self) -> FloatArray:
         """Return how often solvent gets to each cell in molecules in which nothing covers it.
 
-        And the number of its slopes. Those of a family that may be away as a whole are not asked:
-        `opened` does.
+        Those of a family that may be away as a whole are not asked: `opened` does.
         """
         asked = np.ones(len(self._family), dtype=bool)
         one = np.flatnonzero((self._family >= 0) & (self._family != SEVERAL))
@@ -187,15 +152,16 @@ class Pockets:
         some = np.flatnonzero(asked)
         order = some[np.argsort(self._number[some], kind="stable")]
         begin = np.flatnonzero(np.diff(self._number[order], prepend=~self._number[order[:1]]))
-        return self._noting(chances_where_away, order, np.append(begin, len(order)))
+        found = chances_where_away(order, np.append(begin, len(order)), self._rare, *self._asked)
+        return np.asarray(found)
 
-    def opened(self) -> tuple[list[Reached], list[Reached | None], Reached]:
+    def opened(self) -> tuple[list[Reached], list[Reached | None], FloatArray]:
         """Return to which points of its family solvent gets where each group is there, how often.
 
         And to which it gets where all groups of a family are away, for each family; None where that
-        is to all of them. And to which it gets where what covers them is away.
+        is to all of them. And how often it gets to each point where what covers it is away.
         """
-        chance, slopes = self._where_away()
+        chance = self._where_away()
         members, first_member = self._members
         last = len(first_member) - 2
         order, begin = by_number(np.where(self._family <= last, self._family, NONE), last)
@@ -205,25 +171,18 @@ class Pockets:
             own = order[begin[number] : begin[number + 1]]
             mates = members[first_member[number] : first_member[number + 1]]
             if g == mates[0] and not self._whole[g]:
-                chance[own], slopes[own] = self._chances(own, _NOTHING, mates)
+                chance[own] = self._chances(own, _NOTHING, mates)
                 if (chance[own] < 1).any():
-                    away[number] = self._of_cells(own, chance[own], slopes[own])
+                    away[number] = self._of_cells(own, chance[own])
             covers[self._cells[g]] = True
             free = own[~covers[own]]
             covers[self._cells[g]] = False
             there, others = self._with(g)
             reached = self._chances(free, there, others)
             if self._whole[g]:
-                chance[free] = np.maximum(chance[free], reached[0])
-            found.append(self._of_cells(free, *reached))
-        return found, away, self._of_cells(np.arange(len(chance)), chance, slopes)
-
-    @property
-    def slopes(self) -> Slopes:
-        """By how much the chances that were found fall with the occupancies of groups."""
-        n, m = self._noted.tolist()
-        noted = self._slopes
-        return Slopes(noted.first[: n + 1], noted.group[:m], noted.value[:m])
+                chance[free] = np.maximum(chance[free], reached)
+            found.append(self._of_cells(free, reached))
+        return found, away, self._of_points(chance)
 
     def _with(self, group: int) -> tuple[IntArray, IntArray]:
         """Return the groups that are known to be there where one is, and those that are away."""
@@ -237,41 +196,24 @@ class Pockets:
             group = int(self._parent[group])
         return np.array(there), np.concatenate(away)
 
-    def _chances(
-        self, cells: IntArray, there: IntArray, away: IntArray
-    ) -> tuple[FloatArray, IntArray]:
-        """Return how often solvent gets to cells in molecules with and without some groups.
+    @property
+    def _asked(self) -> tuple[Any, ...]:
+        return (
+            self._tag, self._graph, self._of_group, self._sets, *self._states, self._room,
+            self._memory,
+        )  # fmt: skip
 
-        And the number of the slopes of each.
-        """
+    def _chances(self, cells: IntArray, there: IntArray, away: IntArray) -> FloatArray:
+        """Return how often solvent gets to cells in molecules with and without some groups."""
         if len(cells) == 0:
-            return np.zeros(0), _NOTHING
-        return self._noting(chances, cells, there, away)
+            return np.zeros(0)
+        return np.asarray(chances(cells, there, away, self._rare, *self._asked))
 
-    def _noting(self, kernel: Callable[..., Any], *asked: IntArray) -> tuple[FloatArray, IntArray]:
-        """Return what a kernel finds, with room enough for the slopes that it notes."""
-        while True:
-            noted, before = self._slopes, self._noted.copy()
-            chance, number = kernel(
-                *asked, self._rare, self._tag, self._graph, self._of_group, self._sets,
-                *self._states, self._room, self._memory, self._gains,
-                (noted.first, noted.group, noted.value, self._noted),
-            )  # fmt: skip
-            short = self._noted[0] + 1 > len(noted.first), self._noted[1] > len(noted.group)
-            if not any(short):
-                return chance, number
-            n, m = 2 * self._noted + 2
-            self._slopes = Slopes(
-                np.resize(noted.first, n), np.resize(noted.group, m), np.resize(noted.value, m)
-            )
-            self._noted[:] = before
-
-    def _of_cells(self, cells: IntArray, chance: FloatArray, number: IntArray) -> Reached:
-        """Return the points of some cells to which solvent may get, in the order of the cells."""
-        some = chance > _SELDOM
-        cells, chance, number = cells[some], chance[some], number[some]
-        n = np.diff(self._begin)[cells]
-        return Reached(self._in_cells(cells), np.repeat(chance, n), np.repeat(number, n))
+    def _of_cells(self, cells: IntArray, chance: FloatArray) -> Reached:
+        """Return the points of some cells to which solvent may get."""
+        some = chance > 0
+        cells, chance = cells[some], chance[some]
+        return Reached(self._in_cells(cells), np.repeat(chance, np.diff(self._begin)[cells]))
 
 
 def by_number(numbers: IntArray, last: int) -> tuple[IntArray, IntArray]:

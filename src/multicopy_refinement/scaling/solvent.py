@@ -42,6 +42,15 @@ class PartialGroups:
     def __len__(self) -> int:
         return len(self.members)
 
+    def alike(self, other: PartialGroups) -> bool:
+        """Return whether they are the same groups, whatever their occupancies."""
+        return (
+            len(self) == len(other)
+            and all(map(np.array_equal, self.members, other.members))
+            and np.array_equal(self.family, other.family)
+            and np.array_equal(self.parent, other.parent)
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Displaced:

@@ -114,9 +114,7 @@ def test_solvent_gets_where_floods_of_points_do_in_all_molecules(drawn, nested):
     pockets = Pockets(
         np.array(SHAPE), status, points, covered, FAMILY, whole, parent, there, OCCUPANCY, MOST, 0.0
     )
-    opened, away, reached = pockets.opened()
-    chance = np.zeros(len(points))
-    chance[reached.points] = reached.chance
+    opened, away, chance = pockets.opened()
     states, weights = molecules(parent)
     free = np.array([free_points(status, points, covered, ~one) for one in states])
     bare = np.ones_like(free)
@@ -149,34 +147,3 @@ def test_solvent_gets_where_floods_of_points_do_in_all_molecules(drawn, nested):
             assert not free[gone][:, mine].any()
         elif family != 2:
             np.testing.assert_allclose(often(gone, mine), 1)
-
-
-def test_chances_fall_with_groups_that_shut_the_way(drawn):
-    status, points, covered, there = drawn
-    none, step = np.full(N_GROUPS, -1), 1e-3
-
-    def made(occupancy):
-        pockets = Pockets(
-            np.array(SHAPE), status, points, covered, FAMILY, FAMILY == 2, none, there, occupancy,
-            MOST, 0.0,
-        )  # fmt: skip
-        *_, reached = pockets.opened()
-        chance = np.zeros(len(points))
-        chance[reached.points] = reached.chance
-        return pockets, reached, chance
-
-    pockets, reached, _ = made(OCCUPANCY)
-    place, group, value = pockets.slopes.of(reached.number)
-    falls = np.zeros((N_GROUPS, len(points)))
-    falls[group, reached.points[place]] = value
-    several = pockets.family == SEVERAL
-    bare = np.array([[i not in set(own.tolist()) for i in range(len(points))] for own in covered])
-    assert (falls[:, several] > 0).any()
-    for change in ({0: 1}, {1: 1}, {2: 1}, {3: 1, 4: -1}, {5: 1}):
-        some = several.copy()
-        for g in change:  # what covers a point is away there, its mates are in its place
-            some &= bare[FAMILY[g] == FAMILY].all(axis=0)
-        q = np.zeros(N_GROUPS)
-        q[list(change)] = [step * sign for sign in change.values()]
-        slope = (made(OCCUPANCY + q)[2] - made(OCCUPANCY - q)[2]) / 2
-        np.testing.assert_allclose(-q @ falls[:, some], slope[some], atol=1e-9)

@@ -151,20 +151,13 @@ def test_there_is_no_jump_at_the_ends(demo, end):
 
 
 def test_columns_are_the_derivatives_of_f_mask(demo):
-    """-dF_mask/dq by differences; of members of a set along what keeps their sum.
-
-    With it goes how often there is a way to what others leave.
-    """
+    """-dF_mask/dq by differences; of members of a set along what keeps their sum."""
     hkl = unique_reflections(demo.model.cell, demo.model.spacegroup, D_MIN)
     chosen, q = np.arange(len(demo.partial)), demo.occupancy.copy()
     q[demo.index("W/17/HOH")] = 0.33  # another than that of A/12/ASN:B, which it touches: a kink
-
-    def solvent(q, last=None):
-        occupancy = demo.model.group_occupancies()
-        occupancy[demo.partial] = q
-        return solvent_of(demo.model, demo.solvent.grid, occupancy, last)
-
-    fresh = solvent(q)
+    occupancy = demo.model.group_occupancies()
+    occupancy[demo.partial] = q
+    fresh = solvent_of(demo.model, demo.solvent.grid, occupancy)
     found = fresh.displaced(q, chosen, hkl, 46.0)
     assert len(found.low) > 1000
     for plus, minus in (
@@ -177,9 +170,7 @@ def test_columns_are_the_derivatives_of_f_mask(demo):
         if minus:
             step[demo.index(minus)] = -1e-3
             column = column - found.columns[demo.index(minus)]
-        up, down = (
-            solvent(q + s * step, fresh).f_mask(q + s * step, hkl[found.low]) for s in (1, -1)
-        )
+        up, down = (fresh.f_mask(q + s * step, hkl[found.low]) for s in (1, -1))
         expected = -(up - down) / 2e-3
         assert np.linalg.norm(column - expected) < 0.01 * np.linalg.norm(expected), plus
 
@@ -340,11 +331,27 @@ def test_solvent_gets_into_a_pocket_while_its_plug_is_away(gated):
     hkl = unique_reflections(gated.cell, gated.spacegroup, 4.0)
     step = np.zeros(len(q))
     step[partial[0]] = 1e-3
-    up, down = (solvent_of(gated, grid, q + s * step).f_mask((q + s * step)[partial], hkl)
-                for s in (1, -1))  # fmt: skip
+    # what the plug covers, with ways as they are
+    up, down = (solvent.f_mask((q + s * step)[partial], hkl) for s in (1, -1))
     column = solvent.displaced(q[partial], np.arange(2), hkl, np.inf).columns[0]
     expected = -(up - down) / 2e-3
     assert np.linalg.norm(column - expected) < 1e-3 * np.linalg.norm(expected)
+
+
+def test_who_is_there_in_half_of_the_molecules_does_not_come_and_go(gated):
+    grid = MaskGrid.of(gated.cell, gated.spacegroup, 2.0)
+    q, last = gated.group_occupancies(), None
+    plug = np.flatnonzero(gated.occupancy_groups.refined)[0]
+    for occupancy, there in (
+        (0.52, True),
+        (0.47, True),
+        (0.44, False),
+        (0.53, False),
+        (0.56, True),
+    ):
+        q[plug] = occupancy
+        last = solvent_of(gated, grid, q, last)
+        assert last.groups.frequent[0] == there
 
 
 def test_ways_are_asked_anew_where_occupancies_have_moved(gated, tmp_path):

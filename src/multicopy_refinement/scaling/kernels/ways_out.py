@@ -23,8 +23,6 @@ _OPEN, _SHUT = -1, -2
 #: molecule.
 _LEVELS = 24
 _NOTHING = 1e-9
-#: What is rarer is taken as this where it is asked what would be if it were there.
-_LEAST = 1e-3
 
 
 @njit(nogil=True, cache=True)
@@ -167,105 +165,50 @@ def _take(
 @njit(nogil=True, cache=True)
 def _chance(
     start: int, tag: np.ndarray, graph: tuple, family: np.ndarray, sets: tuple,
-    state: np.ndarray, fixed: np.ndarray, work: tuple, stack: tuple, gains: tuple, rare: float,
-) -> tuple[float, int]:  # fmt: skip
-    """Return how often a way leads out of a cell, over the states of unknown groups.
-
-    And how many families decide: ``gains`` then has, of each group and of each family as a whole,
-    how often a way leads out in molecules in which it is there, and away; and those families.
-    """
-    whole, first_member, members, parent = sets[0], sets[2], sets[3], graph[5]
-    own, option, chosen, weight, explored, part = stack
-    with_, without, listed, deciding = gains
+    state: np.ndarray, fixed: np.ndarray, work: tuple, stack: tuple, rare: float,
+) -> float:  # fmt: skip
+    """Return how often a way leads out of a cell, over the states of unknown groups."""
+    first_member, members, parent = sets[2], sets[3], graph[5]
+    own, option, weight = stack
     decides = _decides(start, tag, graph, state, work)
     if decides < 0:
-        return (1.0 if decides == _OPEN else 0.0), 0
-    level, found, n = -1, 0.0, 0
-    here, seen = 1.0, 1.0
-    while True:
-        if decides >= 0:  # a level more
-            level += 1
-            own[level], option[level] = family[decides], 0
-            weight[level], explored[level] = here, seen
-            if not listed[own[level]]:
-                listed[own[level]], deciding[n] = True, own[level]
-                n += 1
+        return 1.0 if decides == _OPEN else 0.0
+    own[0], option[0], weight[0] = family[decides], 0, 1.0
+    level, found = 0, 0.0
+    while level >= 0:
         begin, end = first_member[own[level]], first_member[own[level] + 1]
         if option[level] > end - begin:  # all options have been taken
             for k in range(begin, end):
                 if not fixed[members[k]]:
                     state[members[k]] = UNKNOWN
-            level, decides = level - 1, -1
-            if level < 0:
-                return found, n
+            level -= 1
             continue
-        one = members[begin + option[level]] if option[level] < end - begin else -1
-        often = _take(own[level], option[level], state, fixed, sets, parent)
-        option[level], decides = option[level] + 1, -1
-        if (one >= 0 and fixed[one]) or (one < 0 and whole[members[begin]]):
+        here = weight[level] * _take(own[level], option[level], state, fixed, sets, parent)
+        option[level] += 1
+        if here < _NOTHING:
             continue
-        chosen[level], part[level] = one, max(often, _LEAST)
-        here, seen = weight[level] * often, explored[level] * part[level]
         decides = _decides(start, tag, graph, state, work)
-        if decides >= 0 and (seen < rare or level + 1 == own.shape[0]):
-            tag[0] += 1
-            last, _ = _walk(start, _LIKELY, tag[0], graph, state, work[1], work[2], work[3])
-            decides = _OPEN if last >= 0 else _SHUT
         if decides == _OPEN:
             found += here
-            for k in range(level + 1):
-                if chosen[k] >= 0:
-                    with_[chosen[k]] += seen / part[k]
-                else:
-                    without[own[k]] += seen / part[k]
-
-
-@njit(nogil=True, cache=True)
-def _note_slopes(
-    n: int, fixed: np.ndarray, sets: tuple, parent: np.ndarray, gains: tuple, slopes: tuple
-) -> int:
-    """Note by how much the chance falls with q of each group that decides; return its number.
-
-    Of a set that is never all away it is what it falls by beside that member for which it is
-    largest. ``gains`` is emptied.
-    """
-    whole, _, first_member, members, bare = sets
-    with_, without, listed, deciding = gains
-    first, group, value, count = slopes
-    for i in range(n):
-        own = deciding[i]
-        begin, end = first_member[own], first_member[own + 1]
-        none, some = _shares(own, fixed, sets, parent)
-        best = without[own]
-        if whole[members[begin]]:
-            for k in range(begin, end):
-                best = max(best, with_[members[k]] * bare[members[k]])
-        for k in range(begin, end):
-            g = members[k]
-            lost = (best - with_[g] * bare[g]) / max(none + some, _LEAST)
-            if not fixed[g] and lost > _LEAST:
-                if count[1] < len(group):
-                    group[count[1]], value[count[1]] = g, lost
-                count[1] += 1
-            with_[g] = 0.0
-        without[own], listed[own] = 0.0, False
-    number = int(count[0])
-    count[0] += 1
-    if count[0] < len(first):
-        first[count[0]] = count[1]
-    return number
+        elif decides != _SHUT:
+            if here < rare or level + 1 == own.shape[0]:
+                tag[0] += 1
+                last, _ = _walk(start, _LIKELY, tag[0], graph, state, work[1], work[2], work[3])
+                if last >= 0:
+                    found += here
+            else:
+                level += 1
+                own[level], option[level], weight[level] = family[decides], 0, here
+    return found
 
 
 @njit(nogil=True, cache=True)
 def chances(
     cells: np.ndarray, there: np.ndarray, away: np.ndarray, rare: float, tag: np.ndarray,
     graph: tuple, family: np.ndarray, sets: tuple, state: np.ndarray, fixed: np.ndarray,
-    work: tuple, memory: tuple, gains: tuple, slopes: tuple,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    work: tuple, memory: tuple,
+) -> np.ndarray:  # fmt: skip
     """Return how often solvent gets to each of some cells, in those molecules that have a state.
-
-    And of each cell a number: ``group[first[i]:first[i + 1]]`` of ``slopes`` are the groups with
-    whose occupancies that falls for number i, and ``value[first[i]:first[i + 1]]`` by how much.
 
     Parameters
     ----------
@@ -295,20 +238,12 @@ def chances(
         Of each group, `UNKNOWN` and False; they are so again afterwards, as is ``bare``: how often
         what is nested in a group and known to be away is away where that is there.
     work, memory
-        Room for each cell: ``lower, upper, before, queue``, and ``region, tag, number, chance``.
-    gains
-        Zeros for each group and each family, False for each family, and room for each family.
-    slopes
-        ``first, group, value, count``: what has been noted, and how much it is (numbers, and
-        groups). Where there is no room it is counted alone.
+        Room for each cell: ``lower, upper, before, queue``, and ``region, tag, chance``.
     """
     whole, occupancy, first_member, members, bare = sets
-    region, of_tag, numbers, of_cell = memory
+    region, of_tag, of_cell = memory
     parent = graph[5]
-    levels = (
-        np.empty(_LEVELS, np.int64), np.empty(_LEVELS, np.int64), np.empty(_LEVELS, np.int64),
-        np.empty(_LEVELS), np.empty(_LEVELS), np.empty(_LEVELS),
-    )  # fmt: skip
+    levels = (np.empty(_LEVELS, np.int64), np.empty(_LEVELS, np.int64), np.empty(_LEVELS))
     for g in there:
         state[g], fixed[g] = THERE, True
     possible = True
@@ -329,7 +264,7 @@ def chances(
             possible = False
         elif n == 1:
             state[last] = THERE  # not fixed: it is taken with certainty
-    found, number = np.zeros(cells.shape[0]), np.zeros(cells.shape[0], dtype=np.int64)
+    found = np.zeros(cells.shape[0])
     tag[0] += 1
     base = tag[0]
     for i in range(cells.shape[0]):
@@ -340,16 +275,12 @@ def chances(
             # where a way leads on in any case the chance is the same
             tag[0] += 1
             end, n = _walk(cell, _THERE, tag[0], graph, state, work[0], work[2], region)
-            chance, own = 1.0, 0
+            chance = 1.0
             if end < 0:
-                chance, n_deciding = _chance(
-                    cell, tag, graph, family, sets, state, fixed, work, levels, gains, rare
-                )
-                if n_deciding > 0:
-                    own = _note_slopes(n_deciding, fixed, sets, parent, gains, slopes)
+                chance = _chance(cell, tag, graph, family, sets, state, fixed, work, levels, rare)
             for k in range(n):
-                of_tag[region[k]], numbers[region[k]], of_cell[region[k]] = base, own, chance
-        found[i], number[i] = of_cell[cell], numbers[cell]
+                of_tag[region[k]], of_cell[region[k]] = base, chance
+        found[i] = of_cell[cell]
     for g in there:
         state[g], fixed[g] = UNKNOWN, False
     for g in away:
@@ -360,23 +291,22 @@ def chances(
             for k in range(first_member[family[g]], first_member[family[g] + 1]):
                 if not fixed[members[k]]:
                     state[members[k]] = UNKNOWN
-    return found, number
+    return found
 
 
 @njit(nogil=True, cache=True)
 def chances_where_away(
     order: np.ndarray, begin: np.ndarray, rare: float, tag: np.ndarray, graph: tuple,
     family: np.ndarray, sets: tuple, state: np.ndarray, fixed: np.ndarray, work: tuple,
-    memory: tuple, gains: tuple, slopes: tuple,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    memory: tuple,
+) -> np.ndarray:  # fmt: skip
     """Return for each cell how often solvent gets there in molecules in which it is not covered.
 
     ``order`` are cells, those that the same groups cover beside one another, and ``begin`` where
     each of these begins. ``rare`` is a part of all molecules, the others are as in `chances`.
     """
     first, groups, occupancy = graph[3], graph[4], sets[1]
-    found, number = np.zeros(first.shape[0] - 1), np.zeros(first.shape[0] - 1, dtype=np.int64)
-    none = np.empty(0, dtype=np.int64)
+    found, none = np.zeros(first.shape[0] - 1), np.empty(0, dtype=np.int64)
     for run in range(begin.shape[0] - 1):
         cells = order[begin[run] : begin[run + 1]]
         away = groups[first[cells[0]] : first[cells[0] + 1]]
@@ -388,8 +318,18 @@ def chances_where_away(
                     here = here + occupancy[away[j]] if j >= i else 2.0
             if here < 2.0:
                 often *= max(1 - here, 0.0)
-        found[cells], number[cells] = chances(
-            cells, none, away, rare / max(often, rare), tag, graph, family, sets, state, fixed,
-            work, memory, gains, slopes,
-        )  # fmt: skip
-    return found, number
+        found[cells] = chances(
+            cells,
+            none,
+            away,
+            rare / max(often, rare),
+            tag,
+            graph,
+            family,
+            sets,
+            state,
+            fixed,
+            work,
+            memory,
+        )
+    return found
