@@ -46,7 +46,7 @@ _LARGEST_Z = 1.2
 #: A weight is judged too small when coordinates move by less than this (rms, A).
 _SETTLED = 0.08
 #: The refinement ends after so many macrocycles in a row in which the free set's log-likelihood
-#: has fallen, and R-work risen.
+#: has fallen.
 _MOST_FALLS = 2
 #: After this macrocycle, by when coordinates have nearly arrived, the mask's edge is found again.
 _SHRINK_CYCLE = 2
@@ -109,6 +109,7 @@ class JointRefinement:
         self._lowest_weight, self._highest_weight = 0.0, np.inf
         self._best: _Best | None = None
         self._falls = self._cycles = 0
+        self._rose = False
         moving_b = {Parameter.B_ISO, Parameter.U_ANISO} & set(parameters)
         self.b_of_all = bool(moving_b) and len(self.active) == len(model.table)
 
@@ -172,9 +173,8 @@ class JointRefinement:
     ) -> bool:
         """Return whether macrocycles have led away from the data, where this one has ended.
 
-        Work and free set fit less well than after a macrocycle before, twice in a row, the free
-        set by more than two standard errors of its change: the restraints are at odds with the
-        data (contacts that cannot be), these count less as the errors grow, and so on.
+        The free set fits less well than after a macrocycle before, twice in a row, by more than two
+        standard errors of its change. `why_away` then says why.
         """
         free = self.experiment.log_likelihood_of_free(f_model)
         best = self._best
@@ -184,9 +184,27 @@ class JointRefinement:
             self._falls = 0
             return False
         change = Difference.of(free, best.free)
-        fell = change.value < 0 and change.telling
-        self._falls = self._falls + 1 if fell and r_work > best.r_work else 0
+        self._falls = self._falls + 1 if change.value < 0 and change.telling else 0
+        self._rose = r_work > best.r_work
         return self._falls >= _MOST_FALLS
+
+    def why_away(self, number: int) -> str:
+        """Return why they have, in words; ``number`` is the macrocycle that is kept.
+
+        Restraints that are at odds with the data (contacts that cannot be) draw the model from
+        them, the errors grow, data count less, and so on. Or there is more to move than data to
+        say where.
+        """
+        fell = f"the log-likelihood of the free set fell after macrocycle {number}, which is kept"
+        if self._rose:
+            return (
+                f"restraints and data are at odds: R-work rose and {fell}; look at the contacts of "
+                "what is refined"
+            )
+        return (
+            f"data do not say where all of it is: R-work fell and {fell}; refine less of it "
+            "(--active partial, --parameters)"
+        )
 
     def go_back(self) -> tuple[int, FloatArray]:
         """Give the model what it was after the best macrocycle; return its number, and q."""

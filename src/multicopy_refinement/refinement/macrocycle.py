@@ -347,12 +347,7 @@ class _Run:
             number = len(self.history) - 1
             if joint.leads_away(number, statistics.r_work, f_model, occupancy):
                 best, occupancy = joint.go_back()
-                text = (
-                    "restraints and data are at odds: R-work rose and the log-likelihood of the "
-                    f"free set fell after macrocycle {best}, which is kept; look at the contacts "
-                    "of what is refined"
-                )
-                status = Status(False, text, cycle)
+                status = Status(False, joint.why_away(best), cycle)
                 break
             if moves.gain == 0:
                 status = Status(False, "no step of coordinates and B raises the posterior", cycle)
