@@ -208,6 +208,27 @@ def test_a_weight_is_taken_back_where_the_free_set_is_worse(
     assert ends == pytest.approx([with_loss, without])
 
 
+def test_it_ends_where_more_is_moved_than_the_data_say(crystal, monkeypatch):
+    """R-work falls, and the free set fits less and less well: the first macrocycle is kept."""
+    folder, _, data = crystal
+    of_free, calls = Experiment.log_likelihood_of_free, []
+
+    def worse_each_time(self, f_model):
+        calls.append(1)
+        return of_free(self, f_model) * 0 - len(calls)
+
+    monkeypatch.setattr(Experiment, "log_likelihood_of_free", worse_each_time)
+    options = RefineOptions(active="all", max_cycles=9, uncertainty="none", **JOINT)
+    found = refine(Model(folder / "start.pdb"), data, options)
+    assert not found.status.converged
+    assert found.status.cycles == 3
+    assert "data do not say where all of it is" in found.status.reason
+    *_, kept, _, last = found.history
+    assert last.statistics.r_work < kept.statistics.r_work
+    assert f"after macrocycle {kept.number}, which is kept" in found.status.reason
+    assert found.final.r_work == pytest.approx(kept.statistics.r_work, abs=1e-3)
+
+
 def test_without_restraints_the_data_alone_move_atoms(crystal):
     folder, _, data = crystal
     model = Model(folder / "start.pdb")

@@ -58,6 +58,8 @@ _OF_SOLVENT, _PART = 0.02, 8
 _MOVED = 0.03
 #: How often its ways are open is asked anew when an occupancy has changed by more than this.
 _OTHER_WAYS = 0.01
+#: Occupancies that went to and fro are followed again when they have gone so far.
+_AWAY = 0.1
 
 
 class Experiment(nn.Module):
@@ -154,7 +156,8 @@ class Experiment(nn.Module):
         if shrink is not None:
             self.grid = self.grid.with_shrink(shrink)
         self._shrink = shrink
-        self._about = np.zeros(0)  # occupancies that say how often ways of the solvent are open
+        # occupancies that say how often ways of the solvent are open
+        self._about: FloatArray = np.zeros(0)
         self._solvent_made_from: tuple[bytes, FloatArray] | None = None
         self._response: tuple[Tensor, ...] | None = None
         self._displaced: tuple[IntArray, Displaced, ComplexArray] | None = None
@@ -425,10 +428,11 @@ class Experiment(nn.Module):
         if anew or not self._made_near(made_from, xyz):
             xyz = self._where_moved(made_from, xyz)
             self._solvent_made_from = made_from, xyz
-            self._partial, self._about = np.flatnonzero(partial), occupancy
+            self._partial = np.flatnonzero(partial)
+            self._judge_about(occupancy)
             same = [one for one in self._like if one._made_near(made_from, xyz)]
             self.solvent = same[0].solvent.for_other_data() if same else self._make_solvent(
-                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.grid, occupancy,
+                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.grid, self._about,
                 None if self._scale is None else self.solvent,
             )  # fmt: skip
         self._mask_occupancy, self._displaced = occupancy, None
@@ -436,8 +440,29 @@ class Experiment(nn.Module):
 
     def _ways_have_changed(self, occupancy: FloatArray) -> bool:
         """Return whether ways of the solvent are open in another part of the molecules by now."""
-        moved = float(np.abs(occupancy - self._about).max(initial=0.0))
+        moved = float(np.abs(self._further(occupancy)).max(initial=0.0))
         return self.solvent.has_ways and moved > _OTHER_WAYS
+
+    def _further(self, occupancy: FloatArray) -> FloatArray:
+        """Return by how much occupancies differ from those that ways were judged at.
+
+        Those that had come back stay where they were halfway: ways that are open more often may
+        call for the occupancies that shut them, and so on for ever.
+        """
+        step = occupancy - self._about
+        return np.where(self._halfway & (np.abs(step) < _AWAY), 0.0, step)
+
+    def _judge_about(self, occupancy: FloatArray) -> None:
+        """Judge ways at these occupancies from now on."""
+        if len(self._about) == 0:
+            self._about, self._way_there = occupancy, np.zeros(len(occupancy))
+            self._halfway = np.zeros(len(occupancy), dtype=bool)
+            return
+        step = self._further(occupancy)
+        back = (step * self._way_there < 0) & ~self._halfway
+        self._halfway = back | (self._halfway & (step == 0))
+        self._about = self._about + np.where(back, step / 2, step)
+        self._way_there = np.where(step == 0, self._way_there, step)
 
     def _made_near(self, made_from: bytes, xyz: FloatArray) -> bool:
         """Return whether the solvent was made from the same atoms, near where they are now."""

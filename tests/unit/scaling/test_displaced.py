@@ -359,7 +359,9 @@ def test_ways_are_asked_anew_where_occupancies_have_moved(gated, tmp_path):
     experiment = Experiment(gated, read_reflections(tmp_path / "data.mtz"))
     partial = np.flatnonzero(gated.occupancy_groups.refined)
     q, at = gated.group_occupancies(), gated.group_occupancies()
-    for occupancy, judged_at in ((0.5, 0.5), (0.495, 0.5), (0.48, 0.48)):
+    # hardly moved; moved; came back: halfway, until it is far from there
+    course = ((0.6, 0.6), (0.605, 0.6), (0.8, 0.8), (0.7, 0.75), (0.8, 0.75), (0.9, 0.9))
+    for occupancy, judged_at in course:
         q[partial[0]], at[partial[0]] = occupancy, judged_at
         experiment.renew(occupancy=q.copy())
         solvent = solvent_of(gated, experiment.grid, at)
