@@ -59,7 +59,7 @@ _MOVED = 0.03
 #: How often its ways are open is asked anew when an occupancy has changed by more than this.
 _OTHER_WAYS = 0.01
 #: Occupancies that went to and fro are followed again when they have gone so far.
-_AWAY = 0.1
+_AWAY = 0.25
 
 
 class Experiment(nn.Module):

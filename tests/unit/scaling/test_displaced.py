@@ -360,7 +360,7 @@ def test_ways_are_asked_anew_where_occupancies_have_moved(gated, tmp_path):
     partial = np.flatnonzero(gated.occupancy_groups.refined)
     q, at = gated.group_occupancies(), gated.group_occupancies()
     # hardly moved; moved; came back: halfway, until it is far from there
-    course = ((0.6, 0.6), (0.605, 0.6), (0.8, 0.8), (0.7, 0.75), (0.8, 0.75), (0.9, 0.9))
+    course = ((0.6, 0.6), (0.605, 0.6), (0.9, 0.9), (0.7, 0.8), (0.9, 0.8), (0.5, 0.5))
     for occupancy, judged_at in course:
         q[partial[0]], at[partial[0]] = occupancy, judged_at
         experiment.renew(occupancy=q.copy())
