@@ -58,8 +58,9 @@ _OF_SOLVENT, _PART = 0.02, 8
 _MOVED = 0.03
 #: How often its ways are open is asked anew when an occupancy has changed by more than this.
 _OTHER_WAYS = 0.01
-#: Occupancies that went to and fro are followed again when they have gone so far.
-_AWAY = 0.25
+#: Occupancies that have come back are followed again when they have gone so far, but no more when
+#: they have so often.
+_AWAY, _MOST_TURNS = 0.25, 3
 
 
 class Experiment(nn.Module):
@@ -446,22 +447,23 @@ class Experiment(nn.Module):
     def _further(self, occupancy: FloatArray) -> FloatArray:
         """Return by how much occupancies differ from those that ways were judged at.
 
-        Those that had come back stay where they were halfway: ways that are open more often may
+        Those that had come back stay where they were on the way: ways that are open more often may
         call for the occupancies that shut them, and so on for ever.
         """
         step = occupancy - self._about
-        return np.where(self._halfway & (np.abs(step) < _AWAY), 0.0, step)
+        near = (self._turns > 0) & (np.abs(step) < _AWAY)
+        return np.where(near | (self._turns >= _MOST_TURNS), 0.0, step)
 
     def _judge_about(self, occupancy: FloatArray) -> None:
         """Judge ways at these occupancies from now on."""
         if len(self._about) == 0:
             self._about, self._way_there = occupancy, np.zeros(len(occupancy))
-            self._halfway = np.zeros(len(occupancy), dtype=bool)
+            self._turns = np.zeros(len(occupancy), dtype=np.int64)
             return
         step = self._further(occupancy)
-        back = (step * self._way_there < 0) & ~self._halfway
-        self._halfway = back | (self._halfway & (step == 0))
-        self._about = self._about + np.where(back, step / 2, step)
+        back = step * self._way_there < 0
+        self._turns += back
+        self._about = self._about + np.where(back, step / (1 + self._turns), step)
         self._way_there = np.where(step == 0, self._way_there, step)
 
     def _made_near(self, made_from: bytes, xyz: FloatArray) -> bool:
