@@ -261,12 +261,14 @@ class Experiment(nn.Module):
 
     def renew(
         self, f_calc: Tensor | None = None, occupancy: FloatArray | None = None,
-        twin_fraction: float | None = None, *, find_shrink: bool = False,
+        twin_fraction: float | None = None, *, find_shrink: bool = False, in_turn: bool = False,
     ) -> None:  # fmt: skip
         """Make the mask, fit the scale to the work set and estimate the errors anew.
 
         ``twin_fraction`` is that of the second domain, the present one when left out;
-        ``find_shrink`` looks again how far solvent grows back, as the first renewal does.
+        ``find_shrink`` looks again how far solvent grows back, as the first renewal does; with
+        ``in_turn``, as in a search where each renewal follows the last, ways of the solvent do not
+        go to and fro with the occupancies.
         """
         if twin_fraction is not None:
             self.twin_fraction = twin_fraction
@@ -274,6 +276,8 @@ class Experiment(nn.Module):
             f = (self.f_calc() if f_calc is None else f_calc).to(torch.complex128).cpu()
             q = self.model.group_occupancies() if occupancy is None else occupancy
             first = self._scale is None
+            if not in_turn:
+                self._turns = self._way_there = np.zeros(len(q))
             self._renew_mask(q, anew=first or find_shrink or self._ways_have_changed(q))
             if first:
                 self._first_scale(f)
@@ -457,12 +461,11 @@ class Experiment(nn.Module):
     def _judge_about(self, occupancy: FloatArray) -> None:
         """Judge ways at these occupancies from now on."""
         if len(self._about) == 0:
-            self._about, self._way_there = occupancy, np.zeros(len(occupancy))
-            self._turns = np.zeros(len(occupancy), dtype=np.int64)
+            self._about = occupancy
             return
         step = self._further(occupancy)
         back = step * self._way_there < 0
-        self._turns += back
+        self._turns = self._turns + back
         self._about = self._about + np.where(back, step / (1 + self._turns), step)
         self._way_there = np.where(step == 0, self._way_there, step)
 

@@ -155,7 +155,7 @@ class JointRefinement:
         found = at[Kind.OCCUPANCY]
         self._assign(found)
         self._cycles += 1
-        self.experiment.renew(f_calc, find_shrink=self._cycles == _SHRINK_CYCLE)
+        self.experiment.renew(f_calc, find_shrink=self._cycles == _SHRINK_CYCLE, in_turn=True)
         f_model = self.experiment.at_renewal(f_calc)
         if self.b_of_all:
             now = self._displacements(state)
@@ -213,7 +213,7 @@ class JointRefinement:
         self._give(best.state)
         self._assign(best.occupancy)
         joint, at = self.posterior(best.occupancy)
-        self.experiment.renew(torch.as_tensor(joint.f_calc(at)))
+        self.experiment.renew(torch.as_tensor(joint.f_calc(at)), in_turn=True)
         return best.number, best.occupancy
 
     def _weigh(self, z: float, settled: bool, f_model: torch.Tensor) -> None:

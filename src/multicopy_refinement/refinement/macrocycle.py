@@ -441,8 +441,8 @@ class _Run:
         self.experiment.renew(
             f_calc,
             twin_fraction=None if fraction is None else float(fraction[0]),
-            find_shrink=find_shrink,
-        )
+            find_shrink=find_shrink, in_turn=True,
+        )  # fmt: skip
         if self.anomalous is not None:
             self.anomalous.renew(self.experiment, f_calc, at[Kind.OCCUPANCY], at.get(Kind.B_GROUP))
         self._made = None

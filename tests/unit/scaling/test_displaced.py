@@ -360,10 +360,16 @@ def test_ways_are_asked_anew_where_occupancies_have_moved(gated, tmp_path):
     partial = np.flatnonzero(gated.occupancy_groups.refined)
     q, at = gated.group_occupancies(), gated.group_occupancies()
     # hardly moved; moved; came back: halfway, until it is far from there
-    course = ((0.6, 0.6), (0.605, 0.6), (0.9, 0.9), (0.7, 0.8), (0.9, 0.8), (0.5, 0.5))
-    for occupancy, judged_at in course:
-        q[partial[0]], at[partial[0]] = occupancy, judged_at
-        experiment.renew(occupancy=q.copy())
+    course = [(0.6, 0.6), (0.605, 0.6), (0.9, 0.9), (0.7, 0.8), (0.9, 0.8), (0.5, 0.5)]
+    course += [(0.9, 0.5 + 0.4 / 3), (0.2, 0.2 + 0.75 * (0.3 + 0.4 / 3)), (0.9, None), (0.2, None)]
+    in_turn = [True] * len(course) + [False] * 3
+    last = 0.6
+    for (occupancy, judged_at), follows in zip(
+        [*course, (0.9, 0.9), (0.7, 0.7), (0.9, 0.9)], in_turn, strict=True
+    ):
+        last = last if judged_at is None else judged_at  # three times is enough
+        q[partial[0]], at[partial[0]] = occupancy, last
+        experiment.renew(occupancy=q.copy(), in_turn=follows)
         solvent = solvent_of(gated, experiment.grid, at)
         right = solvent.f_mask(q[partial], experiment.data.hkl)
         np.testing.assert_allclose(experiment.f_mask, right, atol=1e-3)
