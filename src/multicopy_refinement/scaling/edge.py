@@ -163,8 +163,6 @@ class _Within:
         The points.
     point
         Of each pair of a point and a family, its point.
-    slopes
-        Of the chances with which solvent gets somewhere.
     """
 
     def __init__(self, edge: Edge, point: IntArray) -> None:

@@ -342,34 +342,37 @@ def test_who_is_there_in_half_of_the_molecules_does_not_come_and_go(gated):
     grid = MaskGrid.of(gated.cell, gated.spacegroup, 2.0)
     q, last = gated.group_occupancies(), None
     plug = np.flatnonzero(gated.occupancy_groups.refined)[0]
-    for occupancy, there in (
-        (0.52, True),
-        (0.47, True),
-        (0.44, False),
-        (0.53, False),
-        (0.56, True),
-    ):
+    course = ((0.52, True), (0.47, True), (0.44, False), (0.53, False), (0.56, True))
+    for occupancy, there in course:
         q[plug] = occupancy
         last = solvent_of(gated, grid, q, last)
         assert last.groups.frequent[0] == there
 
 
-def test_ways_are_asked_anew_where_occupancies_have_moved(gated, tmp_path):
+#: Occupancies, and at which of them ways are judged: hardly moved; moved; came back: between the
+#: two, until it is far from there; and after three times no more.
+IN_TURN = (
+    (0.6, 0.6), (0.605, 0.6), (0.9, 0.9), (0.7, 0.8), (0.9, 0.8), (0.5, 0.5),
+    (0.9, 0.5 + 0.4 / 3), (0.2, 0.2 + 0.75 * (0.3 + 0.4 / 3)), (0.9, 0.525), (0.2, 0.525),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("in_turn", "course"),
+    [
+        (False, ((0.5, 0.5), (0.495, 0.5), (0.48, 0.48))),
+        (False, ((0.9, 0.9), (0.7, 0.7), (0.9, 0.9))),
+        (True, IN_TURN),
+    ],
+)
+def test_ways_are_asked_anew_where_occupancies_have_moved(gated, tmp_path, in_turn, course):
     write_simulated(simulate(gated, 2.5, seed=1), gated, tmp_path / "data.mtz")
     experiment = Experiment(gated, read_reflections(tmp_path / "data.mtz"))
     partial = np.flatnonzero(gated.occupancy_groups.refined)
     q, at = gated.group_occupancies(), gated.group_occupancies()
-    # hardly moved; moved; came back: halfway, until it is far from there
-    course = [(0.6, 0.6), (0.605, 0.6), (0.9, 0.9), (0.7, 0.8), (0.9, 0.8), (0.5, 0.5)]
-    course += [(0.9, 0.5 + 0.4 / 3), (0.2, 0.2 + 0.75 * (0.3 + 0.4 / 3)), (0.9, None), (0.2, None)]
-    in_turn = [True] * len(course) + [False] * 3
-    last = 0.6
-    for (occupancy, judged_at), follows in zip(
-        [*course, (0.9, 0.9), (0.7, 0.7), (0.9, 0.9)], in_turn, strict=True
-    ):
-        last = last if judged_at is None else judged_at  # three times is enough
-        q[partial[0]], at[partial[0]] = occupancy, last
-        experiment.renew(occupancy=q.copy(), in_turn=follows)
+    for occupancy, judged_at in course:
+        q[partial[0]], at[partial[0]] = occupancy, judged_at
+        experiment.renew(occupancy=q.copy(), in_turn=in_turn)
         solvent = solvent_of(gated, experiment.grid, at)
         right = solvent.f_mask(q[partial], experiment.data.hkl)
         np.testing.assert_allclose(experiment.f_mask, right, atol=1e-3)
