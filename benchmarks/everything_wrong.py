@@ -195,8 +195,9 @@ def _split(residue: gemmi.Residue, turned: dict[str, np.ndarray], share: float) 
 
 
 def rows_of(
-    name: str, d_min: float, error: tuple[float, float], data_folder: Path, folder: Path, seed: int
-) -> list[Row]:
+    name: str, d_min: float, error: tuple[float, float], data_folder: Path, folder: Path, seed: int,
+    vibrating: float = 0.0,
+) -> list[Row]:  # fmt: skip
     """Simulate a crystal and refine it in all ways."""
     random = np.random.default_rng(seed + 77)
     made = crystal(
@@ -204,7 +205,8 @@ def rows_of(
         levels=(0.3, 0.5, 0.7, 0.9),
     )  # fmt: skip
     made, shares = with_conformers(made, 40, random, *error)
-    hkl, f = amplitudes(made.truth, d_min, filled=partial(solvent_of_states, spacing=SPACING))
+    solvent = partial(solvent_of_states, spacing=SPACING, vibrating=vibrating)
+    hkl, f = amplitudes(made.truth, d_min, filled=solvent)
     s_squared = np.asarray(made.truth.cell.calculate_1_d2_array(hkl))
     mtz, start = folder / "data.mtz", folder / "start.pdb"
     write_mtz(mtz, made.truth, observe(hkl, f, s_squared, seed=seed))
@@ -266,13 +268,16 @@ def summary(rows: list[Row]) -> str:
     )
 
 
+MOVE = """
+and atoms move against their neighbours ({:.0%} of the mean square displacement of their B)"""
 INTRODUCTION = """# Occupancies where coordinates and B are wrong, as in life
 
-Made by `make everything-wrong`, in {minutes:.0f} minutes.
+Made by `make everything-wrong` (`benchmarks/everything_wrong.py --vibrating {vibrating:g}`), in
+{minutes:.0f} minutes.
 
 Truth by gemmi alone: its density, and as solvent the mean of its masks of 40 molecules at 0.25 A,
-in which groups are there or not independently and conformers of a residue exclude each other; 3%
-noise. {crystals} without their altlocs and hydrogens; 40 waters at 0.3 to 0.9, 16 ligands of 4
+in which groups are there or not independently and conformers of a residue exclude each other{move};
+3% noise. {crystals} without their altlocs and hydrogens; 40 waters at 0.3 to 0.9, 16 ligands of 4
 to 13 atoms at 0.3 to 0.9 in solvent, and up to 40 side chains in two conformers (0.3 to 0.7). The
 geometry of the truth is a draw from the dictionary; B are those of the real models.
 Refinement starts with all of these at 0.5, and with random errors of all coordinates (rms as given)
@@ -337,7 +342,12 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, help="keep every estimate (JSON)")
     parser.add_argument("--crystals", nargs="*", default=CRYSTALS)
     parser.add_argument("--resolutions", nargs="*", type=float, default=RESOLUTIONS)
+    parser.add_argument(
+        "--vibrating", type=float, default=0.0,
+        help="part of the mean square displacement of atoms that their neighbours do not share",
+    )  # fmt: skip
     arguments = parser.parse_args()
+    vibrating = arguments.vibrating
     data = Path(os.environ.get("MULTICOPY_DATA", "../shared/data"))
     rows: list[Row] = []
     crystals, resolutions = arguments.crystals, arguments.resolutions
@@ -347,13 +357,14 @@ def main() -> None:
             for d_min in resolutions:
                 for error in ERRORS:
                     seed += 1
-                    rows += rows_of(name, d_min, error, data, Path(folder), seed)
+                    rows += rows_of(name, d_min, error, data, Path(folder), seed, vibrating)
     if arguments.rows:
         arguments.rows.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     text = INTRODUCTION.format(
         minutes=(time.perf_counter() - begun) / 60,
         crystals=" and ".join(c.split("/")[0] for c in crystals),
-    )
+        vibrating=vibrating, move=MOVE.format(vibrating) if vibrating else "",
+    )  # fmt: skip
     print(tables(rows))
     if arguments.out:
         arguments.out.write_text(text + tables(rows))

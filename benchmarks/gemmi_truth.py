@@ -203,10 +203,14 @@ def solvent(structure: gemmi.Structure, spacing: float = 0.45) -> gemmi.FloatGri
     return gemmi.FloatGrid(np.asarray(total, dtype=np.float32), structure.cell, group)
 
 
-def solvent_of_states(structure: gemmi.Structure, spacing: float = 0.45) -> gemmi.FloatGrid:
+def solvent_of_states(
+    structure: gemmi.Structure, spacing: float = 0.45, vibrating: float = 0.0
+) -> gemmi.FloatGrid:
     """Return the part of solvent at every point: the mean over molecules in their states.
 
-    Conformers of a residue exclude each other; residues are there or not independently.
+    Conformers of a residue exclude each other; residues are there or not independently. In each
+    molecule atoms are elsewhere, by ``vibrating`` of their mean square displacement
+    3B/(8 pi^2): most of it they share with their neighbours.
     """
     random, states = np.random.default_rng(7), {}
     for chain in structure[0]:
@@ -223,6 +227,10 @@ def solvent_of_states(structure: gemmi.Structure, spacing: float = 0.45) -> gemm
         for site in part[0].all():
             state = states.get((site.chain.name, site.residue.seqid.num, site.atom.altloc))
             site.atom.occ = 1.0 if state is None else float(state[molecule])
+            if vibrating:
+                rms = (vibrating * site.atom.b_iso / (8 * np.pi**2)) ** 0.5  # along an axis
+                moved = np.array(site.atom.pos.tolist()) + rms * random.standard_normal(3)
+                site.atom.pos = gemmi.Position(*moved)
         total = total + _mask(part, spacing)
     group = gemmi.SpaceGroup(structure.spacegroup_hm)
     return gemmi.FloatGrid((total / MOLECULES).astype(np.float32), structure.cell, group)

@@ -26,9 +26,10 @@ from multicopy_refinement.reflections.twinning import mates_of
 from multicopy_refinement.scaling import Scale, fit_scale
 from multicopy_refinement.scaling.displaced import FAINT, displaced_solvent
 from multicopy_refinement.scaling.mask import COARSEST, MaskGrid, density_structure_factors
-from multicopy_refinement.scaling.room import Room, best_grid
+from multicopy_refinement.scaling.room import best_blend, best_grid
 from multicopy_refinement.scaling.scaler import B_BOUNDS
 from multicopy_refinement.scaling.solvent import Displaced, Solvent
+from multicopy_refinement.scaling.ways import Judged
 from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.scattering.rows import weighted_complex_rows
 from multicopy_refinement.targets import Target
@@ -58,9 +59,6 @@ _OF_SOLVENT, _PART = 0.02, 8
 _MOVED = 0.03
 #: How often its ways are open is asked anew when an occupancy has changed by more than this.
 _OTHER_WAYS = 0.01
-#: Occupancies that have come back are followed again when they have gone so far, but no more when
-#: they have so often.
-_AWAY, _MOST_TURNS = 0.25, 3
 
 
 class Experiment(nn.Module):
@@ -153,12 +151,11 @@ class Experiment(nn.Module):
             self.data.cell, self.data.spacegroup, self.data.listed_d_min, mask_spacing
         )
         if like is not None:
-            shrink = like.grid.shrink
+            shrink, self.grid = like.grid.shrink, self.grid.with_blend(like.grid.blend)
         if shrink is not None:
             self.grid = self.grid.with_shrink(shrink)
         self._shrink = shrink
-        # occupancies that say how often ways of the solvent are open
-        self._about: FloatArray = np.zeros(0)
+        self._judged = Judged()
         self._solvent_made_from: tuple[bytes, FloatArray] | None = None
         self._response: tuple[Tensor, ...] | None = None
         self._displaced: tuple[IntArray, Displaced, ComplexArray] | None = None
@@ -277,12 +274,14 @@ class Experiment(nn.Module):
             q = self.model.group_occupancies() if occupancy is None else occupancy
             first = self._scale is None
             if not in_turn:
-                self._turns = self._way_there = np.zeros(len(q))
-            self._renew_mask(q, anew=first or find_shrink or self._ways_have_changed(q))
+                self._judged.search()
+            ways = not first and self.solvent.has_ways and self._judged.off(q) > _OTHER_WAYS
+            self._renew_mask(q, anew=first or find_shrink or ways)
             if first:
                 self._first_scale(f)
             if (first or find_shrink) and self._shrink is None and self.scale.has_solvent:
                 self._take_grid(self._best_grid(f, anywhere=first))
+                self._take_grid(self._best_blend(f))
             self._fit_scale(f.numpy(), self.errors.variance)
             self.renew_errors(self._scaled(f))
             if self._screenings < MOST_SCREENINGS:
@@ -303,25 +302,45 @@ class Experiment(nn.Module):
     def _best_grid(self, f: Tensor, *, anywhere: bool) -> MaskGrid:
         """Return the grid with the radius by which solvent grows back that fits best.
 
-        What F_mask has beside the mask of all atoms is as it is; of reflections beyond the reach of
-        solvent, which hold the scale, a part is used.
+        What F_mask has beside the mask of all atoms is as it is.
         """
-        data, begin, f_mask = self.data, self._scale, self.f_mask
-        more = f_mask - self._f_of(self.solvent.base)
+        more, misfit = self.f_mask - self._f_of(self.solvent.base), self._misfit(f)
+
+        def of_grid(grid: MaskGrid) -> float:
+            return misfit(self._f_of(self.solvent.all_there(grid)) + more)
+
+        return best_grid(self.grid, of_grid, anywhere=anywhere)
+
+    def _best_blend(self, f: Tensor) -> MaskGrid:
+        """Return the grid with as much of a narrower and a wider probe as fits best."""
+        change, present = self.solvent.blended(self._mask_occupancy[self._partial]), self.grid.blend
+        if change is None:
+            return self.grid
+        of_blend, misfit = self._f_of(change), self._misfit(f)
+        begin = self.f_mask - present * of_blend
+        best = best_blend(present, lambda blend: misfit(begin + blend * of_blend))
+        return self.grid.with_blend(best)
+
+    def _misfit(self, f: Tensor) -> Callable[[ComplexArray], float]:
+        """Return what gives chi-square of the work set with an F_mask, and its best scale.
+
+        Of reflections beyond the reach of solvent, which hold the scale, a part is used.
+        """
+        data, begin = self.data, self.scale
         low = data.s_squared < self.scale.solvent_limit(_OF_SOLVENT)
         use = data.work & (low | (np.arange(len(low)) % _PART == 0))
         variance = self.errors.variance
 
-        def misfit(grid: MaskGrid) -> float:
+        def misfit(f_mask: ComplexArray) -> float:
+            present, self.f_mask = self.f_mask, f_mask
             self._scale = begin
-            self.f_mask = self._f_of(self.solvent.all_there(grid)) + more
             self._fit_scale(f.numpy(), variance, use)
             off = self.size(self._scaled(f)) - data.f_obs
+            self.scale = self._scale = begin
+            self.f_mask = present
             return float((off**2 / variance)[use].sum())
 
-        found = best_grid(self.grid, misfit, anywhere=anywhere)
-        self._scale, self.f_mask = begin, f_mask
-        return found
+        return misfit
 
     def _first_scale(self, f: Tensor) -> None:
         """Fit scale and errors for the first time, without what is grossly off.
@@ -434,40 +453,14 @@ class Experiment(nn.Module):
             xyz = self._where_moved(made_from, xyz)
             self._solvent_made_from = made_from, xyz
             self._partial = np.flatnonzero(partial)
-            self._judge_about(occupancy)
+            about = self._judged.follow(occupancy)
             same = [one for one in self._like if one._made_near(made_from, xyz)]
             self.solvent = same[0].solvent.for_other_data() if same else self._make_solvent(
-                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.grid, self._about,
+                groups, self._partial, (occupancy > 0)[groups.index], xyz, self.grid, about,
                 None if self._scale is None else self.solvent,
             )  # fmt: skip
         self._mask_occupancy, self._displaced = occupancy, None
         self.f_mask = self.f_mask_at(self.data.hkl)
-
-    def _ways_have_changed(self, occupancy: FloatArray) -> bool:
-        """Return whether ways of the solvent are open in another part of the molecules by now."""
-        moved = float(np.abs(self._further(occupancy)).max(initial=0.0))
-        return self.solvent.has_ways and moved > _OTHER_WAYS
-
-    def _further(self, occupancy: FloatArray) -> FloatArray:
-        """Return by how much occupancies differ from those that ways were judged at.
-
-        Those that had come back stay where they were on the way: ways that are open more often may
-        call for the occupancies that shut them, and so on for ever.
-        """
-        step = occupancy - self._about
-        near = (self._turns > 0) & (np.abs(step) < _AWAY)
-        return np.where(near | (self._turns >= _MOST_TURNS), 0.0, step)
-
-    def _judge_about(self, occupancy: FloatArray) -> None:
-        """Judge ways at these occupancies from now on."""
-        if len(self._about) == 0:
-            self._about = occupancy
-            return
-        step = self._further(occupancy)
-        back = step * self._way_there < 0
-        self._turns = self._turns + back
-        self._about = self._about + np.where(back, step / (1 + self._turns), step)
-        self._way_there = np.where(step == 0, self._way_there, step)
 
     def _made_near(self, made_from: bytes, xyz: FloatArray) -> bool:
         """Return whether the solvent was made from the same atoms, near where they are now."""
@@ -500,11 +493,7 @@ class Experiment(nn.Module):
         """
         groups, data = self.model.occupancy_groups, self.data
         there = (self._mask_occupancy > 0)[groups.index] & ~atoms
-        xyz = self.model.xyz().detach().double().cpu().numpy()
-        room = Room(self.grid, groups.table, xyz)
-        room.take(there)
-        occupancy = self._mask_occupancy[self._partial]
-        density = self.solvent.density(occupancy, room.solvent(room.open()))
+        density = self.solvent.density(self._mask_occupancy[self._partial], there)
         return density_structure_factors(density, data.cell, data.spacegroup, hkl)
 
     def displaced(self, groups: IntArray) -> tuple[Displaced | None, ComplexArray]:

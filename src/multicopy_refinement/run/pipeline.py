@@ -43,6 +43,7 @@ from multicopy_refinement.results.record import (
 from multicopy_refinement.results.tables import as_lines, ligand_table, summary_tables
 from multicopy_refinement.run.job import RefineJob
 from multicopy_refinement.run.log import RunLog, run_log
+from multicopy_refinement.scaling.displaced import DOUBT
 from multicopy_refinement.targets.choice import preferred, target_kind
 from multicopy_refinement.words import counted
 
@@ -224,13 +225,14 @@ def _log_outcome(log: RunLog, solution: Solution, record: RunRecord) -> None:
     )
     for warning in record.warnings:
         log.warning(f"{warning.code}: {warning.message}")
-    beam = used.beam
+    beam, grid = used.beam, solution.experiment.grid
     log.info(f"radiation: {beam.in_words()}")
     log.info(
         f"scale: k {scale.k:.4f}, k_sol {scale.k_sol:.3f} {beam.density_unit}, "
         f"B_sol {scale.b_sol:.1f} A^2, C_sol {scale.c_sol:.1f} A^4 "
         f"(falls to 1/e as B_sol {scale.equivalent_b_sol:.1f} A^2 alone), "
-        f"grown back {solution.experiment.grid.shrink:.2f} A from where the probe fits"
+        f"grown back {grid.shrink:.2f} A from where the probe fits, "
+        f"{grid.blend:.0%} of it by a probe {DOUBT:g} A narrower and by one as much wider each"
     )
     if record.twinning is not None and record.twinning.refined is not None:
         log.info(record.twinning.refined.in_words)

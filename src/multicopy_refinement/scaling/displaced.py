@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,197 +16,123 @@ from multicopy_refinement._typing import (
     ComplexArray,
     FloatArray,
     IntArray,
-    UInt8Array,
 )
 from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.molecule import most_frequent
 from multicopy_refinement.parallel import in_threads
-from multicopy_refinement.places import in_runs
-from multicopy_refinement.scaling.edge import Edge, Held, Independent
-from multicopy_refinement.scaling.kernels.pockets import WAY_OUT
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
-from multicopy_refinement.scaling.pockets import SEVERAL, Pockets
-from multicopy_refinement.scaling.points import sorted_unique
-from multicopy_refinement.scaling.room import Room
+from multicopy_refinement.scaling.probed import ProbedSolvent
 from multicopy_refinement.scaling.solvent import Displaced, PartialGroups
 from multicopy_refinement.scaling.sparse_transform import SparseTransform
 
+#: By how much the narrower and the wider probe differ from that of the grid, in A.
+DOUBT = 0.15
+PROBES = (-DOUBT, 0.0, DOUBT)
 #: Displaced solvent is left out where S is less than this part of k_sol.
 FAINT = 1e-2
 #: By how much further it is made than is needed, since the limit changes from cycle to cycle.
 _FURTHER = 1.2
 #: Where more than this part of the reflections is concerned, all are: whole rows are quicker.
 _MOST = 0.6
-#: By how much a probe is less wide, and wider, that goes where it is in doubt whether solvent
-#: does, in A: atoms are about as far off as that from where they are held to be.
-DOUBT = 0.1
-#: Solvent that gets to a point in fewer of the molecules than this does not.
-_SELDOM = 1e-3
 #: A group leaves the most frequent molecule, or becomes a part of it, by this much beyond a half.
 _STEADY = 0.05
 #: The transform of a group's region is made anew when it has changed by more than this part.
 _STALE = 0.005
 
+_A = TypeVar("_A")
+_B = TypeVar("_B")
+#: Points that a group keeps free of solvent, and by how much for q = 1, by each probe that counts.
+_Region = list[tuple[IntArray, FloatArray]]
+
 
 class DisplacedSolvent:
     """The solvent of a crystal as a function of the occupancies of groups.
 
-    As in the mask that all atoms make (Jiang & Brunger 1994, J. Mol. Biol. 243, 100) spheres are
-    taken larger by a probe, and solvent then grows back from where the probe fits. A point that
-    only members of one set can keep from it holds solvent to 1 - sum q_g over the members that do
-    so alone, since they exclude each other: the mean of the masks of the set's states. Where groups
-    that know nothing of each other meet, they cover a point where the probe would fit with
-    1 - prod(1 - c_s), as if they were there or not independently, and solvent grows back from the
-    least coverage within reach. With all groups at 1 this is the mask of all atoms, with a group at
-    0 that without it; in between it is continuous, and linear but for what several groups share.
-    Solvent that has no way out is none; where that depends on other groups, it is there in a part
-    of the molecules (`Pockets`), taken as it is at the occupancies that the solvent is made for.
-    What a group displaces is what it covers, not what is behind it: whether a way is there hangs on
-    0.1 A, and occupancies would be moved to open one where the data want solvent.
+    The mean of what three probes leave to it, the outer ones by `MaskGrid.blend` each. Whether
+    solvent gets through a bottleneck or into a crevice is a matter of a hundredth of an A for one
+    probe; atoms vibrate, and are not known so well: it does in a part of the molecules.
 
     Parameters
     ----------
-    table, xyz
-        All atoms; those of ``held`` 0 displace nothing.
-    held
-        Whether an atom is there, for atoms outside of the groups, ``[n_atoms]``.
-    groups
-        Groups whose occupancy is or may become partial.
     grid
         Of the crystal.
+    probes
+        By how much wider than that of the grid each probe is, in A, in ascending order: three, or
+        one that has it all.
+    each
+        The solvent that each of them leaves, made when it is first asked for.
     """
 
-    def __init__(
-        self, table: AtomTable, xyz: FloatArray, held: BoolArray, groups: PartialGroups,
-        grid: MaskGrid,
-    ) -> None:  # fmt: skip
-        self.grid, self.groups = grid, groups
-        self._of = table, xyz.copy(), held  # that of a model of doubles moves with it
+    def __init__(self, grid: MaskGrid, probes: Sequence[float], each: Sequence[_Part]) -> None:
+        self.grid, self.probes, self._each = grid, tuple(probes), tuple(each)
         self.cell, self.group, self.shape = grid.cell, grid.group, grid.shape
-        partial = np.zeros(len(table), dtype=bool)
-        for members in groups.members:
-            partial[members] = True
+        self.groups = self._each[0].groups
+        shares = (grid.blend, 1 - 2 * grid.blend, grid.blend) if len(self._each) > 1 else (1.0,)
+        # those that count, and by how much
+        some = [(share, part) for share, part in zip(shares, self._each, strict=True) if share > 0]
+        self._shares = [share for share, _ in some]
+        self._parts = _at_once(lambda part: part.made, [part for _, part in some])
+        self.base = self._mean([part.base for part in self._parts])
         self._low: IntArray | None = None
         self._reach = 0.0
-        self._room = room = Room(grid, table, xyz)
-        room.take(held & ~partial)
-        may_be = room.open() != 0
-        room.take(partial | held)
-        self._open = room.open()
-        self._cover(~table.hydrogen, np.flatnonzero(may_be & (self._open == 0)))
-        self._judge()
-        self._grow()
-
-    def _cover(self, heavy: BoolArray, points: IntArray) -> None:
-        """Note which points each group covers, where nothing else keeps solvent out.
-
-        ``points`` are those to which solvent gets where all groups are away, but not where all are
-        there.
-        """
-        room, groups = self._room, self.groups
-        status = np.where(self._open, np.int32(WAY_OUT), np.int32(-1))
-        status[points] = np.arange(len(points))
-        stamp = np.minimum(status, 0)
-        covered = [
-            status[room.points.cover(stamp, g + 1, members[heavy[members]])].astype(np.int64)
-            for g, members in enumerate(groups.members)
-        ]
-        for g, parent in enumerate(groups.parent.tolist()):
-            if parent >= 0:  # it is there only with its parent, which covers the point already
-                covered[g] = np.setdiff1d(covered[g], covered[parent], assume_unique=True)
-        self._covers = status, points, covered
-
-    def _judge(self) -> None:
-        """Note which points may hold solvent, and who decides it."""
-        room, groups = self._room, self.groups
-        status, points, covered = self._covers
-        pockets = Pockets(
-            room.points.shape, status, points, covered, groups.family, groups.whole, groups.parent,
-            groups.frequent, groups.occupancy, room.island,
-        )  # fmt: skip
-        opened, away, chance = pockets.opened()
-        self._opened = [replace(one, points=points[one.points]) for one in opened]
-        self._away = [
-            None if one is None else replace(one, points=points[one.points]) for one in away
-        ]
-        may = chance > _SELDOM
-        self.union, self._chance = points[may], chance[may]
-        n = len(self.union)
-        place = np.full(len(points), -1)
-        place[may] = np.arange(n)
-        self._place = np.full(len(status), -1, dtype=np.int32)
-        self._place[self.union] = np.arange(n)
-        self._family = pockets.family[may]
-        by_group = [place[one][place[one] >= 0] for one in covered]
-        self.pair_group = np.repeat(np.arange(len(covered)), [len(c) for c in by_group])
-        self.pair_point = np.concatenate([np.zeros(0, dtype=np.int64), *by_group])
-        self._covered = np.bincount(self.pair_point, minlength=n) > 0
-        key = groups.family[self.pair_group] * max(n, 1) + self.pair_point
-        self._factors = sorted_unique(key)
-        self._pair_factor = np.searchsorted(self._factors, key)
-        self._factor_point = self._factors % max(n, 1)
-
-    def _grow(self) -> None:
-        """Let solvent grow back from where the probe fits, and note who decides how far."""
-        self._last: tuple[FloatArray, _Coverage] | None = None
         self._made: _Made | None = None
-        self._all_there = self._room.solvent(self._open)
-        self.base = self.grid.coarse(self._all_there)
-        edge = Edge(self._all_there, self._place, self._room.points, self._room.steps)
-        # what no group covers and no family shuts alone holds solvent, as does what it reaches
-        apart = edge.reached(self.union[(self._family == SEVERAL) & ~self._covered])
-        between = edge.of(~apart)
-        family, first = between.families(self._family)
-        any_ = np.diff(first) > 0
-        self._independent = Independent(
-            between.of(any_), family, np.append(first[:-1][any_], first[-1]), self._opened,
-            self._away, self.groups.family,
-        )  # fmt: skip
-        apart[~apart] = ~any_
-        self._edge = edge.of(apart)
-        # Which point of the union decides each other one: the one with most solvent, judged with
-        # all groups half there, so that it is the same for all occupancies: what it decides is
-        # smooth in them, where the least of several has a kink where two are equal.
-        half = np.full(len(self.groups), 0.5)
-        self._nearest = self._edge.nearest(self._left_of(half)[0])
+
+    @classmethod
+    def of(
+        cls, table: AtomTable, xyz: FloatArray, held: BoolArray, groups: PartialGroups,
+        grid: MaskGrid, probes: Sequence[float] = PROBES,
+    ) -> DisplacedSolvent:  # fmt: skip
+        """Return it; the arguments are those of `ProbedSolvent`, with the grid of the crystal."""
+        of = table, xyz.copy(), held  # that of a model of doubles moves with it
+        each = [_Part(of, groups, one) for one in _grids(grid, probes)]
+        return cls(grid, probes, each)
+
+    @property
+    def parts(self) -> list[ProbedSolvent]:
+        """The solvent that each of the probes leaves."""
+        return _at_once(lambda part: part.made, self._each)
 
     def regrown(self, grid: MaskGrid) -> DisplacedSolvent:
-        """Return the solvent on a grid that differs in how far it grows back alone."""
-        other = copy(self)
-        other.grid, other._room = grid, self._room.on(grid)
-        other._grow()
-        return other
+        """Return the solvent on a grid that differs in how far it grows back alone, or in blend."""
+        return self._changed(self.groups, grid)
 
     def judged_by(self, groups: PartialGroups) -> DisplacedSolvent:
         """Return the solvent with another most frequent molecule of the same groups."""
-        other = copy(self)
-        other.groups, other._low = groups, None
-        other._judge()
-        other._grow()
-        return other
+        return self._changed(groups, self.grid)
+
+    def _changed(self, groups: PartialGroups, grid: MaskGrid) -> DisplacedSolvent:
+        grids = _grids(grid, self.probes)
+        each = [part.changed(groups, one) for part, one in zip(self._each, grids, strict=True)]
+        return DisplacedSolvent(grid, self.probes, each)
 
     def is_of(
         self, xyz: FloatArray, held: BoolArray, groups: PartialGroups, grid: MaskGrid
     ) -> bool:
         """Return whether it is that of these places, atoms, groups and grid, whatever molecule."""
-        _, own_xyz, own_held = self._of
-        return (
-            self.grid == grid
-            and np.array_equal(own_xyz, xyz)
-            and np.array_equal(own_held, held)
-            and self.groups.alike(groups)
-        )
+        return self.grid == grid and self._parts[0].is_of(xyz, held, groups)
 
     def all_there(self, grid: MaskGrid) -> FloatArray:
-        """Return `base` of another radius, ``[nu, nv, nw]``."""
-        return grid.coarse(self._room.on(grid).solvent(self._open))
+        """Return `base` on a grid that differs in how far solvent grows back alone."""
+        grids = [
+            part.grid.with_shrink(part.grid.shrink + grid.shrink - self.grid.shrink)
+            for part in self._parts
+        ]
+        pairs = list(zip(self._parts, grids, strict=True))
+        return self._mean(_at_once(lambda pair: pair[0].all_there(pair[1]), pairs))
 
     def for_other_data(self) -> DisplacedSolvent:
-        """Return the solvent of the same crystal for other reflections; the grid is shared."""
+        """Return the solvent of the same crystal for other reflections; the grids are shared."""
         other = copy(self)
-        other._last = other._made = other._low = None
+        other._low = other._made = None
         return other
+
+    def _mean(self, densities: Sequence[FloatArray]) -> FloatArray:
+        """Return the mean over the probes that count."""
+        if len(densities) == 1:
+            return densities[0]
+        terms = [share * one for share, one in zip(self._shares, densities, strict=True)]
+        return np.asarray(sum(terms))
 
     # ------------------------------------------------------------------ solvent
 
@@ -217,23 +144,25 @@ class DisplacedSolvent:
     @property
     def has_ways(self) -> bool:
         """Whether occupancies say in which part of the molecules solvent gets somewhere."""
-        reached = [one.chance for one in (*self._opened, *self._away) if one is not None]
-        return any((chance < 1).any() for chance in (self._chance, *reached))
+        return any(part.has_ways for part in self._parts)
 
-    def density(self, occupancy: FloatArray, also: UInt8Array | None = None) -> FloatArray:
+    def density(self, occupancy: FloatArray, beside: BoolArray | None = None) -> FloatArray:
         """Return how much solvent each point of the grid holds.
 
-        ``also`` are points of the finer grid, flat, that hold nothing else, too.
+        Where there is solvent if these atoms alone are there, nothing else is, ``[n_atoms]``.
         """
-        coverage = self._coverage(occupancy)
-        points = np.append(self._independent.points, self._edge.points)
-        left = np.append(coverage.held.left, coverage.left)
-        if also is None:
-            solvent = self.base.copy()
-        else:
-            solvent, left = self.grid.coarse(self._all_there | also), left * (also[points] == 0)
-        self.grid.add(solvent, points, left)
-        return solvent
+        return self._mean(_at_once(lambda part: part.density(occupancy, beside), self._parts))
+
+    def blended(self, occupancy: FloatArray) -> FloatArray | None:
+        """Return what the density grows by with `MaskGrid.blend`; None with one probe alone."""
+        if len(self._each) == 1:
+            return None
+        narrow, own, wide = _at_once(lambda part: part.made.density(occupancy), self._each)
+        return np.asarray(narrow + wide - 2 * own)
+
+    def mask_of(self, atoms: BoolArray) -> FloatArray:
+        """Return how much solvent there is at each point when these atoms alone are there."""
+        return self._mean(_at_once(lambda part: part.mask_of(atoms), self._parts))
 
     def f_mask(self, occupancy: FloatArray, hkl: IntArray) -> ComplexArray:
         """Return F of the solvent for a density of 1, complex ``[n]``."""
@@ -251,14 +180,13 @@ class DisplacedSolvent:
             low = np.flatnonzero(self.cell.inverse_d_squared(hkl) < self._reach)
             self._low = low if len(low) < _MOST * len(hkl) else np.arange(len(hkl))
             self._sum = SparseTransform(self.shape, hkl[self._low], self.cell.volume)
-        coverage = self._coverage(occupancy)
         kept = self._made
         if kept is None or not np.array_equal(kept.chosen, chosen):
             kept = self._made = None
-        regions = [self._region(g, coverage) for g in chosen.tolist()]
+        regions = [self._region(g, occupancy) for g in chosen.tolist()]
         stale = [
             i for i, region in enumerate(regions)
-            if kept is None or not _alike(*kept.regions[i], *region)
+            if kept is None or not _alike(kept.regions[i], region)
         ]  # fmt: skip
         last = None if kept is None else kept.last()
         if last is not None and not stale:
@@ -267,87 +195,61 @@ class DisplacedSolvent:
             columns = np.zeros((len(chosen), len(self._low)), dtype=np.complex64)
         else:  # a gigabyte where groups are many: in its memory, if nobody uses what is in it
             columns = kept.columns if last is None else kept.columns.copy()
+        self._transform(self._sum, [regions[i] for i in stale], columns, stale)
+        made_from = list(kept.regions) if kept is not None else regions
+        for i in stale:
+            made_from[i] = regions[i]
+        in_doubt = self._in_doubt(occupancy.copy(), chosen.copy(), hkl[self._low])
+        found = Displaced(self._low, columns, in_doubt)
+        self._made = _Made(chosen.copy(), columns, made_from, weakref.ref(found))
+        return found
+
+    def _transform(
+        self, transform: SparseTransform, regions: Sequence[_Region], columns: np.ndarray,
+        rows: Sequence[int],
+    ) -> None:  # fmt: skip
+        """Put the transform of each region into its row, in place."""
 
         def work(first: int, last: int) -> None:
             density = np.zeros(self.shape)
             flat = density.reshape(-1)
-            for i in stale[first:last]:
-                at = self.grid.add(density, *regions[i])
-                columns[i] = self._sum(at, flat[at])
+            for row, region in zip(rows[first:last], regions[first:last], strict=True):
+                new = [self.grid.add(density, points, values) for points, values in region]
+                at = np.concatenate(new)
+                columns[row] = transform(at, flat[at])
                 flat[at] = 0.0
 
-        in_threads(work, len(stale))
-        made_from = list(kept.regions) if kept is not None else regions
-        for i in stale:
-            made_from[i] = regions[i]
-        occupancy, chosen, hkl = occupancy.copy(), chosen.copy(), hkl[self._low]
+        in_threads(work, len(rows))
 
-        def in_doubt(places: IntArray) -> np.ndarray:
-            narrow, wide = self._beside(occupancy, chosen, hkl[places])
-            own = columns[:, places]
-            return np.concatenate([narrow - own, own - wide])
-
-        found = Displaced(self._low, columns, in_doubt)
-        self._made = _Made(chosen, columns, made_from, weakref.ref(found))
+    def _region(self, group: int, occupancy: FloatArray) -> _Region:
+        found = []
+        for share, part in zip(self._shares, self._parts, strict=True):
+            points, values = part.region(group, occupancy)
+            found.append((points, share * values))
         return found
 
-    def _beside(self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray) -> list[np.ndarray]:
-        """Return M with a narrower probe, and that with a wider one, at some reflections."""
-        columns: list[np.ndarray] = [np.zeros(0)] * 2
-        grids = [self.grid.with_probe(self.grid.wider + change) for change in (-DOUBT, DOUBT)]
+    def _in_doubt(
+        self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray
+    ) -> Callable[[IntArray], np.ndarray] | None:
+        """Return what gives `Displaced.in_doubt` at some places of ``hkl``."""
+        if len(self._each) == 1:
+            return None
 
-        def work(first: int, last: int) -> None:
-            for i in range(first, last):
-                other = DisplacedSolvent(*self._of, self.groups, grids[i])
-                columns[i] = other.displaced(occupancy, chosen, hkl, np.inf).columns
+        def in_doubt(places: IntArray) -> np.ndarray:
+            transform = SparseTransform(self.shape, hkl[places], self.cell.volume)
+            found = np.zeros((3, len(chosen), len(places)), dtype=np.complex64)
+            for part, columns in zip(self.parts, found, strict=True):
+                regions = [[part.region(g, occupancy)] for g in chosen.tolist()]
+                self._transform(transform, regions, columns, range(len(chosen)))
+            return np.concatenate([found[0] - found[1], found[1] - found[2]])
 
-        in_threads(work, len(grids))
-        return columns
-
-    def _region(self, group: int, coverage: _Coverage) -> tuple[IntArray, FloatArray]:
-        """Return the points that a group keeps free of solvent, and by how much for q = 1."""
-        alone, values = self._independent.region(group, coverage.held)
-        points, others = coverage.region(group)
-        return np.append(alone, points), np.append(values, others)
-
-    def _coverage(self, occupancy: FloatArray) -> _Coverage:
-        if self._last is None or not np.array_equal(self._last[0], occupancy):
-            self._last = occupancy.copy(), self._covered_at(occupancy)
-        return self._last[1]
-
-    def _covered_at(self, occupancy: FloatArray) -> _Coverage:
-        left, product, zeros, factor = self._left_of(occupancy)
-        own = factor[self._pair_factor]
-        of = self.pair_point
-        # d(left)/d(q_g): the product of all factors but the group's own
-        others = np.where(zeros[of] == 0, product[of] / np.maximum(own, 1e-300), 0.0)
-        others = np.where((zeros[of] == 1) & (own <= 0), product[of], others)
-        return _Coverage(
-            self._independent.at(occupancy), left[self._nearest], self._edge.points,
-            self._nearest, self.pair_group, of, others, len(self.union),
-        )  # fmt: skip
-
-    def _left_of(
-        self, occupancy: FloatArray
-    ) -> tuple[FloatArray, FloatArray, IntArray, FloatArray]:
-        """Return what is left to solvent at each point of the union, and how it came about."""
-        total = np.bincount(
-            self._pair_factor, occupancy[self.pair_group], minlength=len(self._factors)
-        )
-        factor = np.maximum(1 - total, 0.0)
-        factor[factor < 1e-9] = 0.0
-        n = len(self.union)
-        zeros = np.bincount(self._factor_point[factor == 0], minlength=n)
-        logs = np.where(factor > 0, np.log(np.maximum(factor, 1e-300)), 0.0)
-        product = np.exp(np.bincount(self._factor_point, logs, minlength=n))
-        product *= self._chance
-        left = np.where(zeros == 0, product, 0.0)
-        return left, product, zeros, factor
+        return in_doubt
 
 
 def displaced_solvent(
     groups: OccupancyGroups, partial: IntArray, present: BoolArray, xyz: FloatArray,
     grid: MaskGrid, occupancy: FloatArray, last: DisplacedSolvent | None = None,
+    probes: tuple[float, ...] = PROBES,
 ) -> DisplacedSolvent:  # fmt: skip
     """Return the solvent around a model in which some groups are partial.
 
@@ -368,6 +270,8 @@ def displaced_solvent(
     last
         One that was made before; what does not depend on the occupancies is that of it, if it is
         of the same atoms at the same places.
+    probes
+        By how much wider than that of the grid each is, in A: three, or one alone.
     """
     set_index = groups.set_index[partial]
     family = np.where(set_index >= 0, set_index, len(groups.sums) + np.arange(len(partial)))
@@ -392,7 +296,44 @@ def displaced_solvent(
         made = replace(made, frequent=most_frequent(groups, steady)[partial])
     if last is not None and last.is_of(xyz, present, made, grid):
         return last.judged_by(made)
-    return DisplacedSolvent(groups.table, xyz, present, made, grid)
+    return DisplacedSolvent.of(groups.table, xyz, present, made, grid, probes)
+
+
+class _Part:
+    """What one probe leaves to the solvent, made when it is first asked for.
+
+    Parameters
+    ----------
+    of
+        All atoms, their places, and which of them are there outside of the groups.
+    groups, grid
+        As `ProbedSolvent` has them.
+    last
+        One of the same probe and atoms that was made before.
+    """
+
+    def __init__(
+        self, of: tuple[AtomTable, FloatArray, BoolArray], groups: PartialGroups, grid: MaskGrid,
+        last: ProbedSolvent | None = None,
+    ) -> None:  # fmt: skip
+        self._of, self.groups, self.grid, self._last = of, groups, grid, last
+        self._lock = threading.Lock()
+
+    @property
+    def made(self) -> ProbedSolvent:
+        """The solvent."""
+        with self._lock:
+            made = self._last
+            if made is None:
+                made = ProbedSolvent(*self._of, self.groups, self.grid)
+            elif made.groups is not self.groups or made.grid != self.grid:
+                made = made.changed(self.groups, self.grid)
+            self._last = made
+            return made
+
+    def changed(self, groups: PartialGroups, grid: MaskGrid) -> _Part:
+        """Return it of another most frequent molecule, or that grows back to another distance."""
+        return _Part(self._of, groups, grid, self._last)
 
 
 @dataclass(frozen=True, eq=False)
@@ -401,61 +342,39 @@ class _Made:
 
     chosen: IntArray
     columns: np.ndarray
-    regions: list[tuple[IntArray, FloatArray]]
+    regions: list[_Region]
     last: Callable[[], Displaced | None]
 
 
-@dataclass(frozen=True, eq=False)
-class _Coverage:
-    """Solvent that partial groups leave at some occupancies.
-
-    Attributes
-    ----------
-    held
-        At points that families decide independently.
-    left
-        Part of solvent at each other point of the edge, ``[n_points]``.
-    points, nearest
-        Those points, and the point of the union that decides each.
-    """
-
-    held: Held
-    left: FloatArray
-    points: IntArray
-    nearest: IntArray
-    pair_group: IntArray
-    pair_point: IntArray
-    others: FloatArray
-    n_union: int
-
-    @cached_property
-    def _followers(self) -> tuple[IntArray, IntArray]:
-        """Points by the point of the union that decides them, and where each begins."""
-        order = np.argsort(self.nearest, kind="stable")
-        return order, np.searchsorted(self.nearest[order], np.arange(self.n_union + 1))
-
-    @cached_property
-    def _starts(self) -> IntArray:
-        return np.searchsorted(self.pair_group, np.arange(int(self.pair_group.max(initial=-1)) + 2))
-
-    def region(self, group: int) -> tuple[IntArray, FloatArray]:
-        """Return the points that a group keeps free of solvent, and by how much for q = 1."""
-        if group + 1 >= len(self._starts):
-            return np.zeros(0, dtype=np.int64), np.zeros(0)
-        rows = slice(int(self._starts[group]), int(self._starts[group + 1]))
-        deciding, values = self.pair_point[rows], self.others[rows]
-        order, start = self._followers
-        count = start[deciding + 1] - start[deciding]
-        return self.points[order[in_runs(start[deciding], count)]], np.repeat(values, count)
+def _alike(one: _Region, other: _Region) -> bool:
+    """Return whether regions differ by little."""
+    return all(_same(*a, *b) for a, b in zip(one, other, strict=True))
 
 
-def _alike(
+def _same(
     points: IntArray, values: FloatArray, other_points: IntArray, other_values: FloatArray
 ) -> bool:
-    """Return whether regions differ by little."""
+    """Return whether what one probe leaves to a group differs by little."""
     most = _STALE * float(np.abs(values).sum())
     if len(points) == len(other_points) and np.array_equal(points, other_points):
         return bool(np.abs(values - other_values).sum() <= most)
     unique, inverse = np.unique(np.concatenate([points, other_points]), return_inverse=True)
     signed = np.concatenate([values, -other_values])
     return bool(np.abs(np.bincount(inverse, signed, minlength=len(unique))).sum() <= most)
+
+
+def _grids(grid: MaskGrid, probes: Sequence[float]) -> list[MaskGrid]:
+    """Return the grid with each probe."""
+    return [grid.with_probe(grid.wider + wider).with_blend(0.0) for wider in probes]
+
+
+def _at_once(call: Callable[[_A], _B], of: Sequence[_A]) -> list[_B]:
+    """Return what a call makes of each, at the same time."""
+    found: list[_B | None] = [None] * len(of)
+
+    def work(first: int, last: int) -> None:
+        for i in range(first, last):
+            found[i] = call(of[i])
+
+    in_threads(work, len(of))
+    return [one for one in found if one is not None]

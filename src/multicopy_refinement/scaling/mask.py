@@ -45,6 +45,9 @@ class MaskGrid:
         Radius by which solvent grows back from where the probe fits, without a grid, in A.
     wider
         By how much the probe's radius is larger than the 1.0 A of REFMAC, in A.
+    blend
+        How much of the solvent a narrower probe says, and a wider one as much: 0, 1/4 or 1/2; this
+        one says the rest.
     """
 
     cell: Cell
@@ -53,6 +56,7 @@ class MaskGrid:
     factor: int
     shrink: float = SHRINK
     wider: float = 0.0
+    blend: float = 0.0
 
     @classmethod
     def of(
@@ -104,6 +108,10 @@ class MaskGrid:
         """Return the grid with a probe wider by so much, in A; solvent grows back as much more."""
         return replace(self, wider=wider, shrink=self.shrink + wider - self.wider)
 
+    def with_blend(self, blend: float) -> MaskGrid:
+        """Return the grid with another part that a narrower and a wider probe say each."""
+        return replace(self, blend=blend)
+
     def coarse(self, solvent: UInt8Array) -> FloatArray:
         """Return the part of solvent at each point from the finer grid's, ``[nu, nv, nw]``."""
         flat = np.ascontiguousarray(solvent, dtype=np.uint8).reshape(-1)
@@ -149,6 +157,7 @@ def mask_by_gemmi(
 ) -> FloatArray:
     """Return how much solvent there is at each point by gemmi's mask, ``[nu, nv, nw]``."""
     masker = solvent_masker(grid.growth)
+    masker.rprobe += grid.wider
     fine = _put(masker, table, present, xyz, grid.cell, grid.group, grid.fine)
     return grid.coarse(fine)
 

@@ -15,9 +15,14 @@ from multicopy_refinement.scaling.points import GridPoints
 
 #: Radii by which solvent grows back that the data are asked about, in A.
 SHRINKS = (0.3, 0.5, 0.7, 0.9)
+#: Parts of a narrower and of a wider probe that they are asked about: one probe alone, or both
+#: beside it, or in its place.
+BLENDS = (0.0, 0.25, 0.5)
 #: Steps of the search from where these lead to, in A. Another radius than the present one has to
 #: lower chi-square by so much.
 _STEP, _TELLING = 0.06, 2.0
+#: Another blend has to lower it by more: it is two masks instead of one.
+_TELLING_BLEND = 8.0
 
 
 class Room:
@@ -67,6 +72,11 @@ class Room:
         """Return where solvent is, within reach of where the probe fits but for islands, flat."""
         return self.points.grown(open_, self.steps)
 
+    def solvent_beside(self, atoms: BoolArray) -> UInt8Array:
+        """Return where solvent is when these atoms are there, too, flat."""
+        self.take(atoms)
+        return self.solvent(self.open())
+
     def on(self, grid: MaskGrid) -> Room:
         """Return the same room on a grid that differs in how far solvent grows back alone."""
         other = copy(self)
@@ -78,9 +88,7 @@ def solvent_mask(
     grid: MaskGrid, table: AtomTable, present: BoolArray, xyz: FloatArray
 ) -> FloatArray:
     """Return how much solvent there is at each point beside present atoms, ``[nu, nv, nw]``."""
-    room = Room(grid, table, xyz)
-    room.take(present)
-    return grid.coarse(room.solvent(room.open()))
+    return grid.coarse(Room(grid, table, xyz).solvent_beside(present))
 
 
 def solvent_radius(misfits: Sequence[float]) -> float:
@@ -126,3 +134,18 @@ def best_grid(grid: MaskGrid, misfit: Callable[[MaskGrid], float], *, anywhere: 
             shrink += step
     least, best = min(found.values(), key=lambda one: one[0])
     return best if least < present - _TELLING else grid
+
+
+def best_blend(present: float, misfit: Callable[[float], float]) -> float:
+    """Return which of `BLENDS` fits best, the present one where none tells more.
+
+    Parameters
+    ----------
+    present
+        The present one.
+    misfit
+        Chi-square with a blend.
+    """
+    found = {blend: misfit(blend) for blend in BLENDS}
+    best = min(found, key=lambda blend: found[blend])
+    return best if found[best] < found[present] - _TELLING_BLEND else present

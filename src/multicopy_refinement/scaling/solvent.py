@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray, UInt8Array
+from multicopy_refinement._typing import BoolArray, ComplexArray, FloatArray, IntArray
 from multicopy_refinement.scaling.mask import MaskGrid
 
 
@@ -63,9 +63,9 @@ class Displaced:
     columns
         M, complex64 ``[n_groups, n_low]``, for a density of 1; to be used as long as this is.
     in_doubt
-        Gives by how much M with a narrower probe differs from M, and M from that with a wider one,
-        at some places of ``low``: of a hole that a bottleneck leads to, all of it; complex64
-        ``[2 n_groups, n_places]``. None where that is not known.
+        Gives by how much M with a narrower probe differs from M with that of the grid, and that
+        from M with a wider one, at some places of ``low``: of a hole that a bottleneck leads to,
+        all of it; complex64 ``[2 n_groups, n_places]``. None where that is not known.
     """
 
     low: IntArray
@@ -108,11 +108,15 @@ class Solvent(Protocol):
         """Return the solvent on such a grid."""
         ...
 
-    def density(self, occupancy: FloatArray, also: UInt8Array | None = None) -> FloatArray:
+    def density(self, occupancy: FloatArray, beside: BoolArray | None = None) -> FloatArray:
         """Return how much solvent each point of the grid holds.
 
-        ``also`` are points of the finer grid, flat, that hold nothing else, too.
+        Where there is solvent if these atoms alone are there, nothing else is, ``[n_atoms]``.
         """
+        ...
+
+    def blended(self, occupancy: FloatArray) -> FloatArray | None:
+        """Return what the density grows by with `MaskGrid.blend`; None where it has one probe."""
         ...
 
     def f_mask(self, occupancy: FloatArray, hkl: IntArray) -> ComplexArray:

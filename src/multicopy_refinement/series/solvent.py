@@ -13,16 +13,20 @@ from multicopy_refinement._typing import (
     ComplexArray,
     FloatArray,
     IntArray,
-    UInt8Array,
 )
 from multicopy_refinement.occupancy.groups import OccupancyGroups
 from multicopy_refinement.occupancy.values import not_full
-from multicopy_refinement.scaling.displaced import DOUBT, DisplacedSolvent, displaced_solvent
+from multicopy_refinement.scaling.displaced import DisplacedSolvent, displaced_solvent
 from multicopy_refinement.scaling.mask import MaskGrid, density_structure_factors
 from multicopy_refinement.scaling.room import solvent_mask
 from multicopy_refinement.scaling.solvent import Displaced
 from multicopy_refinement.series.holes import Holes
 from multicopy_refinement.series.state import SeriesState
+
+#: By how much a probe is less wide, and wider, that goes where it is in doubt whether solvent
+#: does, in A. What gets there is refined: the mask is that of one probe.
+DOUBT = 0.1
+_PROBE = (0.0,)
 
 
 class MasksOfCells:
@@ -54,7 +58,7 @@ class MasksOfCells:
         if key not in self._made:
             self._made[key] = (
                 displaced_solvent(
-                    groups, partial, there, xyz, grid, occupancy
+                    groups, partial, there, xyz, grid, occupancy, probes=_PROBE
                 ).density(occupancy[partial])
                 if len(partial) else solvent_mask(grid, groups.table, there, xyz)
             )  # fmt: skip
@@ -119,8 +123,9 @@ class SolventOfStates:
             return [ends(grid.with_probe(grid.wider + d)) for d in (-DOUBT, 0.0, DOUBT)]
 
         each = displaced_solvent(
-            groups, partial, present, xyz, grid, occupancy, None if last is None else last.each
-        )
+            groups, partial, present, xyz, grid, occupancy, None if last is None else last.each,
+            _PROBE,
+        )  # fmt: skip
         offset, slope = state.offset[partial], state.slope[partial]
         return cls(each, *ends(grid), offset, slope, again, probes, masks)
 
@@ -157,13 +162,16 @@ class SolventOfStates:
         other.each = self.each.for_other_data()
         return other
 
-    def density(self, occupancy: FloatArray, also: UInt8Array | None = None) -> FloatArray:
+    def density(self, occupancy: FloatArray, beside: BoolArray | None = None) -> FloatArray:
         """Return how much solvent each point of the grid holds.
 
-        ``also`` are points of the finer grid, flat, that hold nothing else, too.
+        Where there is solvent if these atoms alone are there, nothing else is, ``[n_atoms]``.
         """
         found = self.without + self._fraction(occupancy) * (self.with_ - self.without)
-        return found if also is None else np.maximum(found, self.each.grid.coarse(also))
+        return found if beside is None else np.maximum(found, self.each.mask_of(beside))
+
+    def blended(self, occupancy: FloatArray) -> None:
+        """Return None: what a narrower probe lets in is refined (`Holes`)."""
 
     def f_mask(self, occupancy: FloatArray, hkl: IntArray) -> ComplexArray:
         """Return F of the solvent for a density of 1, complex ``[n]``."""

@@ -6,7 +6,7 @@ import pytest
 from helpers import atom_line
 from multicopy_refinement import Model
 from multicopy_refinement.crystal.hkl import unique_reflections
-from multicopy_refinement.scaling.displaced import DOUBT, DisplacedSolvent, displaced_solvent
+from multicopy_refinement.scaling.displaced import PROBES, displaced_solvent
 from multicopy_refinement.scaling.mask import MaskGrid
 from multicopy_refinement.scaling.points import exclusion_radius
 
@@ -72,23 +72,60 @@ def test_in_doubt_is_little_where_solvent_gets_in_any_case(tmp_path):
     assert np.abs(found.in_doubt(np.array([low]))).sum() < 0.3 * np.abs(found.columns[0, low])
 
 
-def test_in_doubt_are_a_narrower_probe_and_a_wider_one_beside_the_present_one(tmp_path):
+def probed(model, solvent, wider):
+    """Return the solvent of one other probe alone."""
+    groups = model.occupancy_groups
+    return displaced_solvent(
+        groups, np.flatnonzero(groups.refined), np.ones(len(model.table), dtype=bool),
+        model.table.xyz, solvent.grid, model.group_occupancies(), probes=(wider,),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def holes(tmp_path):
+    """A water behind a bottleneck, and one in the open."""
+    waters = np.array([[0.0, 0.0, 0.0], [-9.0, -9.0, -9.0]])
+    return solvent_of(tmp_path / "m.pdb", waters, [0.4, 0.7], gap=-0.02, radius=4.5)
+
+
+def test_in_doubt_are_a_narrower_probe_and_a_wider_one_beside_the_present_one(holes):
     """Each by itself: where both differ from the present one alike, their difference is nothing."""
-    model, solvent, q = solvent_of(
-        tmp_path / "m.pdb", np.array([[0.0, 0.0, 0.0], [-9.0, -9.0, -9.0]]), [0.4, 0.7],
-        gap=-0.02, radius=4.5,
-    )  # fmt: skip
+    model, solvent, q = holes
     hkl, chosen = unique_reflections(model.cell, model.spacegroup, 6.0), np.array([0, 1])
-    found = solvent.displaced(q, chosen, hkl, np.inf)
     places = np.array([0, 3, 5])
-    narrow, wide = (
-        DisplacedSolvent(
-            model.table, model.table.xyz, np.ones(len(model.table), dtype=bool), solvent.groups,
-            solvent.grid.with_probe(change),
-        ).displaced(q, chosen, hkl, np.inf).columns[:, places]
-        for change in (-DOUBT, DOUBT)
-    )  # fmt: skip
-    own = found.columns[:, places]
-    right = np.concatenate([narrow - own, own - wide])
+    narrow, own, wide = (
+        probed(model, solvent, wider).displaced(q, chosen, hkl, np.inf) for wider in PROBES
+    )
+    found = solvent.displaced(q, chosen, hkl, np.inf)
+    assert found.columns == pytest.approx(own.columns, abs=1e-3)
+    right = np.concatenate([narrow.columns - own.columns, own.columns - wide.columns])[:, places]
     assert found.in_doubt(places) == pytest.approx(right, abs=1e-3)
     assert np.abs(right).max() > 5.0
+    assert own.in_doubt is None  # of one probe nothing is
+
+
+@pytest.mark.parametrize("blend", [0.25, 0.5])
+def test_a_blend_is_the_mean_of_what_the_probes_leave(holes, blend):
+    model, solvent, q = holes
+    hkl, chosen = unique_reflections(model.cell, model.spacegroup, 6.0), np.array([0, 1])
+    parts = [probed(model, solvent, wider) for wider in PROBES]
+    shares = (blend, 1 - 2 * blend, blend)
+    blended = solvent.regrown(solvent.grid.with_blend(blend))
+    assert blended.parts[1] is solvent.parts[1]  # what is made stays
+    density, right = (
+        blended.density(q),
+        sum(s * p.density(q) for s, p in zip(shares, parts, strict=True)),
+    )
+    assert density == pytest.approx(right, abs=1e-6)
+    assert density == pytest.approx(solvent.density(q) + blend * solvent.blended(q), abs=1e-6)
+    base = sum(s * p.base for s, p in zip(shares, parts, strict=True))
+    assert blended.base == pytest.approx(base, abs=1e-6)
+    assert blended.all_there(blended.grid) == pytest.approx(base, abs=1e-6)
+    middle = tuple(n // 2 for n in density.shape)
+    assert solvent.density(q)[middle] == 0  # it is shut for the present probe
+    assert density[middle] == pytest.approx(0.6 * blend, abs=1e-6)
+    columns = [p.displaced(q, chosen, hkl, np.inf).columns for p in parts]
+    found, right = blended.displaced(q, chosen, hkl, np.inf), np.tensordot(shares, columns, 1)
+    assert found.columns == pytest.approx(right, abs=1e-3)
+    in_doubt = solvent.displaced(q, chosen, hkl, np.inf).in_doubt
+    assert found.in_doubt(np.arange(5)) == pytest.approx(in_doubt(np.arange(5)), abs=1e-6)

@@ -18,7 +18,13 @@ from multicopy_refinement.scaling.mask import (
     mask_by_gemmi,
 )
 from multicopy_refinement.scaling.points import GridPoints
-from multicopy_refinement.scaling.room import SHRINKS, best_grid, solvent_mask, solvent_radius
+from multicopy_refinement.scaling.room import (
+    SHRINKS,
+    best_blend,
+    best_grid,
+    solvent_mask,
+    solvent_radius,
+)
 
 D_MIN, LOW = 2.5, 6.0
 #: Spacings in A of two fine grids, from which the mask without a grid is extrapolated.
@@ -166,3 +172,16 @@ def test_the_radius_is_found_on_a_grid_and_stays_where_nothing_tells(
         assert found == replace(grid, shrink=found.shrink)
     else:
         assert found is grid
+
+
+@pytest.mark.parametrize(
+    ("lowest", "depth", "present", "right"),
+    [
+        (-0.2, 400.0, 0.25, 0.0), (0.3, 400.0, 0.0, 0.25), (0.3, 400.0, 0.5, 0.25),
+        (0.7, 400.0, 0.25, 0.5), (0.5, 100.0, 0.25, 0.25), (0.5, 100.0, 0.0, 0.5),
+    ],
+)  # fmt: skip
+def test_the_blend_is_where_the_misfit_is_least_and_stays_where_nothing_tells(
+    lowest, depth, present, right
+):
+    assert best_blend(present, lambda blend: 1e4 + depth * (blend - lowest) ** 2) == right
