@@ -199,7 +199,7 @@ class DisplacedSolvent:
         made_from = list(kept.regions) if kept is not None else regions
         for i in stale:
             made_from[i] = regions[i]
-        in_doubt = self._in_doubt(occupancy.copy(), chosen.copy(), hkl[self._low])
+        in_doubt = self._in_doubt(occupancy.copy(), chosen.copy(), hkl[self._low], columns)
         found = Displaced(self._low, columns, in_doubt)
         self._made = _Made(chosen.copy(), columns, made_from, weakref.ref(found))
         return found
@@ -229,19 +229,25 @@ class DisplacedSolvent:
         return found
 
     def _in_doubt(
-        self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray
+        self, occupancy: FloatArray, chosen: IntArray, hkl: IntArray, columns: np.ndarray
     ) -> Callable[[IntArray], np.ndarray] | None:
-        """Return what gives `Displaced.in_doubt` at some places of ``hkl``."""
+        """Return what gives `Displaced.in_doubt` at some places of ``hkl``; M is ``columns``."""
         if len(self._each) == 1:
             return None
 
         def in_doubt(places: IntArray) -> np.ndarray:
             transform = SparseTransform(self.shape, hkl[places], self.cell.volume)
-            found = np.zeros((3, len(chosen), len(places)), dtype=np.complex64)
-            for part, columns in zip(self.parts, found, strict=True):
+
+            def of_probe(part: ProbedSolvent) -> np.ndarray:
+                if self._parts == [part]:
+                    return columns[:, places]
+                found = np.zeros((len(chosen), len(places)), dtype=np.complex64)
                 regions = [[part.region(g, occupancy)] for g in chosen.tolist()]
-                self._transform(transform, regions, columns, range(len(chosen)))
-            return np.concatenate([found[0] - found[1], found[1] - found[2]])
+                self._transform(transform, regions, found, range(len(chosen)))
+                return found
+
+            narrow, own, wide = (of_probe(part) for part in self.parts)
+            return np.concatenate([narrow - own, own - wide])
 
         return in_doubt
 
