@@ -120,3 +120,5 @@ audit: $(VENV)/.dev ## su of surroundings beside those of the whole crystal, int
 
 everything-wrong: $(VENV)/.dev ## occupancies where coordinates and B are wrong as in life, into docs/
 	$(BIN)/python -W ignore benchmarks/everything_wrong.py --out docs/everything-wrong.md
+	$(BIN)/python -W ignore benchmarks/everything_wrong.py --vibrating 0.25 \
+		--out docs/everything-wrong-vibrating.md
