@@ -114,10 +114,7 @@ class DisplacedSolvent:
 
     def all_there(self, grid: MaskGrid) -> FloatArray:
         """Return `base` on a grid that differs in how far solvent grows back alone."""
-        grids = [
-            part.grid.with_shrink(part.grid.shrink + grid.shrink - self.grid.shrink)
-            for part in self._parts
-        ]
+        grids = _grids(grid, [part.grid.wider - self.grid.wider for part in self._parts])
         pairs = list(zip(self._parts, grids, strict=True))
         return self._mean(_at_once(lambda pair: pair[0].all_there(pair[1]), pairs))
 
