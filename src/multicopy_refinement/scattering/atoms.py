@@ -121,6 +121,11 @@ class ScatteringAtoms:
             element=self.element.cpu(),
         )  # fmt: skip
 
+    def single(self) -> ScatteringAtoms:
+        """Return the atoms in single precision, where they are and with their gradients."""
+        floats = {k: getattr(self, k).float() for k in ("xyz", "occupancy", "u", "b_iso")}
+        return replace(self, **floats)
+
     @staticmethod
     def together(parts: Sequence[ScatteringAtoms]) -> ScatteringAtoms:
         """Return the atoms of several selections of one model, one after the other."""

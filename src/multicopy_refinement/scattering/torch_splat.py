@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from multicopy_refinement._typing import FloatArray, IntArray
+from multicopy_refinement._typing import IntArray
 from multicopy_refinement.scattering.atoms import (
     ScatteringAtoms,
     symmetric_matrices,
@@ -18,14 +18,27 @@ from multicopy_refinement.scattering.atoms import (
 from multicopy_refinement.scattering.plan import SplatPlan, levels_of_gaussians
 from multicopy_refinement.units import EIGHT_PI_SQUARED
 
-#: Grid points of atoms treated at once.
-_POINTS = 2_000_000
+#: Grid points of atoms treated at once, and by how much the reach of such atoms may differ: on the
+#: processor few points, for its caches; other devices have the memory, and every call costs them
+#: more than its arithmetic.
+_POINTS, _POINTS_ELSEWHERE = 2_000_000, 16_000_000
+_ALIKE, _ALIKE_ELSEWHERE = 1.15, 1.3
+#: Translations of symmetry are whole numbers of this part of a cell edge.
+_STEPS = 24
 
 
 def torch_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan) -> Tensor:
-    """Return F of `direct_sum`, complex ``[n]``, once differentiable in bounded memory."""
+    """Return F of `direct_sum`, complex ``[n]``, once differentiable in bounded memory.
+
+    As in the compiled loops the grid is of single precision where the plan says so, but for the
+    processor, where this is their reference.
+    """
+    dtype = atoms.xyz.dtype
+    if plan.single and atoms.xyz.device.type != "cpu":
+        atoms = atoms.single()
     transform = torch.fft.rfftn(density(atoms, plan))
-    return _gather(transform, atoms, hkl, atoms.cell.inverse_d_squared(hkl), plan)
+    f = _gather(transform, atoms, hkl, plan)
+    return f.to(dtype.to_complex())
 
 
 def density(atoms: ScatteringAtoms, plan: SplatPlan) -> Tensor:
@@ -75,6 +88,8 @@ def _blocks(
     radii: Tensor, atoms: ScatteringAtoms, plan: SplatPlan
 ) -> Iterator[tuple[Tensor, tuple[int, int, int]]]:
     """Give blocks of atoms of like reach, and the half-widths of their boxes in grid points."""
+    here = atoms.xyz.device.type == "cpu"
+    most, alike = (_POINTS, _ALIKE) if here else (_POINTS_ELSEWHERE, _ALIKE_ELSEWHERE)
     order = torch.argsort(radii)
     steps = atoms.cell.reciprocal_lengths * np.array(plan.size)
     sorted_radii = radii[order].double().cpu().numpy()
@@ -83,9 +98,9 @@ def _blocks(
         # the box of the last atom of a block serves all of them
         stop = start + 1
         points = float(np.prod(2 * sorted_radii[start] * steps + 3))
-        stop = min(len(order), start + max(1, int(_POINTS / points)))
+        stop = min(len(order), start + max(1, int(most / points)))
         stop = start + int(
-            np.searchsorted(sorted_radii[start:stop], 1.15 * sorted_radii[start], side="right")
+            np.searchsorted(sorted_radii[start:stop], alike * sorted_radii[start], side="right")
         )
         half = np.ceil(sorted_radii[stop - 1] * steps + 0.5).astype(int)
         yield order[start:stop], (int(half[0]), int(half[1]), int(half[2]))
@@ -105,7 +120,7 @@ def _splat_block(
     )
     nearest = torch.round(fractional.detach() * size)
     centre = (nearest / size - fractional) @ orthogonalization.T
-    offsets = _offsets(half, atoms, plan, float(radii.max())).to(atoms.xyz.device)
+    offsets = _offsets(half, atoms, plan, float(radii.max()))
     steps = (offsets.to(atoms.xyz.dtype) / size) @ orthogonalization.T
     r_squared = _quadratic(centre, steps)
     inside = r_squared < (radii**2)[:, None]
@@ -124,10 +139,10 @@ def _offsets(
     half: tuple[int, int, int], atoms: ScatteringAtoms, plan: SplatPlan, radius: float
 ) -> Tensor:
     """Return integer offsets ``[points, 3]`` of a box, those left out that no atom can reach."""
-    ranges = [torch.arange(-h, h + 1) for h in half]
-    box = torch.cartesian_prod(*ranges)
-    step = torch.as_tensor(atoms.cell.orthogonalization / np.array(plan.size)).T
-    distance = (box.double() @ step).norm(dim=1)
+    like = atoms.xyz
+    box = torch.cartesian_prod(*(torch.arange(-h, h + 1, device=like.device) for h in half))
+    step = torch.as_tensor(atoms.cell.orthogonalization / np.array(plan.size)).T.to(like)
+    distance = (box.to(like) @ step).norm(dim=1)
     diagonal = 0.5 * float(step.norm(dim=1).sum())  # an atom is at most this far from its point
     return box[distance < radius + diagonal]
 
@@ -167,24 +182,25 @@ def _anisotropic_density(
     return values
 
 
-def _gather(
-    transform: Tensor, atoms: ScatteringAtoms, hkl: IntArray, s_squared: FloatArray,
-    plan: SplatPlan,
-) -> Tensor:  # fmt: skip
+def _gather(transform: Tensor, atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan) -> Tensor:
     """Return F of the whole cell from the half transform of the asymmetric unit's density."""
-    flat = transform.reshape(-1)
-    group = atoms.spacegroup
+    flat, like, group = transform.reshape(-1), atoms.xyz, atoms.spacegroup
+    device, half = flat.device, plan.size[2] // 2 + 1
+    size, indices = torch.tensor(plan.size, device=device), torch.as_tensor(hkl, device=device)
     total = flat.new_zeros(len(hkl))
     for rotation, translation in zip(group.rotations, group.translations, strict=True):
-        rotated = hkl @ rotation
+        turn = torch.as_tensor(rotation, device=device)
+        rotated = (indices[:, :, None] * turn).sum(1)  # no device multiplies matrices of integers
         friedel = rotated[:, 2] < 0  # the half transform holds l >= 0 only
-        stored = np.where(friedel[:, None], -rotated, rotated) % np.array(plan.size)
-        half = plan.size[2] // 2 + 1
-        place = (stored[:, 0] * plan.size[1] + stored[:, 1]) * half + stored[:, 2]
-        picked = flat[torch.as_tensor(place, device=flat.device)]
+        stored = torch.remainder(torch.where(friedel[:, None], -rotated, rotated), size)
+        picked = flat[(stored[:, 0] * plan.size[1] + stored[:, 1]) * half + stored[:, 2]]
         # torch transforms with exp(-2 pi i), crystallography with exp(+2 pi i)
-        turned = torch.where(torch.as_tensor(friedel, device=flat.device), picked, picked.conj())
-        phase = torch.as_tensor(np.exp(2j * np.pi * (hkl @ translation)))
-        total = total + turned * phase.to(flat)
-    scale = atoms.cell.volume / math.prod(plan.size) * np.exp(plan.blur * s_squared / 4)
-    return total * torch.as_tensor(scale * group.centring_factor(hkl)).to(atoms.xyz)
+        turned = torch.where(friedel, picked, picked.conj())
+        steps = torch.as_tensor(np.rint(translation * _STEPS).astype(np.int64), device=device)
+        angle = (indices * steps).sum(1).remainder(_STEPS).to(like) * (2 * math.pi / _STEPS)
+        total = total + turned * torch.polar(torch.ones_like(angle), angle)
+    fractionalization = torch.as_tensor(atoms.cell.fractionalization).to(like)
+    s_squared = (indices.to(like) @ fractionalization).square().sum(1)
+    centring = torch.as_tensor(group.centring_factor(hkl)).to(like)
+    volume = atoms.cell.volume / math.prod(plan.size)
+    return total * (volume * torch.exp(plan.blur * s_squared / 4) * centring)
