@@ -108,11 +108,12 @@ def thread_count() -> int:
 
 def in_threads(
     work: Callable[[int, int], None], n: int, cost: FloatArray | None = None, *,
-    most: int | None = None,
+    most: int | None = None, one_by_one: bool = False,
 ) -> None:  # fmt: skip
     """Call ``work(first, last)`` for as many parts of 0..n as there are threads, or ``most``.
 
-    Parts have equal length, or equal sums of ``cost`` ``[n]``. The caller and the threads of the
+    Parts have equal length, or equal sums of ``cost`` ``[n]``, or are of one each: of few that
+    take long, nobody knows how long. The caller and the threads of the
     pool take part after part: what a thread that wakes late has not begun is done by another, and
     none of them waits for threads that are at work elsewhere. Within the second of two calls made
     `at_once` parts are smaller, and the thread that made the first takes some.
@@ -123,7 +124,7 @@ def in_threads(
     if n_threads == 1 or (getattr(_here, "busy", False) and idle is None):
         work(0, n)  # a thread of the pool that waited for the pool could wait for ever
         return
-    n_parts = n_threads if idle is None else min(_PARTS * n_threads, most)
+    n_parts = n if one_by_one else n_threads if idle is None else min(_PARTS * n_threads, most)
     if cost is None:
         edges = np.linspace(0, n, n_parts + 1).astype(int).tolist()
     else:

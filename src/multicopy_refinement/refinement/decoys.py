@@ -4,12 +4,13 @@ What model errors do to the evidence of an absent group is measured in the very 
 target and decoy sequences in proteomics (Elias & Gygi 2007, Nat. Methods 4, 207). A decoy is
 refined alone by one step: with the gradient g of the log-likelihood in its occupancy and the
 information H of its group, z = g/sqrt(H), and the log-likelihood gains z^2/2. g is linear in the
-density of the decoy, so that one map for each kind of atom gives it for all places at once.
+density of the decoy, so that maps give it for all places at once: a few, of which those of all
+kinds of atoms are combinations (`AtomMaps`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from zlib import crc32
@@ -23,6 +24,7 @@ from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.posterior.blocks import Point
 from multicopy_refinement.posterior.experiment import Experiment
 from multicopy_refinement.posterior.posterior import Posterior
+from multicopy_refinement.refinement.atom_maps import AtomMaps, read
 from multicopy_refinement.scaling.mask import within_reach
 from multicopy_refinement.scaling.points import GridPoints, exclusion_radius
 from multicopy_refinement.scattering.factors import form_factors
@@ -37,7 +39,8 @@ _SAME_B = 1.5
 #: that say anything.
 _TAIL, FEWEST = 0.1, 50
 
-#: The elements of a group, and the number of the B factor that its maps have.
+#: An element, or those of a group, and the number of the B factor that its maps have.
+_Atom = tuple[bytes, int]
 _Kind = tuple[tuple[bytes, ...], int]
 
 
@@ -105,7 +108,7 @@ class Decoys:
         if not kinds:
             return
         # before several threads ask for them
-        _ = self._open, self._coefficients, self._maps, self._of_kind
+        _, maps = (self._open, self._of_kind), self._atom_maps(kinds)
         if self.experiment.scale.has_solvent:
             _ = self._solvent_density, self._solvent_maps
 
@@ -113,7 +116,9 @@ class Decoys:
             for kind in kinds[start:end]:
                 random = np.random.default_rng([self.seed, crc32(repr(kind).encode())])
                 places = self._placed(one_of_kind[kind], n, random)
-                found = self.gradient(one_of_kind[kind], places) if len(places) else np.zeros(0)
+                found = np.zeros(0)
+                if len(places):
+                    found = self.gradient(one_of_kind[kind], places, maps)
                 self._of_kind[kind] = found
 
         in_threads(work, len(kinds))
@@ -129,22 +134,23 @@ class Decoys:
         elements = self.experiment.model.table.element[group].tolist()
         return tuple(sorted(elements)), round(np.log(b) / np.log(_SAME_B))
 
-    def gradient(self, group: IntArray, places: FloatArray) -> FloatArray:
+    def gradient(
+        self, group: IntArray, places: FloatArray, maps: AtomMaps[_Atom] | None = None
+    ) -> FloatArray:
         """Return d log p/dq of a group of atoms at fractional places, ``[n, n_atoms, 3]``.
 
         Solvent is kept from where the map has it: the spheres of the group's atoms, counted by the
-        part of them that is their union.
+        part of them that is their union. ``maps`` are those of its atoms, made when left out.
         """
-        table, total = self.experiment.model.table, np.zeros(len(places))
-        b_number = self._kind(group)[1]
-        for i, atom in enumerate(group.tolist()):
-            total += _read(self._atom_map(table.element[atom], b_number), places[:, i])
+        table, b_number = self.experiment.model.table, self._kind(group)[1]
+        maps = self._atom_maps([self._kind(group)]) if maps is None else maps
+        total = maps.at(places, [(table.element[atom], b_number) for atom in group.tolist()])
         heavy = [i for i, a in enumerate(group.tolist()) if not table.hydrogen[a]]
         if self.experiment.scale.has_solvent and heavy:
             radius = [exclusion_radius(table.element[group[i]].decode()) for i in heavy]
             solvent = np.zeros(len(places))
             for i, r in zip(heavy, radius, strict=True):
-                solvent += _read(self._solvent_map(r), places[:, i])
+                solvent += read(self._solvent_map(r), places[:, i])
             total -= solvent * self._union_part(group[heavy], np.array(radius))
         return total
 
@@ -242,22 +248,21 @@ class Decoys:
         c = coefficients * data.cell.volume
         return density_from(c, data.hkl, data.cell, data.spacegroup, shape)
 
-    @cached_property
-    def _maps(self) -> dict[tuple[bytes, int], FloatArray]:
-        return {}
-
-    def _atom_map(self, element: bytes, b_number: int) -> FloatArray:
-        """Return the gradient in the occupancy of an atom at every point."""
-        if (element, b_number) not in self._maps:
-            data = self.experiment.data
-            f = form_factors(np.array([element]), self.experiment.model.beam).at(data.s_squared)[0]
-            fall = np.exp(-(_SAME_B**b_number) * data.s_squared / 4)
-            shape = grid_size(data.cell, data.spacegroup, data.d_min / _FINE)
-            c = self._coefficients * f
-            if self._of_differences is not None and element in self._second:
-                c = c + self._shared(self._of_differences[1]) * self._second[element]
-            self._maps[element, b_number] = self._density(c * fall, shape)
-        return self._maps[element, b_number]
+    def _atom_maps(self, kinds: Iterable[_Kind]) -> AtomMaps[_Atom]:
+        """Return maps of the gradient in the occupancy of the atoms of kinds of groups."""
+        data = self.experiment.data
+        atoms = sorted({(symbol, b_number) for some, b_number in kinds for symbol in some})
+        symbols = sorted({symbol for symbol, _ in atoms})
+        f_of = form_factors(np.array(symbols), self.experiment.model.beam).at(data.s_squared)
+        f_of_symbol = dict(zip(symbols, f_of, strict=True))
+        wanted = np.zeros((len(atoms), len(data)), dtype=np.complex128)
+        for row, (symbol, b_number) in zip(wanted, atoms, strict=True):
+            c = self._coefficients * f_of_symbol[symbol]
+            if self._of_differences is not None and symbol in self._second:
+                c = c + self._shared(self._of_differences[1]) * self._second[symbol]
+            row[:] = c * np.exp(-(_SAME_B**b_number) * data.s_squared / 4)
+        shape = grid_size(data.cell, data.spacegroup, data.d_min / _FINE)
+        return AtomMaps.of(atoms, wanted, lambda c: self._density(c, shape))
 
     @cached_property
     def _solvent_maps(self) -> dict[float, FloatArray]:
@@ -297,14 +302,6 @@ class Decoys:
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         inside = np.linalg.norm(points[:, None] - xyz, axis=2) < radius
         return float(inside.any(axis=1).sum() / max(int(inside.sum()), 1))
-
-
-def _read(map_: FloatArray, places: FloatArray) -> FloatArray:
-    """Return a periodic map at fractional places, ``[n, 3]``, by linear interpolation."""
-    from scipy.ndimage import map_coordinates
-
-    index = (places % 1.0).T * np.array(map_.shape)[:, None]
-    return np.asarray(map_coordinates(map_, index, order=1, mode="grid-wrap", output=np.float64))
 
 
 def _rotations(random: np.random.Generator, n: int) -> FloatArray:

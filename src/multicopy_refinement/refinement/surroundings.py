@@ -11,7 +11,7 @@ from scipy import sparse
 
 from multicopy_refinement._typing import BoolArray, FloatArray, IntArray
 from multicopy_refinement.atoms.neighbours import near_in_crystal
-from multicopy_refinement.crystal.hkl import to_asymmetric_unit
+from multicopy_refinement.crystal.hkl import orbit_keys
 from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.geometry.terms.base import Columns, State
 from multicopy_refinement.model import Model
@@ -218,8 +218,8 @@ def _nearest(atoms: IntArray, distance: FloatArray) -> IntArray:
 
 def _by_resolution(data: ReflectionData) -> IntArray:
     """Return an order of the reflections that does not depend on how the file lists them."""
-    hkl = to_asymmetric_unit(data.hkl, data.spacegroup)
-    return np.lexsort((*hkl.T, np.round(data.s_squared, 9)))
+    keys = orbit_keys(data.hkl, data.spacegroup)
+    return np.lexsort((keys, np.round(data.s_squared, 9)))
 
 
 def _equivalent_b(atoms: ScatteringAtoms) -> FloatArray:

@@ -379,5 +379,5 @@ def _at_once(call: Callable[[_A], _B], of: Sequence[_A]) -> list[_B]:
         for i in range(first, last):
             found[i] = call(of[i])
 
-    in_threads(work, len(of))
+    in_threads(work, len(of), one_by_one=True)
     return [one for one in found if one is not None]
