@@ -32,6 +32,7 @@ from multicopy_refinement.geometry.terms.base import (
     stacked,
 )
 from multicopy_refinement.geometry.terms.contacts import SLACK, Contacts
+from multicopy_refinement.geometry.terms.similar_b import SimilarB
 from multicopy_refinement.geometry.topology import Topology, topology_of
 from multicopy_refinement.io.structure import StructureFile
 from multicopy_refinement.notices import Notice, listed
@@ -73,6 +74,8 @@ class Geometry:
         What has no dictionary, was odd, or left out.
     weight
         Of the restraints of coordinates; those of displacements have 1.
+    spread
+        How far B of bonded atoms are apart in this crystal, in units of their sigmas.
     """
 
     table: AtomTable
@@ -81,6 +84,7 @@ class Geometry:
     terms: tuple[Term, ...]
     notices: tuple[Notice, ...]
     weight: float = 1.0
+    spread: float = 1.0
 
     @classmethod
     def of(
@@ -157,6 +161,8 @@ class Geometry:
         return Linear(every.residuals, (every.jacobian @ self.riding.slopes(at)).tocsr())
 
     def _root(self, term: Term) -> float:
+        if isinstance(term, SimilarB) and term.bonded:
+            return 1 / self.spread
         return 1.0 if isinstance(term, Pairs) else float(np.sqrt(self.weight))
 
     def gradient(self, at: State) -> FloatArray:

@@ -86,7 +86,10 @@ def displacement_terms(
     sound = alike.select(np.logical_not(singular[alike.pairs]).all(axis=1))
     own = table.anisotropic[sound.pairs]
     plain, mixed = sound.select((~own).all(axis=1)), sound.select(own.any(axis=1))
-    terms: list[Term] = [SimilarB(plain.pairs, plain.sigma, plain.expected)]
+    terms: list[Term] = []
+    for bonded in (True, False):
+        some = plain.select((plain.bonds != _UNBONDED) == bonded)
+        terms.append(SimilarB(some.pairs, some.sigma, some.expected, bonded))
     if len(mixed.pairs):
         terms.append(SimilarU(mixed.pairs, mixed.sigma, table.anisotropic, mixed.expected))
         rigid = sound.pairs[own.all(axis=1) & (sound.bonds <= RIGID_REACH)]

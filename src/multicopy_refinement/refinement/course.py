@@ -39,8 +39,8 @@ class Moves:
         With the information matrix.
     bond_z
         Rms Z of the bonds that move, nan without any.
-    weight
-        Of the restraints.
+    weight, spread
+        Of the restraints, and of B of bonded atoms.
     """
 
     occupancy: float
@@ -52,6 +52,7 @@ class Moves:
     products: int
     bond_z: float
     weight: float
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ class Relaxation:
     ----------
     before, after
         Deviations from the restraints.
-    weight
-        Of the restraints at the end.
+    weight, spread
+        Of the restraints at the end, and of B of bonded atoms (`b_spread.likely_spread`).
     shift, b_change
         Of each atom in A and A^2, ``[n_atoms]``.
     faint
@@ -93,6 +94,7 @@ class Relaxation:
     before: GeometryStatistics
     after: GeometryStatistics
     weight: float
+    spread: float
     shift: FloatArray
     b_change: FloatArray
     faint: IntArray

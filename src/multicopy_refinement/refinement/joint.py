@@ -22,6 +22,7 @@ from multicopy_refinement.posterior.joint import JointPosterior
 from multicopy_refinement.posterior.moving import MovingAtoms, moving_atoms
 from multicopy_refinement.posterior.priors import OccupancyPrior
 from multicopy_refinement.refinement.b_groups import B_FLOOR, Displacements
+from multicopy_refinement.refinement.b_spread import likely_spread
 from multicopy_refinement.refinement.course import Moves, Relaxation
 from multicopy_refinement.refinement.surroundings import one_displacement
 from multicopy_refinement.scattering.atoms import atoms_of, symmetric_matrices
@@ -55,6 +56,8 @@ _STEPS = 2
 #: A step is damped as if coordinates were known to this (A), B to this part of it, occupancies to
 #: this.
 _DAMPING = (0.2, 0.4, 0.3)
+#: A spread that differs by less than this part of it is the same.
+_SAME_SPREAD = 0.03
 #: It grows where a step does not gain, up to this factor: then none will.
 _STIFFEST = 1e5
 
@@ -68,6 +71,7 @@ class _Best:
     free: FloatArray
     state: State
     occupancy: FloatArray
+    spread: float
 
 
 class JointRefinement:
@@ -104,6 +108,8 @@ class JointRefinement:
         with torch.no_grad():
             self.same = one_displacement(atoms_of(model), model.table.altloc)
         self.weight, self._stiff = 1.0, 1.0
+        #: How alike B of bonded atoms are in this crystal, see `likely_spread`.
+        self.spread = geometry.spread
         #: Weight, rms Z of bonds and log-likelihoods of the free set before the last change.
         self._before_change: tuple[float, float, FloatArray] | None = None
         self._lowest_weight, self._highest_weight = 0.0, np.inf
@@ -136,10 +142,11 @@ class JointRefinement:
         moving = joint.moving
         damping = self.known(joint, *_DAMPING)
         products, gain, shift = 0, 0.0, 0.0
-        taken = 0
+        taken, around = 0, None
         while taken < _STEPS and self._stiff < _STIFFEST:
             step = step_from(joint, at, dense, self._stiff * damping, self._limited(moving))
             at, products, gain = step.point, products + step.products, gain + step.gain
+            around = step.around
             shift = max(shift, step.shift)
             if step.gain == 0:  # the quadratic model holds for shorter steps only
                 self._stiff *= 10.0
@@ -166,7 +173,15 @@ class JointRefinement:
         moves = self._moves(moving, at, occupancy, (gain, shift, products), z)
         if Parameter.XYZ in self.parameters and np.isfinite(z) and gain > 0:
             self._weigh(z, moves.xyz < _SETTLED, f_model)
+        if Parameter.B_ISO in self.parameters and around is not None:
+            likely = likely_spread(self._restraints, self.model.table, moving, at, around)
+            if abs(likely - self.spread) > _SAME_SPREAD * self.spread:
+                self.spread = likely
         return found, f_model, moves
+
+    def settled(self, moves: Moves) -> bool:
+        """Return whether restraints are those that a macrocycle has used."""
+        return self.weight == moves.weight and self.spread == moves.spread
 
     def leads_away(
         self, number: int, r_work: float, f_model: torch.Tensor, occupancy: FloatArray
@@ -180,7 +195,7 @@ class JointRefinement:
         best = self._best
         if best is None or len(free) == 0 or free.sum() >= best.free.sum():
             state = self.geometry.state(self.model)
-            self._best = _Best(number, r_work, free, state, occupancy.copy())
+            self._best = _Best(number, r_work, free, state, occupancy.copy(), self.spread)
             self._falls = 0
             return False
         change = Difference.of(free, best.free)
@@ -211,6 +226,7 @@ class JointRefinement:
         best = self._best
         assert best is not None  # there was one that this was worse than
         self._give(best.state)
+        self.spread = best.spread
         self._assign(best.occupancy)
         joint, at = self.posterior(best.occupancy)
         self.experiment.renew(torch.as_tensor(joint.f_calc(at)), in_turn=True)
@@ -245,6 +261,10 @@ class JointRefinement:
             self._before_change = self.weight, z, free
         self.weight = wanted
 
+    @property
+    def _restraints(self) -> Geometry:
+        return replace(self.geometry, weight=self.weight, spread=self.spread)
+
     def _moving(self, start: State) -> MovingAtoms:
         table, none = self.model.table, np.zeros(0, dtype=np.int64)
         xyz = self.active if Parameter.XYZ in self.parameters else none
@@ -263,7 +283,7 @@ class JointRefinement:
         members = [self.model.occupancy_groups.members[g] for g in self.refined.tolist()]
         joint = JointPosterior(
             self.experiment, atoms, members, self.refined, self.sums, self.prior, moving,
-            replace(self.geometry, weight=self.weight), b_of_all=self.b_of_all,
+            self._restraints, b_of_all=self.b_of_all,
         )  # fmt: skip
         zeros = {b.kind: np.zeros(b.size) for b in moving.blocks}
         values = {Kind.OCCUPANCY: occupancy, **joint.scaled.point.values, **zeros}
@@ -358,7 +378,7 @@ class JointRefinement:
             float(np.abs(at[Kind.OCCUPANCY] - before).max(initial=0.0)),
             _unsettled(at[Kind.OCCUPANCY] - before, self.su),
             _rms(np.linalg.norm(change[: 3 * n].reshape(n, 3)[some], axis=1)), _rms(b[some]),
-            gain, shift, products, bond_z, self.weight,
+            gain, shift, products, bond_z, self.weight, self.spread,
         )  # fmt: skip
 
 
@@ -399,7 +419,7 @@ def _unsettled(change: FloatArray, su: FloatArray) -> float:
 
 
 def relaxation_of(
-    geometry: Geometry, start: State, model: Model, weight: float, same: IntArray
+    geometry: Geometry, start: State, model: Model, weight: float, spread: float, same: IntArray
 ) -> Relaxation:
     """Return what became of a start; ``same`` has a number for atoms that shared a shift of U."""
     end = geometry.state(model)
@@ -411,8 +431,9 @@ def relaxation_of(
     faint = np.flatnonzero((b_end > 0.95 * B_CEILING) & (b_change > 0))
     shared = np.flatnonzero((same >= 0) & (np.abs(b_change) > 0))
     return Relaxation(
-        geometry.statistics(start), geometry.statistics(end), weight, moved, b_change, faint, shared
-    )
+        geometry.statistics(start), geometry.statistics(end), weight, spread, moved, b_change,
+        faint, shared,
+    )  # fmt: skip
 
 
 def small(moves: Moves, tolerance: float) -> bool:

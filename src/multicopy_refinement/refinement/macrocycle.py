@@ -188,6 +188,7 @@ class _Run:
         self.relaxation: Relaxation | None = None
         self.covariance: Covariance | None = None
         self._made: Posterior | None = None
+        self._spread = 1.0
         self._curvature: list[many.Curvature] = []
         clock = Clock()
         twin = None
@@ -352,7 +353,7 @@ class _Run:
             if moves.gain == 0:
                 status = Status(False, "no step of coordinates and B raises the posterior", cycle)
                 break
-            if small(moves, options.tolerance) and joint.weight == moves.weight:
+            if small(moves, options.tolerance) and joint.settled(moves):
                 reason = (
                     f"no occupancy changed by more than {options.tolerance:g} or a fifth of its su "
                     f"in the last cycle, and all unknowns by {moves.shift:.2f} of their su (rms), "
@@ -368,8 +369,10 @@ class _Run:
             )
             status = Status(False, text, total)
         self.basis = group_basis(self.model, self.basis.hkl, self.refined)
-        self.relaxation = relaxation_of(self.geometry, start, self.model, joint.weight, joint.same)
-        self._made = None
+        self.relaxation = relaxation_of(
+            self.geometry, start, self.model, joint.weight, joint.spread, joint.same
+        )
+        self._made, self._spread = None, joint.spread
         self.at = self._point(occupancy, None if self.b_shifts is None else self.at[Kind.B_GROUP])
         return self.experiment.statistics(self._f_model(self.at)), status
 
@@ -380,7 +383,7 @@ class _Run:
             posterior = posterior.with_reduced_chi_square(self.at)
         ended = Ended(
             self.model, self.experiment, posterior, self.at, self.refined, self.options,
-            lambda: self.geometry,
+            lambda: replace(self.geometry, spread=self._spread),
         )  # fmt: skip
         return ended.known(self._of_all_groups(self.at), lambda *at: self.progress(Progress(*at)))
 

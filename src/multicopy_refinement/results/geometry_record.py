@@ -45,9 +45,13 @@ class MovedAtom(Record):
 
 
 class GeometryRecord(Record):
-    """What coordinates and displacements did, and how far they are from the restraints."""
+    """What coordinates and displacements did, and how far they are from the restraints.
+
+    ``b_spread`` is how far B of bonded atoms are apart in this crystal, in units of their sigmas.
+    """
 
     weight: float
+    b_spread: float = 1.0
     rms_shift: float
     rms_b_change: float
     kinds: list[GeometryKind]
@@ -83,7 +87,8 @@ def geometry_record(solution: Solution) -> GeometryRecord | None:
     ]  # fmt: skip
     some = (found.shift > 0) | (found.b_change != 0)
     return GeometryRecord(
-        weight=found.weight, rms_shift=_rms(found.shift[some]),
+        weight=found.weight, b_spread=found.spread,
+        rms_shift=_rms(found.shift[some]),
         rms_b_change=_rms(found.b_change[some]), kinds=kinds, largest_moves=moved,
         outliers=[
             OutlierRecord(

@@ -136,7 +136,8 @@ def _geometry(record: RunRecord) -> list[Table]:
         return []
     title = (
         f"Geometry; atoms moved by {found.rms_shift:.3f} A, B changed by "
-        f"{found.rms_b_change:.1f} A^2 (rms), weight {found.weight:.2g}"
+        f"{found.rms_b_change:.1f} A^2 (rms), weight {found.weight:.2g}, "
+        f"spread of B {found.b_spread:.2g}"
     )
     table = Table(title=title, title_justify="left")
     table.add_column("restraints")

@@ -31,6 +31,11 @@ class Around(Protocol):
     """What a posterior is around a point."""
 
     @property
+    def point(self) -> Point:
+        """Where."""
+        ...
+
+    @property
     def value(self) -> float:
         """The log posterior."""
         ...
@@ -93,11 +98,14 @@ class Step:
     shift
         Of all unknowns in units of their su, rms: sqrt(d'g/n) with H d = g, before anything was
         shortened.
+    around
+        What the posterior was where it began.
     """
 
     point: Point
     gain: float
     products: int
+    around: Around
     whole: bool = False
     shift: float = 0.0
 
@@ -139,8 +147,8 @@ def step_from(
         moved = _moved(joint, at, part * d)
         gain = joint.value(moved) - here.value - float(tilt @ (moved.x - at.x))
         if gain > 0:
-            return Step(moved, gain, products + more, part == 1.0, shift)
-    return Step(at, 0.0, products + more)
+            return Step(moved, gain, products + more, here, part == 1.0, shift)
+    return Step(at, 0.0, products + more, here)
 
 
 def audited_su(

@@ -23,9 +23,12 @@ class SimilarB(Pairs):
     ----------
     expected
         x, ``[m]``.
+    bonded
+        Whether bonds join the atoms; otherwise hydrogen bonds or metals do.
     """
 
     expected: FloatArray | float = 1.0
+    bonded: bool = True
     name: ClassVar[str] = "B similarity"
 
     def residuals(self, at: State) -> FloatArray:
