@@ -8,7 +8,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from demo_data import load_demo
-from multicopy_refinement import Model, RefineOptions, refine
+from multicopy_refinement import Model, RefineOptions, read_reflections, refine
 from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.geometry.terms.similar_b import SimilarB
 from multicopy_refinement.posterior.blocks import Kind, Point, Space
@@ -150,7 +150,8 @@ def test_a_joint_refinement_says_its_spread_and_is_judged_with_it(shared_data):
     """B of this crystal are as alike as the restraints of the program that refined it had them."""
     options = RefineOptions(parameters="occupancy,xyz,b_iso", active="all", max_cycles=3, decoys=0)
     folder = shared_data / "4cjl"
-    solution = refine(folder / "model.pdb", folder / "data.mtz", options)
+    data = read_reflections(folder / "data.mtz", d_min=2.3)
+    solution = refine(Model(folder / "model.pdb"), data, options)
     moves = [cycle.moves for cycle in solution.history if cycle.moves is not None]
     assert moves[0].spread == 1.0
     assert 0.5 < solution.relaxation.spread < 0.85
