@@ -112,11 +112,11 @@ def in_threads(
 ) -> None:  # fmt: skip
     """Call ``work(first, last)`` for as many parts of 0..n as there are threads, or ``most``.
 
-    Parts have equal length, or equal sums of ``cost`` ``[n]``, or are of one each: of few that
-    take long, nobody knows how long. The caller and the threads of the
-    pool take part after part: what a thread that wakes late has not begun is done by another, and
-    none of them waits for threads that are at work elsewhere. Within the second of two calls made
-    `at_once` parts are smaller, and the thread that made the first takes some.
+    Parts have equal length, or equal sums of ``cost`` ``[n]``, or are of one each: of few that take
+    long, nobody knows how long. The caller and the threads of the pool take part after part: what a
+    thread that wakes late has not begun is done by another, and none of them waits for threads that
+    are at work elsewhere. Within the second of two calls made `at_once` parts are smaller, and the
+    thread that made the first takes some.
     """
     most = n if most is None else min(n, most)
     n_threads = max(1, min(thread_count(), most))

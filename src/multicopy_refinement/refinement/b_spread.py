@@ -38,17 +38,15 @@ _VECTORS = 64
 _RIDGE = 1e-9
 
 
-def likely_spread(
-    geometry: Geometry, table: AtomTable, moving: MovingAtoms, at: Point, around: Around
-) -> float:
+def likely_spread(geometry: Geometry, moving: MovingAtoms, at: Point, around: Around) -> float:
     """Return the spread of B of bonded atoms that is likely by where they are now.
 
     Parameters
     ----------
     geometry
         The restraints, with the spread that B were refined with.
-    table, moving
-        All atoms, and which B move.
+    moving
+        Which B move.
     at
         Where they are.
     around
@@ -66,7 +64,7 @@ def likely_spread(
     place, n_xyz = at.space.indices([Kind.DISPLACEMENT]), moving.of_xyz.shape[1]
     restraints = around.restraints[place][:, place]
     ridge = _RIDGE * float(restraints.diagonal().max()) * sparse.eye(len(place))
-    signs = _signs(table, moving)
+    signs = _signs(geometry.table, moving)
     # the same vectors for both, so that what errs is small where the data know little
     known = splu((restraints + ridge).tocsc()).solve(signs)
     known -= splu((restraints + around.local[n_xyz:, n_xyz:] + ridge).tocsc()).solve(signs)

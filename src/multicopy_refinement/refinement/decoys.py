@@ -108,9 +108,10 @@ class Decoys:
         if not kinds:
             return
         # before several threads ask for them
-        _, maps = (self._open, self._of_kind), self._atom_maps(kinds)
+        _ = self._open, self._of_kind
         if self.experiment.scale.has_solvent:
             _ = self._solvent_density, self._solvent_maps
+        maps = self._atom_maps(kinds)
 
         def work(start: int, end: int) -> None:
             for kind in kinds[start:end]:

@@ -174,7 +174,7 @@ class JointRefinement:
         if Parameter.XYZ in self.parameters and np.isfinite(z) and gain > 0:
             self._weigh(z, moves.xyz < _SETTLED, f_model)
         if Parameter.B_ISO in self.parameters and around is not None:
-            likely = likely_spread(self._restraints, self.model.table, moving, at, around)
+            likely = likely_spread(self.restraints, moving, at, around)
             if abs(likely - self.spread) > _SAME_SPREAD * self.spread:
                 self.spread = likely
         return found, f_model, moves
@@ -262,7 +262,8 @@ class JointRefinement:
         self.weight = wanted
 
     @property
-    def _restraints(self) -> Geometry:
+    def restraints(self) -> Geometry:
+        """The geometry with the present weight and spread."""
         return replace(self.geometry, weight=self.weight, spread=self.spread)
 
     def _moving(self, start: State) -> MovingAtoms:
@@ -283,7 +284,7 @@ class JointRefinement:
         members = [self.model.occupancy_groups.members[g] for g in self.refined.tolist()]
         joint = JointPosterior(
             self.experiment, atoms, members, self.refined, self.sums, self.prior, moving,
-            self._restraints, b_of_all=self.b_of_all,
+            self.restraints, b_of_all=self.b_of_all,
         )  # fmt: skip
         zeros = {b.kind: np.zeros(b.size) for b in moving.blocks}
         values = {Kind.OCCUPANCY: occupancy, **joint.scaled.point.values, **zeros}
@@ -418,10 +419,11 @@ def _unsettled(change: FloatArray, su: FloatArray) -> float:
     return float(np.abs(change[large]).max(initial=0.0))
 
 
-def relaxation_of(
-    geometry: Geometry, start: State, model: Model, weight: float, spread: float, same: IntArray
-) -> Relaxation:
-    """Return what became of a start; ``same`` has a number for atoms that shared a shift of U."""
+def relaxation_of(geometry: Geometry, start: State, model: Model, same: IntArray) -> Relaxation:
+    """Return what became of a start under the restraints of its end.
+
+    ``same`` has a number for atoms that shared a shift of U.
+    """
     end = geometry.state(model)
     moved = np.linalg.norm(end.xyz - start.xyz, axis=1)
     b_change = end.b_iso - start.b_iso
@@ -431,8 +433,8 @@ def relaxation_of(
     faint = np.flatnonzero((b_end > 0.95 * B_CEILING) & (b_change > 0))
     shared = np.flatnonzero((same >= 0) & (np.abs(b_change) > 0))
     return Relaxation(
-        geometry.statistics(start), geometry.statistics(end), weight, spread, moved, b_change,
-        faint, shared,
+        geometry.statistics(start), geometry.statistics(end), geometry.weight, geometry.spread,
+        moved, b_change, faint, shared,
     )  # fmt: skip
 
 

@@ -188,7 +188,6 @@ class _Run:
         self.relaxation: Relaxation | None = None
         self.covariance: Covariance | None = None
         self._made: Posterior | None = None
-        self._spread = 1.0
         self._curvature: list[many.Curvature] = []
         clock = Clock()
         twin = None
@@ -369,10 +368,8 @@ class _Run:
             )
             status = Status(False, text, total)
         self.basis = group_basis(self.model, self.basis.hkl, self.refined)
-        self.relaxation = relaxation_of(
-            self.geometry, start, self.model, joint.weight, joint.spread, joint.same
-        )
-        self._made, self._spread = None, joint.spread
+        self.relaxation = relaxation_of(joint.restraints, start, self.model, joint.same)
+        self._made = None
         self.at = self._point(occupancy, None if self.b_shifts is None else self.at[Kind.B_GROUP])
         return self.experiment.statistics(self._f_model(self.at)), status
 
@@ -381,9 +378,10 @@ class _Run:
         posterior = self._posterior()
         if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at)
+        spread = 1.0 if self.relaxation is None else self.relaxation.spread
         ended = Ended(
             self.model, self.experiment, posterior, self.at, self.refined, self.options,
-            lambda: replace(self.geometry, spread=self._spread),
+            lambda: replace(self.geometry, spread=spread),
         )  # fmt: skip
         return ended.known(self._of_all_groups(self.at), lambda *at: self.progress(Progress(*at)))
 

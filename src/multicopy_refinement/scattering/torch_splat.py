@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import gemmi
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,8 +24,6 @@ from multicopy_refinement.units import EIGHT_PI_SQUARED
 #: more than its arithmetic.
 _POINTS, _POINTS_ELSEWHERE = 2_000_000, 16_000_000
 _ALIKE, _ALIKE_ELSEWHERE = 1.15, 1.3
-#: Translations of symmetry are whole numbers of this part of a cell edge.
-_STEPS = 24
 
 
 def torch_structure_factors(atoms: ScatteringAtoms, hkl: IntArray, plan: SplatPlan) -> Tensor:
@@ -186,6 +185,7 @@ def _gather(transform: Tensor, atoms: ScatteringAtoms, hkl: IntArray, plan: Spla
     """Return F of the whole cell from the half transform of the asymmetric unit's density."""
     flat, like, group = transform.reshape(-1), atoms.xyz, atoms.spacegroup
     device, half = flat.device, plan.size[2] // 2 + 1
+    den = gemmi.Op.DEN  # translations are whole numbers of this part of a cell edge
     size, indices = torch.tensor(plan.size, device=device), torch.as_tensor(hkl, device=device)
     total = flat.new_zeros(len(hkl))
     for rotation, translation in zip(group.rotations, group.translations, strict=True):
@@ -196,8 +196,8 @@ def _gather(transform: Tensor, atoms: ScatteringAtoms, hkl: IntArray, plan: Spla
         picked = flat[(stored[:, 0] * plan.size[1] + stored[:, 1]) * half + stored[:, 2]]
         # torch transforms with exp(-2 pi i), crystallography with exp(+2 pi i)
         turned = torch.where(friedel, picked, picked.conj())
-        steps = torch.as_tensor(np.rint(translation * _STEPS).astype(np.int64), device=device)
-        angle = (indices * steps).sum(1).remainder(_STEPS).to(like) * (2 * math.pi / _STEPS)
+        steps = torch.as_tensor(np.rint(translation * den).astype(np.int64), device=device)
+        angle = (indices * steps).sum(1).remainder(den).to(like) * (2 * math.pi / den)
         total = total + turned * torch.polar(torch.ones_like(angle), angle)
     fractionalization = torch.as_tensor(atoms.cell.fractionalization).to(like)
     s_squared = (indices.to(like) @ fractionalization).square().sum(1)

@@ -83,7 +83,7 @@ class Crystal:
             sparse.diags((b * known_to) ** -2.0).tocsr(),
         )  # fmt: skip
         geometry = replace(self.geometry, spread=spread)
-        return likely_spread(geometry, self.model.table, self.moving, at, around)
+        return likely_spread(geometry, self.moving, at, around)
 
 
 @pytest.fixture(scope="module")
