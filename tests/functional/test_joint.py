@@ -14,7 +14,9 @@ from helpers import atom_line
 from multicopy_refinement import Model, RefineOptions, refine
 from multicopy_refinement.posterior import Experiment
 from multicopy_refinement.refinement.joint import JointRefinement
+from multicopy_refinement.refinement.macrocycle import refine_to_maximum
 from multicopy_refinement.simulate import simulate, write_simulated
+from multicopy_refinement.solve.covariance import covariance
 
 JOINT = {"parameters": "occupancy,xyz,b_iso", "decoys": 0, "target": "ml"}
 
@@ -75,6 +77,25 @@ def test_everything_comes_nearer_to_the_truth_and_su_say_how_near(crystal):
     known = np.isin(groups.index, refined) & ~groups.table.hydrogen
     assert np.isfinite(found.atom_su.xyz[known]).all()
     assert np.isnan(found.atom_su.xyz[~known]).all()
+
+
+@pytest.mark.parametrize("jointly", [True, False])
+def test_su_of_what_was_fitted_count_the_errors_of_the_data_alone(crystal, jointly):
+    """Errors of the free set have what the fit is off by, which a covariance has already."""
+    folder, _, data = crystal
+    options = RefineOptions(active="all", max_cycles=3, **JOINT) if jointly else RefineOptions(
+        decoys=0, target="ml")  # fmt: skip
+    found = refine_to_maximum(Model(folder / "start.pdb"), data, options)
+    posterior, at, experiment = found.posterior, found.at, found.solution.experiment
+    of_free = covariance(posterior, at).su
+    known = np.isfinite(of_free)
+    ratio = np.median((of_free / found.covariance.su)[known])
+    _, taken = experiment.target_after_fit(found.size)
+    if jointly:
+        assert 0.05 < taken < 0.6
+        assert ratio == pytest.approx(np.sqrt(1 + taken), rel=0.05)
+    else:
+        assert ratio == 1.0
 
 
 def test_partial_moves_what_is_near_and_nothing_else(crystal):

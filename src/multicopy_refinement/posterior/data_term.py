@@ -283,7 +283,7 @@ class DataTerm:
         left = shown - basis @ (basis.T @ shown)
         return float(1 / np.sqrt(max(float(left @ left), 1e-300)))
 
-    def reduced_chi_square(self, at: Point, n_parameters: int) -> float:
+    def reduced_chi_square(self, at: Point, n_parameters: float) -> float:
         """Return sum slope^2/information over the degrees of freedom of the work set."""
         found = self.target.derivatives(self.size(at))
         squares = (found.slope**2 / found.information)[self.work].sum()

@@ -34,6 +34,7 @@ from multicopy_refinement.scattering import structure_factors
 from multicopy_refinement.scattering.rows import weighted_complex_rows
 from multicopy_refinement.targets import Target
 from multicopy_refinement.targets.choice import least_squares, likelihood, target_kind
+from multicopy_refinement.targets.leverage import leverage, own_errors
 from multicopy_refinement.targets.renewal import Renewal
 from multicopy_refinement.targets.screening import (
     IMPROBABLE,
@@ -429,6 +430,18 @@ class Experiment(nn.Module):
             return self.target
         work = np.flatnonzero(self.data.work)
         return likelihood(self.data, self.errors.curve.with_alpha_of(work, size))
+
+    def target_after_fit(self, size: FloatArray) -> tuple[Target, float]:
+        """Return the target for the su of a model all of which was fitted, at its |F_model|.
+
+        With the errors that are the data's own, without what the fit is off by; and the part of the
+        work set that the fit takes up, as `multicopy_refinement.targets.leverage`.
+        """
+        h = leverage(self.data, self.target, size)
+        taken = float(h[self.data.work].mean())
+        if self.target_kind is TargetKind.LS:
+            return self.target, taken
+        return likelihood(self.data, own_errors(self.data, self.errors, h)), taken
 
     def give_b_to_atoms(self, least: float) -> float:
         """Take the isotropic part out of the scale's B; return what all atoms' B is to grow by.

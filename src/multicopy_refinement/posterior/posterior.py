@@ -15,6 +15,7 @@ from multicopy_refinement.posterior.bijvoet import BijvoetTerm
 from multicopy_refinement.posterior.blocks import Kind, Point, Space
 from multicopy_refinement.posterior.data_term import DataTerm
 from multicopy_refinement.posterior.terms import Normal, Term
+from multicopy_refinement.targets import Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +108,17 @@ class Posterior:
         assert seen is not None  # the data
         return seen, said
 
-    def with_reduced_chi_square(self, at: Point) -> Posterior:
-        """Return the posterior whose data count by how well they are fitted at a point."""
-        n_parameters = self.space.size - len(self.equalities)
+    def with_target(self, target: Target) -> Posterior:
+        """Return the posterior with another target of the data."""
+        terms = (replace(t, target=target) if isinstance(t, DataTerm) else t for t in self.terms)
+        return replace(self, terms=tuple(terms))
+
+    def with_reduced_chi_square(self, at: Point, taken: float = 0.0) -> Posterior:
+        """Return the posterior whose data count by how well they are fitted at a point.
+
+        ``taken`` is the part of the data that was taken up by a fit of more than its unknowns.
+        """
+        n_parameters = self.space.size - len(self.equalities) + taken * self.data.work.sum()
         factor = self.data.reduced_chi_square(at, n_parameters)
         terms = (
             replace(t, variance_factor=factor) if isinstance(t, DataTerm) else t for t in self.terms

@@ -42,6 +42,7 @@ def audited(
         found.su,
     )  # fmt: skip
     whole, start = joint.posterior(at[Kind.OCCUPANCY])
+    whole.target = posterior.data.target
     dense = posterior.information_of(at, DENSE)
     known = joint.known(whole, XYZ_SIGMA, B_SIGMA, float("inf"))
     wanted = _one_of_each_pair(posterior, found.su)

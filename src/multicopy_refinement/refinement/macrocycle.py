@@ -375,9 +375,12 @@ class _Run:
 
     def _known(self) -> Known:
         """Return what is known of the groups where the run has ended."""
-        posterior = self._posterior()
+        posterior, taken = self._posterior(), 0.0
+        if self.options.joint:
+            target, taken = self.experiment.target_after_fit(posterior.data.size(self.at))
+            posterior = posterior.with_target(target)
         if self.experiment.target_kind is TargetKind.LS:
-            posterior = posterior.with_reduced_chi_square(self.at)
+            posterior = posterior.with_reduced_chi_square(self.at, taken)
         spread = 1.0 if self.relaxation is None else self.relaxation.spread
         ended = Ended(
             self.model, self.experiment, posterior, self.at, self.refined, self.options,
