@@ -14,6 +14,7 @@ from multicopy_refinement.model import Model
 from multicopy_refinement.modes import TargetKind
 from multicopy_refinement.notices import Notice
 from multicopy_refinement.occupancy.values import not_full
+from multicopy_refinement.parallel import at_once
 from multicopy_refinement.posterior.agreement import Statistics, r_factor
 from multicopy_refinement.posterior.blocks import Kind
 from multicopy_refinement.posterior.extinction import ExtinguishedAmplitude
@@ -278,16 +279,30 @@ class Experiment(nn.Module):
                 self._judged.search()
             ways = not first and self.solvent.has_ways and self._judged.off(q) > _OTHER_WAYS
             self._renew_mask(q, anew=first or find_shrink or ways)
+            grid = None
             if first:
-                self._first_scale(f)
-            if (first or find_shrink) and self._shrink is None and self.scale.has_solvent:
-                self._take_grid(self._best_grid(f, anywhere=first))
+                ahead = self.solvent.prepare_blend if self._shrink is None else _nothing
+                _, grid = at_once(ahead, lambda: self._first_grid(f))
+            elif find_shrink and self._finds_grid:
+                grid = self._best_grid(f, anywhere=False)
+            if grid is not None:
+                self._take_grid(grid)
                 self._take_grid(self._best_blend(f))
             self._fit_scale(f.numpy(), self.errors.variance)
             self.renew_errors(self._scaled(f))
             if self._screenings < MOST_SCREENINGS:
                 self._screen(f)
             self._response = None
+
+    def _first_grid(self, f: Tensor) -> MaskGrid | None:
+        """Fit the first scale; return the grid that fits best, None where none is looked for."""
+        self._first_scale(f)
+        return self._best_grid(f, anywhere=True) if self._finds_grid else None
+
+    @property
+    def _finds_grid(self) -> bool:
+        """Whether the data are asked how far solvent grows back."""
+        return self._shrink is None and self.scale.has_solvent
 
     def _f_of(self, density: FloatArray) -> ComplexArray:
         """Return F of how much solvent each point holds, complex ``[n]``."""
@@ -582,3 +597,7 @@ class Experiment(nn.Module):
         with torch.no_grad():
             size = self.observable.amplitude(f_model)
             return np.asarray(self.target.log_likelihood(size).numpy()[self.data.free])
+
+
+def _nothing() -> None:
+    """Do nothing."""

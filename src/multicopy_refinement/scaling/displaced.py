@@ -150,6 +150,11 @@ class DisplacedSolvent:
         """
         return self._mean(_at_once(lambda part: part.density(occupancy, beside), self._parts))
 
+    def prepare_blend(self) -> None:
+        """Make what `blended` needs that does not depend on the grid's radius."""
+        if len(self._each) > 1:
+            _at_once(lambda part: part.made, self._each)
+
     def blended(self, occupancy: FloatArray) -> FloatArray | None:
         """Return what the density grows by with `MaskGrid.blend`; None with one probe alone."""
         if len(self._each) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,24 +91,36 @@ class Pockets:
         self._alone = np.diff(self._first) == 0
         self._number = sums[one]
         self._cells = np.split(cell, np.searchsorted(of, np.arange(1, len(covered))))
-        self._of_group, self._whole, self._parent = family, whole, parent
+        self._of_group, self._parent = family, parent
         self._touched = touched, first_touched
         self._members = by_number(family, int(max(family, default=-1)))
         self._family = self._family_of_cells(family)
         self._rare = max(rare, 1e-12)
-        self._tag, n_groups = np.zeros(1, dtype=np.int64), len(covered)
-        first_member, bare = self._members[1], np.ones(n_groups)
-        self._sets = whole, occupancy, first_member, self._members[0], bare
-        self._states = np.full(n_groups, UNKNOWN, dtype=np.int8), np.zeros(n_groups, dtype=bool)
-        self._room = tuple(np.zeros(len(one), dtype=np.int64) for _ in range(4))
-        self._memory = *(np.zeros(len(one), dtype=np.int64) for _ in range(2)), np.zeros(len(one))
-        known = np.zeros(len(one), dtype=bool)
-        self._graph = (
-            touched, first_touched, size, self._first, self._groups, parent, frequent, known, most,
-        )  # fmt: skip
+        self._known = np.zeros(len(one), dtype=bool)
+        self._of_cell = touched, first_touched, size, self._first, self._groups, parent
+        self._most = most
+        self._ask(whole, frequent, occupancy)
         # a way out with all groups there is one in every molecule
-        everyone, free = np.arange(n_groups), np.flatnonzero(self._alone)
-        known[free] = self._chances(free, everyone, _NOTHING) == 1
+        everyone, free = np.arange(len(covered)), np.flatnonzero(self._alone)
+        self._known[free] = self._chances(free, everyone, _NOTHING) == 1
+
+    def asked(self, whole: BoolArray, frequent: BoolArray, occupancy: FloatArray) -> Pockets:
+        """Return the pockets of the same groups in molecules that are distributed otherwise."""
+        other = copy(self)
+        other._ask(whole, frequent, occupancy)
+        return other
+
+    def _ask(self, whole: BoolArray, frequent: BoolArray, occupancy: FloatArray) -> None:
+        """Note how molecules are distributed, and make room for what is found about them."""
+        n, n_groups = len(self._family), len(occupancy)
+        self._whole = whole
+        self._tag = np.zeros(1, dtype=np.int64)
+        members, first_member = self._members
+        self._sets = whole, occupancy, first_member, members, np.ones(n_groups)
+        self._states = np.full(n_groups, UNKNOWN, dtype=np.int8), np.zeros(n_groups, dtype=bool)
+        self._room = tuple(np.zeros(n, dtype=np.int64) for _ in range(4))
+        self._memory = *(np.zeros(n, dtype=np.int64) for _ in range(2)), np.zeros(n)
+        self._graph = (*self._of_cell, frequent, self._known, self._most)
 
     def _family_of_cells(self, family: IntArray) -> IntArray:
         """Return the family that alone covers each cell, or touches it where nothing covers it."""

@@ -86,17 +86,17 @@ class ProbedSolvent:
         for g, parent in enumerate(groups.parent.tolist()):
             if parent >= 0:  # it is there only with its parent, which covers the point already
                 covered[g] = np.setdiff1d(covered[g], covered[parent], assume_unique=True)
-        self._covers = status, points, covered
-
-    def _judge(self) -> None:
-        """Note which points may hold solvent, and who decides it."""
-        room, groups = self._room, self.groups
-        status, points, covered = self._covers
-        pockets = Pockets(
+        self._pockets = Pockets(
             room.points.shape, status, points, covered, groups.family, groups.whole, groups.parent,
             groups.frequent, groups.occupancy, room.island,
         )  # fmt: skip
-        opened, away, chance = pockets.opened()
+        self._covers = len(status), points, covered
+
+    def _judge(self) -> None:
+        """Note which points may hold solvent, and who decides it."""
+        groups = self.groups
+        n_grid, points, covered = self._covers
+        opened, away, chance = self._pockets.opened()
         self._opened = [replace(one, points=points[one.points]) for one in opened]
         self._away = [
             None if one is None else replace(one, points=points[one.points]) for one in away
@@ -106,9 +106,9 @@ class ProbedSolvent:
         n = len(self.union)
         place = np.full(len(points), -1)
         place[may] = np.arange(n)
-        self._place = np.full(len(status), -1, dtype=np.int32)
+        self._place = np.full(n_grid, -1, dtype=np.int32)
         self._place[self.union] = np.arange(n)
-        self._family = pockets.family[may]
+        self._family = self._pockets.family[may]
         by_group = [place[one][place[one] >= 0] for one in covered]
         self.pair_group = np.repeat(np.arange(len(covered)), [len(c) for c in by_group])
         self.pair_point = np.concatenate([np.zeros(0, dtype=np.int64), *by_group])
@@ -149,6 +149,7 @@ class ProbedSolvent:
         other = copy(self)
         other.groups, other.grid, other._room = groups, grid, self._room.on(grid)
         if groups is not self.groups:
+            other._pockets = self._pockets.asked(groups.whole, groups.frequent, groups.occupancy)
             other._judge()
         other._grow()
         return other

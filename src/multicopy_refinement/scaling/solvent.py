@@ -115,6 +115,10 @@ class Solvent(Protocol):
         """
         ...
 
+    def prepare_blend(self) -> None:
+        """Make what `blended` needs, whatever grid it will be asked for on."""
+        ...
+
     def blended(self, occupancy: FloatArray) -> FloatArray | None:
         """Return what the density grows by with `MaskGrid.blend`; None where it has one probe."""
         ...

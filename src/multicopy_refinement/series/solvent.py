@@ -170,6 +170,9 @@ class SolventOfStates:
         found = self.without + self._fraction(occupancy) * (self.with_ - self.without)
         return found if beside is None else np.maximum(found, self.each.mask_of(beside))
 
+    def prepare_blend(self) -> None:
+        """Do nothing: there is one probe."""
+
     def blended(self, occupancy: FloatArray) -> None:
         """Return None: what a narrower probe lets in is refined (`Holes`)."""
 
