@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,12 @@ import numpy as np
 from multicopy_refinement._typing import BoolArray, FloatArray, Int32Array, IntArray
 from multicopy_refinement.places import in_runs
 from multicopy_refinement.scaling.kernels.pockets import WAY_OUT, cells_of
-from multicopy_refinement.scaling.kernels.ways_out import UNKNOWN, chances, chances_where_away
+from multicopy_refinement.scaling.kernels.ways_out import (
+    UNKNOWN,
+    chances,
+    chances_where_away,
+    chances_where_there,
+)
 
 #: In the place of a family where several meet, and where none is; larger than any, and less.
 SEVERAL, NONE = 2**30, -1
@@ -90,7 +96,7 @@ class Pockets:
         self._first = np.searchsorted(cell[order], np.arange(len(one) + 1))
         self._alone = np.diff(self._first) == 0
         self._number = sums[one]
-        self._cells = np.split(cell, np.searchsorted(of, np.arange(1, len(covered))))
+        self._own_cells = cell, np.searchsorted(of, np.arange(len(covered) + 1))
         self._of_group, self._parent = family, parent
         self._touched = touched, first_touched
         self._members = by_number(family, int(max(family, default=-1)))
@@ -99,18 +105,18 @@ class Pockets:
         self._known = np.zeros(len(one), dtype=bool)
         self._of_cell = touched, first_touched, size, self._first, self._groups, parent
         self._most = most
-        self._ask(whole, frequent, occupancy)
+        self._note(whole, frequent, occupancy)
         # a way out with all groups there is one in every molecule
         everyone, free = np.arange(len(covered)), np.flatnonzero(self._alone)
         self._known[free] = self._chances(free, everyone, _NOTHING) == 1
 
-    def asked(self, whole: BoolArray, frequent: BoolArray, occupancy: FloatArray) -> Pockets:
+    def of_molecules(self, whole: BoolArray, frequent: BoolArray, occupancy: FloatArray) -> Pockets:
         """Return the pockets of the same groups in molecules that are distributed otherwise."""
         other = copy(self)
-        other._ask(whole, frequent, occupancy)
+        other._note(whole, frequent, occupancy)
         return other
 
-    def _ask(self, whole: BoolArray, frequent: BoolArray, occupancy: FloatArray) -> None:
+    def _note(self, whole: BoolArray, frequent: BoolArray, occupancy: FloatArray) -> None:
         """Note how molecules are distributed, and make room for what is found about them."""
         n, n_groups = len(self._family), len(occupancy)
         self._whole = whole
@@ -149,10 +155,6 @@ class Pockets:
         found[self._points] = np.repeat(of_cells, np.diff(self._begin))
         return found
 
-    def _in_cells(self, cells: IntArray) -> IntArray:
-        """Return the points of some cells."""
-        return np.asarray(self._points[in_runs(self._begin[cells], np.diff(self._begin)[cells])])
-
     def _where_away(self) -> FloatArray:
         """Return how often solvent gets to each cell in molecules in which nothing covers it.
 
@@ -178,36 +180,15 @@ class Pockets:
         members, first_member = self._members
         last = len(first_member) - 2
         order, begin = by_number(np.where(self._family <= last, self._family, NONE), last)
-        covers, found = np.zeros(len(chance), dtype=bool), []
+        cells, there, first = chances_where_there(
+            chance, order, begin, *self._own_cells, self._rare, *self._asked
+        )
         away: list[Reached | None] = [None] * (last + 1)
-        for g, number in enumerate(self._of_group.tolist()):
+        for number in range(last + 1):
             own = order[begin[number] : begin[number + 1]]
-            mates = members[first_member[number] : first_member[number + 1]]
-            if g == mates[0] and not self._whole[g]:
-                chance[own] = self._chances(own, _NOTHING, mates)
-                if (chance[own] < 1).any():
-                    away[number] = self._of_cells(own, chance[own])
-            covers[self._cells[g]] = True
-            free = own[~covers[own]]
-            covers[self._cells[g]] = False
-            there, others = self._with(g)
-            reached = self._chances(free, there, others)
-            if self._whole[g]:
-                chance[free] = np.maximum(chance[free], reached)
-            found.append(self._of_cells(free, reached))
-        return found, away, self._of_points(chance)
-
-    def _with(self, group: int) -> tuple[IntArray, IntArray]:
-        """Return the groups that are known to be there where one is, and those that are away."""
-        members, first = self._members
-        there, away = [], []
-        while group >= 0:
-            number = self._of_group[group]
-            mates = members[first[number] : first[number + 1]]
-            there.append(group)
-            away.append(mates[mates != group])
-            group = int(self._parent[group])
-        return np.array(there), np.concatenate(away)
+            if not self._whole[members[first_member[number]]] and (chance[own] < 1).any():
+                (away[number],) = self._of_cells(own, chance[own], np.array([0, len(own)]))
+        return self._of_cells(cells, there, first), away, self._of_points(chance)
 
     @property
     def _asked(self) -> tuple[Any, ...]:
@@ -222,11 +203,13 @@ class Pockets:
             return np.zeros(0)
         return np.asarray(chances(cells, there, away, self._rare, *self._asked))
 
-    def _of_cells(self, cells: IntArray, chance: FloatArray) -> Reached:
-        """Return the points of some cells to which solvent may get."""
-        some = chance > 0
-        cells, chance = cells[some], chance[some]
-        return Reached(self._in_cells(cells), np.repeat(chance, np.diff(self._begin)[cells]))
+    def _of_cells(self, cells: IntArray, chance: FloatArray, first: IntArray) -> list[Reached]:
+        """Return the points of cells to which solvent may get; ``first`` is where lists begin."""
+        size = np.where(chance > 0, np.diff(self._begin)[cells], 0)
+        points = np.asarray(self._points[in_runs(self._begin[cells], size)])
+        edges = np.concatenate([[0], np.cumsum(size)])[first].tolist()
+        often = np.repeat(chance, size)
+        return [Reached(points[a:b], often[a:b]) for a, b in pairwise(edges)]
 
 
 def by_number(numbers: IntArray, last: int) -> tuple[IntArray, IntArray]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 
 import gemmi
 import numpy as np
@@ -13,6 +14,9 @@ from multicopy_refinement.atoms.table import AtomTable
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.scaling.kernels import points as kernels
 from multicopy_refinement.scaling.mask import solvent_masker, steps_within
+
+#: Points that groups may cover, of those that are worked on at once.
+_AT_ONCE = 4_000_000
 
 
 class GridPoints:
@@ -27,24 +31,39 @@ class GridPoints:
         radius = np.array([exclusion_radius(e.decode()) for e in table.element.tolist()])
         self.radius = np.where(radius > 0, radius + wider, 0.0)
 
-    def cover(self, stamp: Int32Array, value: int, atoms: IntArray) -> IntArray:
-        """Stamp the points within the radius of some atoms and images; return the new ones.
+    def cover_each(self, stamp: Int32Array, groups: Sequence[IntArray]) -> Iterator[IntArray]:
+        """Yield the points within the radius of the atoms of each group and of their images.
 
         Parameters
         ----------
         stamp
-            int32 of each point, flat; negative ones are left alone.
-        value
-            The stamp, not negative.
-        atoms
-            Of the model.
+            int32 of each point, flat; points where it is negative are left out. It takes numbers.
+        groups
+            Atoms of the model.
         """
-        spheres = self._spheres(atoms)
-        radii, reach = spheres[2:]
-        most = int((2 * radii[:, None] * reach + 1).prod(axis=1).sum())
-        found = np.empty(min(len(stamp), most), dtype=np.int64)
-        n = kernels.cover(stamp, value, found, self.shape, *spheres)
-        return np.sort(found[:n])
+        atoms, number = np.concatenate([np.zeros(0, np.int64), *groups]), np.arange(len(groups))
+        of = np.repeat(number, [len(own) for own in groups])
+        some = self.radius[atoms] > 0
+        step, places, radii, reach = self._spheres(atoms)
+        n_images = len(radii) // max(int(some.sum()), 1)
+        order = np.argsort(np.tile(of[some], n_images), kind="stable")
+        places, radii = places[order], radii[order]
+        first = n_images * np.searchsorted(of[some], np.append(number, len(groups)))
+        most = (2 * radii[:, None] * reach + 1).prod(axis=1)
+        room = np.concatenate([[0.0], np.cumsum(most)])[first]
+        start = 0
+        while start < len(groups):  # as many at once as there is room for what they may cover
+            end = int(np.searchsorted(room, room[start] + _AT_ONCE, side="right")) - 1
+            end = min(max(end, start + 1), len(groups))
+            found = np.empty(int(room[end] - room[start]) + 1, dtype=np.int64)
+            begin = np.zeros(end - start + 1, dtype=np.int64)
+            kernels.cover_each(
+                stamp, start + 1, found, begin, first[start : end + 1], self.shape, step, places,
+                radii, reach,
+            )  # fmt: skip
+            for a, b in pairwise(begin.tolist()):
+                yield found[a:b]
+            start = end
 
     def fill(self, grid: UInt8Array, atoms: IntArray) -> None:
         """Set the points within the radius of some atoms and images to 1, flat."""

@@ -78,10 +78,10 @@ class ProbedSolvent:
         room, groups = self._room, self.groups
         status = np.where(self._open, np.int32(WAY_OUT), np.int32(-1))
         status[points] = np.arange(len(points))
-        stamp = np.minimum(status, 0)
+        spheres = [members[heavy[members]] for members in groups.members]
         covered = [
-            status[room.points.cover(stamp, g + 1, members[heavy[members]])].astype(np.int64)
-            for g, members in enumerate(groups.members)
+            status[own].astype(np.int64)
+            for own in room.points.cover_each(np.minimum(status, 0), spheres)
         ]
         for g, parent in enumerate(groups.parent.tolist()):
             if parent >= 0:  # it is there only with its parent, which covers the point already
@@ -149,7 +149,9 @@ class ProbedSolvent:
         other = copy(self)
         other.groups, other.grid, other._room = groups, grid, self._room.on(grid)
         if groups is not self.groups:
-            other._pockets = self._pockets.asked(groups.whole, groups.frequent, groups.occupancy)
+            other._pockets = self._pockets.of_molecules(
+                groups.whole, groups.frequent, groups.occupancy
+            )
             other._judge()
         other._grow()
         return other

@@ -58,7 +58,7 @@ def fill(
     grid: np.ndarray, shape: np.ndarray, lattice: np.ndarray, places: np.ndarray,
     radii: np.ndarray, reach: np.ndarray,
 ) -> None:  # fmt: skip
-    """Set the points within the radius of places to 1, in place; arguments are those of `cover`."""
+    """Set the points within the radius of places to 1, in place; arguments as in `cover_each`."""
     nu, nv, nw = shape[0], shape[1], shape[2]
     for i in range(places.shape[0]):
         radius = radii[i]
@@ -76,20 +76,23 @@ def fill(
 
 
 @njit(nogil=True, cache=True)
-def cover(
-    stamp: np.ndarray, value: int, found: np.ndarray, shape: np.ndarray, lattice: np.ndarray,
-    places: np.ndarray, radii: np.ndarray, reach: np.ndarray,
-) -> int:  # fmt: skip
-    """Stamp the points within the radius of places, and put those not yet stamped into ``found``.
+def cover_each(
+    stamp: np.ndarray, value: int, found: np.ndarray, begin: np.ndarray, first: np.ndarray,
+    shape: np.ndarray, lattice: np.ndarray, places: np.ndarray, radii: np.ndarray,
+    reach: np.ndarray,
+) -> None:  # fmt: skip
+    """Put the points within the radius of the places of each group into ``found``, in order.
 
     Parameters
     ----------
     stamp
-        Of each point, flat; points whose stamp is negative stay as they are.
+        Of each point, flat; points whose stamp is negative are left out. Takes the values.
     value
-        The stamp, not negative.
-    found
-        Takes the points.
+        The stamp of the first group, positive and not used yet; the others have those that follow.
+    found, begin
+        Takes the points, and where those of each group begin, ``[n_groups + 1]``.
+    first
+        The places of group g are those from ``first[g]`` to ``first[g + 1]``.
     shape
         Points along the axes.
     lattice
@@ -98,30 +101,29 @@ def cover(
         ``[n, 3]`` in steps, ``[n]`` in A.
     reach
         Steps along each axis that a radius of 1 A reaches to, ``[3]``.
-
-    Returns
-    -------
-    int
-        How many points were newly stamped.
     """
     nu, nv, nw = shape[0], shape[1], shape[2]
     count = 0
-    for i in range(places.shape[0]):
-        radius = radii[i]
-        pu, pv, pw = places[i, 0], places[i, 1], places[i, 2]
-        for u in range(int(np.ceil(pu - radius * reach[0])), int(pu + radius * reach[0]) + 1):
-            row = (u % nu) * nv
-            for v in range(int(np.ceil(pv - radius * reach[1])), int(pv + radius * reach[1]) + 1):
-                first, n = _run(u - pu, v - pv, pw, radius, lattice)
-                line, w = (row + v % nv) * nw, first % nw - 1
-                for _ in range(n):
-                    w = w + 1 if w + 1 < nw else 0
-                    point = line + w
-                    if stamp[point] >= 0 and stamp[point] != value:
-                        stamp[point] = value
-                        found[count] = point
-                        count += 1
-    return count
+    for g in range(first.shape[0] - 1):
+        own = value + g
+        for i in range(first[g], first[g + 1]):
+            radius = radii[i]
+            pu, pv, pw = places[i, 0], places[i, 1], places[i, 2]
+            far_u, far_v = radius * reach[0], radius * reach[1]
+            for u in range(int(np.ceil(pu - far_u)), int(pu + far_u) + 1):
+                row = (u % nu) * nv
+                for v in range(int(np.ceil(pv - far_v)), int(pv + far_v) + 1):
+                    start, n = _run(u - pu, v - pv, pw, radius, lattice)
+                    line, w = (row + v % nv) * nw, start % nw - 1
+                    for _ in range(n):
+                        w = w + 1 if w + 1 < nw else 0
+                        point = line + w
+                        if stamp[point] >= 0 and stamp[point] != own:
+                            stamp[point] = own
+                            found[count] = point
+                            count += 1
+        found[begin[g] : count].sort()
+        begin[g + 1] = count
 
 
 @njit(nogil=True, cache=True)

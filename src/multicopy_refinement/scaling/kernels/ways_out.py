@@ -333,3 +333,77 @@ def chances_where_away(
             memory,
         )
     return found
+
+
+@njit(nogil=True, cache=True)
+def chances_where_there(
+    chance: np.ndarray, order: np.ndarray, begin: np.ndarray, own_cells: np.ndarray,
+    first_own: np.ndarray, rare: float, tag: np.ndarray, graph: tuple, family: np.ndarray,
+    sets: tuple, state: np.ndarray, fixed: np.ndarray, work: tuple, memory: tuple,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Find how often solvent gets to the cells of a family where each of its groups is there.
+
+    And where all of them are away.
+
+    Parameters
+    ----------
+    chance
+        Of each cell; takes that of the families that may be away as a whole, and of others the
+        largest with one of their groups there.
+    order, begin
+        The cells of family f are ``order[begin[f]:begin[f + 1]]``.
+    own_cells, first_own
+        Group g covers ``own_cells[first_own[g]:first_own[g + 1]]``.
+    rare, tag, graph, family, sets, state, fixed, work, memory
+        As in `chances`.
+
+    Returns
+    -------
+    ndarray, ndarray, ndarray
+        For each group the cells of its family that it does not cover, one after the other, how
+        often solvent gets there where it is, and where those of each group begin.
+    """
+    whole, first_member, members, parent = sets[0], sets[2], sets[3], graph[5]
+    n_groups, none = family.shape[0], np.empty(0, dtype=np.int64)
+    first = np.zeros(n_groups + 1, dtype=np.int64)
+    for g in range(n_groups):
+        first[g + 1] = first[g] + begin[family[g] + 1] - begin[family[g]]
+    cells, found = np.empty(first[n_groups], dtype=np.int64), np.empty(first[n_groups])
+    covers = np.zeros(chance.shape[0], dtype=np.bool_)
+    there, away = np.empty(n_groups, dtype=np.int64), np.empty(n_groups, dtype=np.int64)
+    n = 0
+    for g in range(n_groups):
+        f = family[g]
+        own = order[begin[f] : begin[f + 1]]
+        mates = members[first_member[f] : first_member[f + 1]]
+        if g == mates[0] and not whole[g]:
+            chance[own] = chances(
+                own, none, mates, rare, tag, graph, family, sets, state, fixed, work, memory
+            )  # fmt: skip
+        covered = own_cells[first_own[g] : first_own[g + 1]]
+        covers[covered] = True
+        first[g] = n
+        for cell in own:
+            if not covers[cell]:
+                cells[n] = cell
+                n += 1
+        covers[covered] = False
+        n_there, n_away, one = 0, 0, g  # with what it is nested in
+        while one >= 0:
+            there[n_there] = one
+            n_there += 1
+            for k in range(first_member[family[one]], first_member[family[one] + 1]):
+                if members[k] != one:
+                    away[n_away] = members[k]
+                    n_away += 1
+            one = parent[one]
+        free = cells[first[g] : n]
+        found[first[g] : n] = chances(
+            free, there[:n_there], away[:n_away], rare, tag, graph, family, sets, state, fixed,
+            work, memory,
+        )  # fmt: skip
+        if whole[g]:
+            for k in range(first[g], n):
+                chance[cells[k]] = max(chance[cells[k]], found[k])
+    first[n_groups] = n
+    return cells[:n], found[:n], first
