@@ -79,23 +79,23 @@ def test_everything_comes_nearer_to_the_truth_and_su_say_how_near(crystal):
     assert np.isnan(found.atom_su.xyz[~known]).all()
 
 
-@pytest.mark.parametrize("jointly", [True, False])
-def test_su_of_what_was_fitted_count_the_errors_of_the_data_alone(crystal, jointly):
+@pytest.mark.parametrize("active", ["all", "partial", None])
+def test_su_of_what_was_all_fitted_count_the_errors_of_the_data_alone(crystal, active):
     """Errors of the free set have what the fit is off by, which a covariance has already."""
     folder, _, data = crystal
-    options = RefineOptions(active="all", max_cycles=3, **JOINT) if jointly else RefineOptions(
-        decoys=0, target="ml")  # fmt: skip
+    jointly = {"active": active, "max_cycles": 3, **JOINT}
+    options = RefineOptions(**jointly) if active else RefineOptions(decoys=0, target="ml")
     found = refine_to_maximum(Model(folder / "start.pdb"), data, options)
-    posterior, at, experiment = found.posterior, found.at, found.solution.experiment
-    of_free = covariance(posterior, at).su
-    known = np.isfinite(of_free)
-    ratio = np.median((of_free / found.covariance.su)[known])
-    _, taken = experiment.target_after_fit(found.size)
-    if jointly:
+    of_free = covariance(found.posterior, found.at).su
+    ratio = np.nanmedian(of_free / found.covariance.su)
+    _, taken = found.solution.experiment.target_after_fit(found.size)
+    if active == "all":
+        assert found.solution.relaxation.leverage == taken
         assert 0.05 < taken < 0.6
         assert ratio == pytest.approx(np.sqrt(1 + taken), rel=0.05)
     else:
         assert ratio == 1.0
+        assert active is None or found.solution.relaxation.leverage == 0
 
 
 def test_partial_moves_what_is_near_and_nothing_else(crystal):

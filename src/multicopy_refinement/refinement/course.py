@@ -89,6 +89,9 @@ class Relaxation:
         Atoms whose B went to the highest that it may be.
     shared
         Atoms whose U, the same in several conformers of the file, moved as one.
+    leverage
+        Part of the data that a fit of all atoms takes up
+        (`multicopy_refinement.targets.leverage`), as su count it; 0 where some are held.
     """
 
     before: GeometryStatistics
@@ -99,3 +102,4 @@ class Relaxation:
     b_change: FloatArray
     faint: IntArray
     shared: IntArray
+    leverage: float = 0.0

@@ -17,6 +17,7 @@ from multicopy_refinement.geometry import Geometry
 from multicopy_refinement.io.reflections import read_reflections
 from multicopy_refinement.model import Model
 from multicopy_refinement.modes import (
+    Active,
     Grouping,
     Parameter,
     Solver,
@@ -375,13 +376,15 @@ class _Run:
 
     def _known(self) -> Known:
         """Return what is known of the groups where the run has ended."""
-        posterior, taken = self._posterior(), 0.0
-        if self.options.joint:
-            target, taken = self.experiment.target_after_fit(posterior.data.size(self.at))
-            posterior = posterior.with_target(target)
+        posterior, taken, spread = self._posterior(), 0.0, 1.0
+        if self.relaxation is not None:
+            spread = self.relaxation.spread
+            if self.options.active is Active.ALL:  # what is held is off by what no covariance has
+                target, taken = self.experiment.target_after_fit(posterior.data.size(self.at))
+                posterior = posterior.with_target(target)
+                self.relaxation = replace(self.relaxation, leverage=taken)
         if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at, taken)
-        spread = 1.0 if self.relaxation is None else self.relaxation.spread
         ended = Ended(
             self.model, self.experiment, posterior, self.at, self.refined, self.options,
             lambda: replace(self.geometry, spread=spread),

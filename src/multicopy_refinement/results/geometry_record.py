@@ -47,11 +47,14 @@ class MovedAtom(Record):
 class GeometryRecord(Record):
     """What coordinates and displacements did, and how far they are from the restraints.
 
-    ``b_spread`` is how far B of bonded atoms are apart in this crystal, in units of their sigmas.
+    ``b_spread`` is how far B of bonded atoms are apart in this crystal, in units of their sigmas;
+    ``leverage`` which part of the data a fit of all atoms takes up, by which errors of the free set
+    are too large for su, 0 where atoms are held.
     """
 
     weight: float
     b_spread: float = 1.0
+    leverage: float = 0.0
     rms_shift: float
     rms_b_change: float
     kinds: list[GeometryKind]
@@ -87,7 +90,7 @@ def geometry_record(solution: Solution) -> GeometryRecord | None:
     ]  # fmt: skip
     some = (found.shift > 0) | (found.b_change != 0)
     return GeometryRecord(
-        weight=found.weight, b_spread=found.spread,
+        weight=found.weight, b_spread=found.spread, leverage=round(found.leverage, 4),
         rms_shift=_rms(found.shift[some]),
         rms_b_change=_rms(found.b_change[some]), kinds=kinds, largest_moves=moved,
         outliers=[

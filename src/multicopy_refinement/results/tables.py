@@ -139,6 +139,8 @@ def _geometry(record: RunRecord) -> list[Table]:
         f"{found.rms_b_change:.1f} A^2 (rms), weight {found.weight:.2g}, "
         f"spread of B {found.b_spread:.2g}"
     )
+    if found.leverage > 0:
+        title += f", the fit takes up {found.leverage:.0%} of the data"
     table = Table(title=title, title_justify="left")
     table.add_column("restraints")
     for name in ("n", "rms before", "rms after", "rms Z before", "rms Z after"):
