@@ -20,6 +20,7 @@ from multicopy_refinement.refinement.surroundings import B_SIGMA, XYZ_SIGMA
 from multicopy_refinement.solve.conjugate import audited_su
 from multicopy_refinement.solve.covariance import Covariance
 from multicopy_refinement.solve.marginal import dependent_sets
+from multicopy_refinement.targets import LeastSquares
 
 
 def audited(
@@ -32,6 +33,9 @@ def audited(
     restraints to 0.3 A or half of its B; how much solvent groups displace is taken as known. Sets
     keep their correlations.
     """
+    data = posterior.data
+    if isinstance(data.target, LeastSquares):
+        posterior = posterior.with_target(data.target.with_variance_times(data.variance_factor))
     prior = next(
         (t for t in posterior.terms if isinstance(t, OccupancyPrior)),
         OccupancyPrior.of((), len(refined)),

@@ -22,6 +22,10 @@ class LeastSquares:
         self.f_obs = f_obs
         self.variance = torch.as_tensor(variance).to(f_obs)
 
+    def with_variance_times(self, factor: float) -> LeastSquares:
+        """Return the same with another variance of all, as by chi-square."""
+        return LeastSquares(self.f_obs, factor * self.variance.numpy())
+
     def log_likelihood(self, f_model: Tensor) -> Tensor:
         """Return log p of each reflection for |F_model|, ``[n]``."""
         difference = (self.f_obs - f_model) ** 2 / self.variance

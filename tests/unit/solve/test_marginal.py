@@ -223,11 +223,14 @@ def test_neighbours_worked_on_together_have_the_same_su(crowd, monkeypatch):
     assert together.su_xyz == pytest.approx(alone.su_xyz, rel=0.15, nan_ok=True)
 
 
-def test_an_audit_says_the_same(setting):
+@pytest.mark.parametrize(("target", "sigmas"), [("ml", 1.0), ("ls", 1.0), ("ls", 2.0)])
+def test_an_audit_says_the_same(setting, target, sigmas):
+    """Also where sigmas are too large, which least squares find by chi-square."""
     model, *_ = setting
     data = observe(model, 1.4)
+    data = replace(data, sigma=sigmas * data.sigma)
     near, whole = (
-        refine(model, data, RefineOptions(target="ml", decoys=0, uncertainty=kind))
+        refine(model, data, RefineOptions(target=target, decoys=0, uncertainty=kind))
         for kind in ("marginal", "audit")
     )
     refined = model.occupancy_groups.refined
