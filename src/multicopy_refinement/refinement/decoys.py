@@ -88,7 +88,7 @@ class Decoys:
         group
             Its atoms.
         information
-            H of its occupancy.
+            H of its occupancy, divided by the data's variance factor.
         """
         if information <= 0:
             return np.zeros(0)
@@ -223,7 +223,8 @@ class Decoys:
     @cached_property
     def _coefficients(self) -> ComplexArray:
         """Coefficients c of dL/dq = Re sum conj(F_q) c, each equivalent reflection's part."""
-        c = self.posterior.data.gradient_coefficients(self.at)
+        data = self.posterior.data
+        c = data.gradient_coefficients(self.at) / data.variance_factor
         if self._of_differences is not None:
             c = c + self._of_differences[0]
         return self._shared(c)

@@ -189,6 +189,8 @@ class _Run:
         self.relaxation: Relaxation | None = None
         self.covariance: Covariance | None = None
         self._made: Posterior | None = None
+        #: That of the end, with data weighed as su count them.
+        self._weighed: Posterior | None = None
         self._curvature: list[many.Curvature] = []
         clock = Clock()
         twin = None
@@ -260,8 +262,8 @@ class _Run:
         )  # fmt: skip
 
     def maximum(self) -> tuple[Posterior, Point, Covariance | None]:
-        """Return the posterior, where it has ended, and the covariance there."""
-        return self._posterior(), self.at, self.covariance
+        """Return the posterior that the covariance is of, where it has ended, and that."""
+        return self._weighed or self._posterior(), self.at, self.covariance
 
     # ------------------------------------------------------------------ macrocycles
 
@@ -385,6 +387,7 @@ class _Run:
                 self.relaxation = replace(self.relaxation, leverage=taken)
         if self.experiment.target_kind is TargetKind.LS:
             posterior = posterior.with_reduced_chi_square(self.at, taken)
+        self._weighed = posterior
         ended = Ended(
             self.model, self.experiment, posterior, self.at, self.refined, self.options,
             lambda: replace(self.geometry, spread=spread),

@@ -22,7 +22,7 @@ class Maximum:
     refined
         The groups that the posterior is of.
     posterior, at
-        The posterior under the errors of the end, and its maximum.
+        The posterior, with data weighed as the covariance has them, and its maximum.
     covariance
         There; None without uncertainties.
     """

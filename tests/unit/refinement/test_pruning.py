@@ -1,5 +1,6 @@
 """One conformer in place of several: its moments, and what it costs beside a full refinement."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,21 @@ def test_cost_of_a_merge_is_that_of_a_full_refinement(case, best):
     assert found[str(SPLIT)].lost == pytest.approx(real[str(SPLIT)], rel=0.15)
     # the atoms are the same, and the edge of the solvent is judged with one conformer fewer
     assert -10 < real["17"] < 1
+
+
+def test_losses_by_least_squares_do_not_hang_on_the_sigmas(case):
+    """Sigmas three times too large: chi-square says so, as it does for the su."""
+    lost = []
+    for sigmas in (1.0, 3.0):
+        model, data = case.model(), observe(load_demo("truth.pdb"), 1.8)
+        data = replace(data, sigma=sigmas * data.sigma)
+        maximum = refine_to_maximum(model, data, RefineOptions(target="ls", decoys=0))
+        groups, q = maximum.solution.groups, maximum.solution.occupancy
+        possible = possible_merges(groups, q, 1.8, _nothing(case))
+        found = {t.merge.name.split("/")[1]: t.lost for t in trials(possible, model, maximum)}
+        lost.append(found[str(SPLIT)])
+    assert abs(lost[0]) > 10.0
+    assert lost[1] == pytest.approx(lost[0], rel=0.3)
 
 
 def test_merging_what_is_apart_is_refused(best, monkeypatch):

@@ -1,5 +1,7 @@
 """Probabilities of gains, false discoveries, and decoys against columns of their own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import chi2
@@ -12,6 +14,7 @@ from multicopy_refinement.refinement.decoys import CLEAR, Decoys, decoy_p
 from multicopy_refinement.refinement.discoveries import discoveries
 from multicopy_refinement.refinement.support import boundary_p
 from multicopy_refinement.scattering.basis import group_basis
+from multicopy_refinement.solve.covariance import covariance
 from posteriors import forward, point
 
 
@@ -107,6 +110,32 @@ def test_scores_of_decoys_at_the_maximum_are_noise(demo_run):
     assert len(scores) == 300
     assert 0.4 < np.std(scores) < 3.0
     assert forward(posterior).n_groups == at.space.size
+
+
+def test_decoys_of_least_squares_are_judged_by_chi_square():
+    """Sigmas that are too large change neither su nor what decoys score."""
+    stds = []
+    for sigmas in (1.0, 3.0):
+        model = load_demo("start.pdb")
+        data = observe(load_demo("truth.pdb"), 2.0)
+        data = replace(data, sigma=sigmas * data.sigma)
+        found = refine(model, data, RefineOptions(uncertainty="none", target="ls"))
+        refined = np.flatnonzero(model.occupancy_groups.refined)
+        posterior = occupancy_posterior(
+            found.experiment, group_basis(model, found.experiment.data.hkl, refined),
+            model.occupancy_groups.set_index[refined],
+        )  # fmt: skip
+        at = point(posterior, found.occupancy[refined])
+        posterior = posterior.with_reduced_chi_square(at)
+        water = model.occupancy_groups.names.index("W/8/HOH")
+        place = int(np.flatnonzero(refined == water)[0])
+        decoys = Decoys(found.experiment, posterior, at)
+        atoms = model.occupancy_groups.members[water]
+        decoys.prepare([atoms], 300)
+        own = covariance(posterior, at).information[place, place]
+        stds.append(np.std(decoys.scores(atoms, own)))
+    assert 0.4 < stds[0] < 3.0
+    assert stds[1] == pytest.approx(stds[0], rel=0.3)
 
 
 def test_groups_of_a_kind_share_decoys_whatever_their_order_and_the_threads(demo_run):

@@ -150,6 +150,6 @@ class _Trials:
     def _gradient(self, f_model: ComplexArray) -> FloatArray:
         data = self.best.posterior.data
         size = np.abs(f_model)
-        slope = data.target.derivatives(size).slope * data.work
+        slope = data.target.derivatives(size).slope * data.work / data.variance_factor
         along = self.forward.overall(self.best.at) * f_model / np.maximum(size, 1e-300)
         return self.jacobian.adjoint(along * slope)
