@@ -264,7 +264,7 @@ class DataTerm:
         what shows it. 0 where that scatters more than they do: then each is known by itself.
         """
         here, everything = self._around(at), slice(0, len(self.work))
-        root = np.sqrt(here.derivatives.information * self.work)
+        root = np.sqrt(here.derivatives.information * self.work / self.variance_factor)
         rest = self.forward.rest(at, occupancy)
         moving = self.forward.rest(at, np.zeros(len(occupancy))) - rest
         if float((np.abs(rest) ** 2).sum()) > float((np.abs(moving) ** 2).sum()):

@@ -1,5 +1,7 @@
 """Everything refined: the common factor is held and named, ratios are found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,9 @@ import torch
 from demo_data import observe
 from helpers import atom_line, write_text
 from multicopy_refinement import Model, RefineOptions, refine
+from multicopy_refinement.posterior import Kind
 from multicopy_refinement.refinement.found import Flag
+from multicopy_refinement.refinement.macrocycle import refine_to_maximum
 
 CELL = (15.0, 16.0, 17.0)
 
@@ -55,3 +59,18 @@ def test_what_is_held_tells_the_factor(tmp_path):
     error = (solution.occupancy - true)[refined]
     assert np.sqrt(np.mean((error / solution.su[refined]) ** 2)) < 1.6
     assert error.mean() == pytest.approx(0, abs=0.01)
+
+
+def test_the_su_of_the_factor_does_not_hang_on_sigmas_in_least_squares(tmp_path):
+    true = TRUE.copy()
+    true[:12] = 1.0
+    start, found = np.where(true == 1, 1.0, 0.5), []
+    for sigmas in (1.0, 3.0):
+        data = observe(waters(tmp_path, true), 1.6)
+        data = replace(data, sigma=sigmas * data.sigma)
+        options = RefineOptions(decoys=0, target="ls")
+        maximum = refine_to_maximum(waters(tmp_path, start), data, options)
+        whole = maximum.posterior.with_nuisance(maximum.at)
+        found.append(maximum.posterior.data.su_of_factor(whole, whole[Kind.OCCUPANCY]))
+    assert found[0] > 0
+    assert found[1] == pytest.approx(found[0], rel=0.2)
