@@ -199,9 +199,12 @@ class BijvoetTerm:
         return Normal(0.0, np.zeros(len(found)), found).within(at.space, here.kinds).information
 
     def gradient_coefficients(self, at: Point) -> tuple[ComplexArray, ComplexArray]:
-        """Return c and c'' with d log p = Re sum conj(dF) c + conj(dF'') c''."""
+        """Return c and c'' with d log p = Re sum conj(dF) c + conj(dF'') c''.
+
+        Divided by the variance factor.
+        """
         here = self._around(at)
-        slope = self._slope(here)
+        slope = self._slope(here) / self.variance_factor
         return here.turning * slope, here.own * slope
 
     def sampled_slopes(self, at: Point, rows: IntArray) -> SampledDifferences:

@@ -253,9 +253,12 @@ class DataTerm:
         return weighted_products(self._blocks(), jacobian, weight * self.work, some)
 
     def gradient_coefficients(self, at: Point) -> ComplexArray:
-        """Return c with which d log p = Re sum conj(dF) c for changes of F without its scale."""
+        """Return c with which d log p = Re sum conj(dF) c for changes of F without its scale.
+
+        Divided by the variance factor.
+        """
         here = self._around(at)
-        return here.coefficients(here.derivatives.slope * self.work)
+        return here.coefficients(here.derivatives.slope * self.work / self.variance_factor)
 
     def su_of_factor(self, at: Point, occupancy: FloatArray) -> float:
         """Return the su of a common factor of occupancies beside scale and solvent.

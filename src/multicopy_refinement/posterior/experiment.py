@@ -280,10 +280,11 @@ class Experiment(nn.Module):
             ways = not first and self.solvent.has_ways and self._judged.off(q) > _OTHER_WAYS
             self._renew_mask(q, anew=first or find_shrink or ways)
             grid = None
-            if first:
-                ahead = self.solvent.prepare_blend if self._shrink is None else _nothing
-                _, grid = at_once(ahead, lambda: self._first_grid(f))
-            elif find_shrink and self._finds_grid:
+            if first and self._shrink is None:  # other probes are made meanwhile
+                _, grid = at_once(self.solvent.prepare_blend, lambda: self._first_grid(f))
+            elif first:
+                self._first_scale(f)
+            elif find_shrink and self._shrink is None and self.scale.has_solvent:
                 grid = self._best_grid(f, anywhere=False)
             if grid is not None:
                 self._take_grid(grid)
@@ -295,14 +296,9 @@ class Experiment(nn.Module):
             self._response = None
 
     def _first_grid(self, f: Tensor) -> MaskGrid | None:
-        """Fit the first scale; return the grid that fits best, None where none is looked for."""
+        """Fit the first scale; return the grid that fits best, None where there is no solvent."""
         self._first_scale(f)
-        return self._best_grid(f, anywhere=True) if self._finds_grid else None
-
-    @property
-    def _finds_grid(self) -> bool:
-        """Whether the data are asked how far solvent grows back."""
-        return self._shrink is None and self.scale.has_solvent
+        return self._best_grid(f, anywhere=True) if self.scale.has_solvent else None
 
     def _f_of(self, density: FloatArray) -> ComplexArray:
         """Return F of how much solvent each point holds, complex ``[n]``."""
@@ -597,7 +593,3 @@ class Experiment(nn.Module):
         with torch.no_grad():
             size = self.observable.amplitude(f_model)
             return np.asarray(self.target.log_likelihood(size).numpy()[self.data.free])
-
-
-def _nothing() -> None:
-    """Do nothing."""

@@ -110,8 +110,7 @@ class Posterior:
 
     def with_target(self, target: Target) -> Posterior:
         """Return the posterior with another target of the data."""
-        terms = (replace(t, target=target) if isinstance(t, DataTerm) else t for t in self.terms)
-        return replace(self, terms=tuple(terms))
+        return self._with_data(replace(self.data, target=target))
 
     def with_reduced_chi_square(self, at: Point, taken: float = 0.0) -> Posterior:
         """Return the posterior whose data count by how well they are fitted at a point.
@@ -120,9 +119,10 @@ class Posterior:
         """
         n_parameters = self.space.size - len(self.equalities) + taken * self.data.work.sum()
         factor = self.data.reduced_chi_square(at, n_parameters)
-        terms = (
-            replace(t, variance_factor=factor) if isinstance(t, DataTerm) else t for t in self.terms
-        )
+        return self._with_data(replace(self.data, variance_factor=factor))
+
+    def _with_data(self, data: DataTerm) -> Posterior:
+        terms = (data if isinstance(t, DataTerm) else t for t in self.terms)
         return replace(self, terms=tuple(terms))
 
     def with_nuisance(self, at: Point) -> Point:

@@ -223,8 +223,7 @@ class Decoys:
     @cached_property
     def _coefficients(self) -> ComplexArray:
         """Coefficients c of dL/dq = Re sum conj(F_q) c, each equivalent reflection's part."""
-        data = self.posterior.data
-        c = data.gradient_coefficients(self.at) / data.variance_factor
+        c = self.posterior.data.gradient_coefficients(self.at)
         if self._of_differences is not None:
             c = c + self._of_differences[0]
         return self._shared(c)

@@ -35,12 +35,12 @@ def pull_on_atoms(
     """
     tensor, atoms = around.tensor, around.atoms
     term, differences = posterior.data, posterior.differences
-    c = term.gradient_coefficients(at) / term.variance_factor
+    c = term.gradient_coefficients(at)
     found = np.zeros(int(unknowns_of_atoms(tensor)[-1]))
     if differences is not None:
         turning, own = differences.gradient_coefficients(at)
-        c = c + turning / differences.variance_factor
-        found += _of_signal(differences, own / differences.variance_factor, around)
+        c = c + turning
+        found += _of_signal(differences, own, around)
     jacobian = SplatJacobian(atoms, data.hkl, plan_splat(atoms, data.listed_d_min))
     _, by_xyz, by_u = jacobian.adjoint(c)
     first = unknowns_of_atoms(tensor)[:-1]

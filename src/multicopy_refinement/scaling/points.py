@@ -44,11 +44,12 @@ class GridPoints:
         atoms, number = np.concatenate([np.zeros(0, np.int64), *groups]), np.arange(len(groups))
         of = np.repeat(number, [len(own) for own in groups])
         some = self.radius[atoms] > 0
+        atoms, of = atoms[some], of[some]
         step, places, radii, reach = self._spheres(atoms)
-        n_images = len(radii) // max(int(some.sum()), 1)
-        order = np.argsort(np.tile(of[some], n_images), kind="stable")
+        n_images = len(radii) // max(len(atoms), 1)
+        order = np.argsort(np.tile(of, n_images), kind="stable")
         places, radii = places[order], radii[order]
-        first = n_images * np.searchsorted(of[some], np.append(number, len(groups)))
+        first = n_images * np.searchsorted(of, np.append(number, len(groups)))
         most = (2 * radii[:, None] * reach + 1).prod(axis=1)
         room = np.concatenate([[0.0], np.cumsum(most)])[first]
         start = 0

@@ -90,12 +90,12 @@ class ProbedSolvent:
             room.points.shape, status, points, covered, groups.family, groups.whole, groups.parent,
             groups.frequent, groups.occupancy, room.island,
         )  # fmt: skip
-        self._covers = len(status), points, covered
+        self._covers = points, covered
 
     def _judge(self) -> None:
         """Note which points may hold solvent, and who decides it."""
         groups = self.groups
-        n_grid, points, covered = self._covers
+        points, covered = self._covers
         opened, away, chance = self._pockets.opened()
         self._opened = [replace(one, points=points[one.points]) for one in opened]
         self._away = [
@@ -106,7 +106,7 @@ class ProbedSolvent:
         n = len(self.union)
         place = np.full(len(points), -1)
         place[may] = np.arange(n)
-        self._place = np.full(n_grid, -1, dtype=np.int32)
+        self._place = np.full(len(self._open), -1, dtype=np.int32)
         self._place[self.union] = np.arange(n)
         self._family = self._pockets.family[may]
         by_group = [place[one][place[one] >= 0] for one in covered]
