@@ -81,8 +81,9 @@ class Experiment(nn.Module):
         A likelihood or least squares; the likelihood of what was measured, intensities or
         amplitudes, when left out.
     f_calc, occupancy
-        F of the model's atoms at the data's reflections and the occupancies of its groups, where
-        they are known already; those of the model as it is when left out.
+        F of the model's atoms at the data's reflections, or what makes it, which is called while
+        the solvent is made; and the occupancies of its groups. Those of the model as it is when
+        left out.
     like
         Another experiment of the same atoms in the same cell, whose data reach as far: its mask is
         taken where it is made from the same.
@@ -121,7 +122,7 @@ class Experiment(nn.Module):
         data: ReflectionData,
         *,
         target: TargetKind | None = None,
-        f_calc: Tensor | None = None,
+        f_calc: Tensor | Callable[[], Tensor] | None = None,
         occupancy: FloatArray | None = None,
         like: Experiment | None = None,
         solvent: Callable[..., Solvent] = displaced_solvent,
@@ -259,11 +260,13 @@ class Experiment(nn.Module):
     # ------------------------------------------------------------------ what is held
 
     def renew(
-        self, f_calc: Tensor | None = None, occupancy: FloatArray | None = None,
-        twin_fraction: float | None = None, *, find_shrink: bool = False, in_turn: bool = False,
+        self, f_calc: Tensor | Callable[[], Tensor] | None = None,
+        occupancy: FloatArray | None = None, twin_fraction: float | None = None, *,
+        find_shrink: bool = False, in_turn: bool = False,
     ) -> None:  # fmt: skip
         """Make the mask, fit the scale to the work set and estimate the errors anew.
 
+        ``f_calc`` is F of the model's atoms, or makes it while the mask is made;
         ``twin_fraction`` is that of the second domain, the present one when left out;
         ``find_shrink`` looks again how far solvent grows back, as the first renewal does; with
         ``in_turn``, as in a search where each renewal follows the last, ways of the solvent do not
@@ -272,13 +275,18 @@ class Experiment(nn.Module):
         if twin_fraction is not None:
             self.twin_fraction = twin_fraction
         with torch.no_grad():
-            f = (self.f_calc() if f_calc is None else f_calc).to(torch.complex128).cpu()
             q = self.model.group_occupancies() if occupancy is None else occupancy
             first = self._scale is None
             if not in_turn:
                 self._judged.search()
             ways = not first and self.solvent.has_ways and self._judged.off(q) > _OTHER_WAYS
-            self._renew_mask(q, anew=first or find_shrink or ways)
+            anew = first or find_shrink or ways
+            if isinstance(f_calc, Tensor):
+                f = f_calc
+                self._renew_mask(q, anew=anew)
+            else:
+                f, _ = at_once(f_calc or self.f_calc, lambda: self._renew_mask(q, anew=anew))
+            f = f.to(torch.complex128).cpu()
             grid = None
             if first and self._shrink is None:  # other probes are made meanwhile
                 _, grid = at_once(self.solvent.prepare_blend, lambda: self._first_grid(f))

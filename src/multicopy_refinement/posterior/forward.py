@@ -165,8 +165,7 @@ class OccupancyJacobian:
             return found
         if self.b_shift is not None:  # it is asked for once more
             found = found.copy()
-        places, columns = self.less.within(rows)
-        found[:, places] -= self.less.along(columns, along[places], dtype)
+        self.less.subtract_along(found, rows, along)
         return found
 
     def of_atoms(self, rows: slice, along: ComplexArray, dtype: type[np.floating]) -> Real:

@@ -11,8 +11,8 @@ from multicopy_refinement._typing import FloatArray, IntArray
 from multicopy_refinement.parallel import in_threads
 from multicopy_refinement.places import ranges, within
 
-#: Rows that are multiplied at once.
-TILE = 256
+#: Rows that are multiplied at once, and of matrices of few rows.
+TILE, _SMALL_TILE = 256, 64
 #: What is above the diagonal of a tile.
 _ABOVE = np.triu(np.ones((TILE, TILE), dtype=bool), 1)
 
@@ -26,19 +26,22 @@ def add_product(total: FloatArray, slopes: NDArray[np.floating]) -> None:
     def work(tile: slice) -> None:
         total[tile, : tile.stop] += slopes[tile] @ slopes[: tile.stop].T
 
-    by_tiles(work, len(slopes), growing=True)
+    n = len(slopes)
+    by_tiles(work, n, growing=True, tile=TILE if n > 2 * TILE else _SMALL_TILE)
 
 
-def by_tiles(work: Callable[[slice], None], n: int, *, growing: bool = False) -> None:
+def by_tiles(
+    work: Callable[[slice], None], n: int, *, growing: bool = False, tile: int = TILE
+) -> None:
     """Call ``work`` for each tile of n rows, in threads; the same tiles whatever their number.
 
     ``growing`` where it takes more the further on a tile is, as of a triangle.
     """
-    tiles = list(ranges(n, TILE))
+    tiles = list(ranges(n, tile))
 
     def some(first: int, last: int) -> None:
-        for tile in tiles[first:last]:
-            work(tile)
+        for rows in tiles[first:last]:
+            work(rows)
 
     in_threads(some, len(tiles), np.arange(1.0, len(tiles) + 1) if growing else None)
 

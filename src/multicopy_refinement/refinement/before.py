@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,24 +52,30 @@ class Before:
 
     @classmethod
     def of(
-        cls, model: Model, data: ReflectionData, target: TargetKind | None, f_calc: ComplexArray,
-        twin: tuple[TwinLaw, float] | None = None, *, extinction: bool = False,
+        cls, model: Model, data: ReflectionData, target: TargetKind | None,
+        f_calc: Callable[[], ComplexArray], twin: tuple[TwinLaw, float] | None = None, *,
+        extinction: bool = False,
     ) -> Before:  # fmt: skip
-        """Return it for a model whose present occupancies have a known F_calc."""
-        start = torch.as_tensor(f_calc)
+        """Return it for a model; ``f_calc`` makes F_calc of its present occupancies."""
         occupancy, change = as_written(model, data.hkl)
-        written = start if change is None else start + torch.as_tensor(change)
+        made: list[torch.Tensor] = []
+
+        def written() -> torch.Tensor:
+            start = torch.as_tensor(f_calc())
+            made[:] = start, start if change is None else start + torch.as_tensor(change)
+            return made[1]
+
         experiment = Experiment(
             model, data, target=target, f_calc=written, occupancy=occupancy, twin=twin,
             extinction=extinction,
         )  # fmt: skip
-        f_model = experiment.forward_of(written, occupancy)
+        f_model = experiment.forward_of(made[1], occupancy)
         found = cls(
-            experiment, written, occupancy, experiment.statistics(f_model),
+            experiment, made[1], occupancy, experiment.statistics(f_model),
             experiment.size(f_model), differs=change is not None,
         )  # fmt: skip
         if change is not None:
-            experiment.renew(start)
+            experiment.renew(made[0])
         return found
 
     def beside_the_end(self, start: Statistics) -> Statistics:

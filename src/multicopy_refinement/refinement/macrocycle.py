@@ -197,24 +197,31 @@ class _Run:
         if options.twin is not None:
             self.twinning, twin, data = settle_twin(model, data, options)
         self.n_observed = len(data)
+        self.seconds: dict[str, float] = {}
         self.progress(Progress(Step.STRUCTURE_FACTORS))
-        self.basis = group_basis(model, data.listed_hkl, self.refined)
-        basis_seconds = clock.lap()
-        self.progress(Progress(Step.SCALE))
-        f_calc = self.basis.f_calc(self.start[self.refined])[: self.n_observed]
         self.before = Before.of(
-            model, data, options.target, f_calc, twin, extinction=options.extinction
-        )
+            model, data, options.target, lambda: self._first_f_calc(data), twin,
+            extinction=options.extinction,
+        )  # fmt: skip
         self.experiment = self.before.experiment
         if twin is None:
             self.twinning = Twinning.of(self.experiment.data, self.before.size)
         self.anomalous: AnomalousSignal | None = None
         if options.anomalous:
             self.anomalous = AnomalousSignal(model, self.experiment.data, self.refined)
-            start = torch.as_tensor(f_calc)
-            self.anomalous.renew(self.experiment, start, self.start[self.refined], None)
-        self.seconds = {"basis": basis_seconds, "scale": clock.lap()}
+            start = self.start[self.refined]
+            f_calc = torch.as_tensor(self.basis.f_calc(start)[: self.n_observed])
+            self.anomalous.renew(self.experiment, f_calc, start, None)
+        self.seconds["scale"] = clock.lap() - self.seconds["basis"]
         self.at = self._point(self.start[self.refined], np.zeros(len(self.refined)))
+
+    def _first_f_calc(self, data: ReflectionData) -> ComplexArray:
+        """Make the structure factors of the groups; return F_calc where refinement begins."""
+        clock = Clock()
+        self.basis = group_basis(self.model, data.listed_hkl, self.refined)
+        self.seconds["basis"] = clock.lap()
+        self.progress(Progress(Step.SCALE))
+        return self.basis.f_calc(self.start[self.refined])[: self.n_observed]
 
     def solution(self) -> Solution:
         """Refine and return what came of it."""

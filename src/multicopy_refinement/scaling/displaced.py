@@ -153,7 +153,7 @@ class DisplacedSolvent:
     def prepare_blend(self) -> None:
         """Make what `blended` needs that does not depend on the grid's radius."""
         if len(self._each) > 1:
-            _at_once(lambda part: part.made, self._each)
+            _at_once(lambda part: part.prepare(), self._each)
 
     def blended(self, occupancy: FloatArray) -> FloatArray | None:
         """Return what the density grows by with `MaskGrid.blend`; None with one probe alone."""
@@ -331,13 +331,21 @@ class _Part:
     def made(self) -> ProbedSolvent:
         """The solvent."""
         with self._lock:
-            made = self._last
-            if made is None:
-                made = ProbedSolvent(*self._of, self.groups, self.grid)
-            elif made.groups is not self.groups or made.grid != self.grid:
-                made = made.changed(self.groups, self.grid)
-            self._last = made
-            return made
+            return self._prepared().grown()
+
+    def prepare(self) -> None:
+        """Make all of it that does not depend on how far it grows back."""
+        with self._lock:
+            self._prepared()
+
+    def _prepared(self) -> ProbedSolvent:
+        made = self._last
+        if made is None:
+            made = ProbedSolvent(*self._of, self.groups, self.grid)
+        elif made.groups is not self.groups or made.grid != self.grid:
+            made = made.changed(self.groups, self.grid)
+        self._last = made
+        return made
 
     def changed(self, groups: PartialGroups, grid: MaskGrid) -> _Part:
         """Return it of another most frequent molecule, or that grows back to another distance."""

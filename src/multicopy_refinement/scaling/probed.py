@@ -67,7 +67,7 @@ class ProbedSolvent:
         self._open = room.open()
         self._cover(~table.hydrogen, np.flatnonzero(may_be & (self._open == 0)))
         self._judge()
-        self._grow()
+        self._has_grown = False
 
     def _cover(self, heavy: BoolArray, points: IntArray) -> None:
         """Note which points each group covers, where nothing else keeps solvent out.
@@ -118,6 +118,16 @@ class ProbedSolvent:
         self._pair_factor = np.searchsorted(self._factors, key)
         self._factor_point = self._factors % max(n, 1)
 
+    def grown(self) -> ProbedSolvent:
+        """Return it when solvent has grown back from where the probe fits, as all else needs.
+
+        Apart, since the radius may be another one before anything else is asked for.
+        """
+        if not self._has_grown:
+            self._grow()
+            self._has_grown = True
+        return self
+
     def _grow(self) -> None:
         """Let solvent grow back from where the probe fits, and note who decides how far."""
         self._last: tuple[FloatArray, _Coverage] | None = None
@@ -153,7 +163,7 @@ class ProbedSolvent:
                 groups.whole, groups.frequent, groups.occupancy
             )
             other._judge()
-        other._grow()
+        other._has_grown = False
         return other
 
     def is_of(self, xyz: FloatArray, held: BoolArray, groups: PartialGroups) -> bool:

@@ -150,40 +150,37 @@ class _Problem:
         return replace(
             self, f_calc=self.f_calc[every], f_mask=self.f_mask[every], f_obs=self.f_obs[every],
             root_weight=self.root_weight[every], s_squared=self.s_squared[every],
-            quadratic=self.quadratic[every],
+            quadratic=self.quadratic[:, every],
         )  # fmt: skip
 
     def model(self, p: FloatArray) -> tuple[FloatArray, ComplexArray, FloatArray]:
-        n_b = self.quadratic.shape[1]
-        overall = np.exp(p[0] - self.quadratic @ p[1 : 1 + n_b] / 4)
+        n_b = len(self.quadratic)
+        overall = np.exp(p[0] - p[1 : 1 + n_b] @ self.quadratic / 4)
         total, solvent = self.f_calc, np.zeros(0)
         if self.with_solvent:
             solvent = solvent_fall(p[-2], p[-1], self.s_squared)
             total = self.f_calc + p[-3] * solvent * self.f_mask
         return overall, total, solvent
 
-    def residual(self, p: FloatArray) -> FloatArray:
-        return np.asarray((self.size(p) - self.f_obs) * self.root_weight)
-
-    def size(self, p: FloatArray) -> FloatArray:
-        """Return |F_model|, ``[n]``."""
-        overall, total, _ = self.model(p)
-        return np.asarray(overall * np.abs(total))
-
-    def slopes(self, p: FloatArray) -> FloatArray:
-        """Return d|F_model|/dp, ``[n, n_p]``."""
+    def size_and_slopes(self, p: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return |F_model| ``[n]``, and its derivatives ``[n_p, n]``."""
         overall, total, solvent = self.model(p)
-        size = np.abs(total)
-        columns = [overall * size, *(-(overall * size)[:, None] * self.quadratic / 4).T]
+        size, n_b = np.abs(total), len(self.quadratic)
+        slopes = np.empty((len(p), len(size)))
+        np.multiply(overall, size, out=slopes[0])
+        np.multiply(self.quadratic, slopes[0] / -4, out=slopes[1 : 1 + n_b])
         if self.with_solvent:
             along = (total.conj() * self.f_mask).real / np.maximum(size, 1e-12)
-            d_k = overall * along * solvent
-            d_b = -d_k * p[-3] * self.s_squared
-            columns += [d_k, d_b / 4, d_b * self.s_squared]
-        return np.stack(columns, axis=1)
+            np.multiply(overall * along, solvent, out=slopes[-3])
+            np.multiply(slopes[-3], self.s_squared * (-p[-3] / 4), out=slopes[-2])
+            np.multiply(slopes[-2], 4 * self.s_squared, out=slopes[-1])
+        return slopes[0].copy(), slopes
 
-    def jacobian(self, p: FloatArray) -> FloatArray:
-        return np.asarray(self.slopes(p) * self.root_weight[:, None])
+    def weighted(self, p: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the residuals ``[n]`` and their slopes ``[n_p, n]``."""
+        size, slopes = self.size_and_slopes(p)
+        slopes *= self.root_weight
+        return (size - self.f_obs) * self.root_weight, slopes
 
     def bounds(self, n: int) -> tuple[FloatArray, FloatArray]:
         """Return the least and largest values of the n unknowns."""
@@ -205,23 +202,20 @@ class _TwinProblem:
         """Return the problem of every n-th reflection, at most about ``most`` of them."""
         return replace(self, first=self.first.thinned(most), second=self.second.thinned(most))
 
-    def residual(self, p: FloatArray) -> FloatArray:
-        return np.asarray((self._sizes(p)[2] - self.first.f_obs) * self.first.root_weight)
-
-    def jacobian(self, p: FloatArray) -> FloatArray:
-        one, other, both = self._sizes(p)
+    def weighted(self, p: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the residuals ``[n]`` and their slopes ``[n_p, n]``."""
+        (one, slopes), (other, of_other) = (
+            problem.size_and_slopes(p) for problem in (self.first, self.second)
+        )
+        both = np.sqrt((1 - self.fraction) * one**2 + self.fraction * other**2)
         over = self.first.root_weight / np.maximum(both, 1e-12)
-        columns = ((1 - self.fraction) * one * over)[:, None] * self.first.slopes(p)
-        columns += (self.fraction * other * over)[:, None] * self.second.slopes(p)
-        return np.asarray(columns)
+        slopes *= (1 - self.fraction) * one * over
+        slopes += self.fraction * other * over * of_other
+        return (both - self.first.f_obs) * self.first.root_weight, slopes
 
     def bounds(self, n: int) -> tuple[FloatArray, FloatArray]:
         """Return the least and largest values of the n unknowns."""
         return self.first.bounds(n)
-
-    def _sizes(self, p: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        one, other = self.first.size(p), self.second.size(p)
-        return one, other, np.sqrt((1 - self.fraction) * one**2 + self.fraction * other**2)
 
 
 def fit_scale(
@@ -262,7 +256,7 @@ def fit_scale(
     weight = np.ones(int(use.sum())) if variance is None else np.min(variance[use]) / variance[use]
     single = _Problem(
         f_calc[use], f_mask[use], f_obs[use], np.sqrt(weight), s_squared[use],
-        quadratic_terms(hkl[use]) @ basis.T, solvent_fraction >= SMALLEST_SOLVENT,
+        basis @ quadratic_terms(hkl[use]).T, solvent_fraction >= SMALLEST_SOLVENT,
         radiation,
     )  # fmt: skip
     starts = _starts(single, basis, start)
@@ -274,7 +268,7 @@ def fit_scale(
         other = twin[0][use]
         problem = _TwinProblem(single, replace(
             single, f_calc=f_calc[other], f_mask=f_mask[other], s_squared=s_squared[other],
-            quadratic=quadratic_terms(hkl[other]) @ basis.T,
+            quadratic=basis @ quadratic_terms(hkl[other]).T,
         ), twin[1])  # fmt: skip
     if len(starts) > 1:  # which start leads furthest shows on a part of the data
         part = problem.thinned(_SEARCH)
@@ -308,18 +302,13 @@ def _fit(
     """Return the cost and the unknowns of a fit in which C_sol has a prior of weight hold^2."""
     from scipy.optimize import least_squares
 
-    def residual(p: FloatArray) -> FloatArray:
-        return np.append(problem.residual(p), hold * (p[-1] - _USUAL_C[0]))
-
-    def jacobian(p: FloatArray) -> FloatArray:
-        return np.vstack([problem.jacobian(p), np.where(np.arange(len(p)) == len(p) - 1, hold, 0)])
-
+    made = _Compressed(problem, hold)
     low, high = problem.bounds(len(p))
     p = np.clip(p, low + 1e-6, high - 1e-6)
     found = least_squares(
-        residual,
+        lambda p: made.at(p)[0],
         p,
-        jac=jacobian,
+        jac=lambda p: made.at(p)[1],
         bounds=(low, high),
         x_scale="jac",
         ftol=1e-9,
@@ -328,3 +317,41 @@ def _fit(
         max_nfev=100,
     )
     return float(found.cost), found.x
+
+
+@dataclass(eq=False)
+class _Compressed:
+    """Residuals r and their slopes J as few numbers: the solver decomposes J at each step.
+
+    With (J D)'(J D) = V W V', D what makes columns of J of length 1, the square matrix
+    sqrt(W) V' D^-1 and the vector W^-1/2 V' D J'r have the J'J and J'r of all reflections; one more
+    residual, with no slope, has the rest of r'r.
+    """
+
+    problem: _Problem | _TwinProblem
+    hold: float
+    _last: tuple[FloatArray, FloatArray, FloatArray] | None = None
+
+    def at(self, p: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return residuals ``[n_p + 1]`` and slopes ``[n_p + 1, n_p]``; the last are kept."""
+        if self._last is None or not np.array_equal(self._last[0], p):
+            self._last = p.copy(), *self._made(p)
+        return self._last[1:]
+
+    def _made(self, p: FloatArray) -> tuple[FloatArray, FloatArray]:
+        residual, slopes = self.problem.weighted(p)
+        off = self.hold * (p[-1] - _USUAL_C[0])
+        product, slope = slopes @ slopes.T, slopes @ residual
+        product[-1, -1] += self.hold**2
+        slope[-1] += self.hold * off
+        length = np.sqrt(np.diag(product))
+        length[length == 0] = 1.0
+        weight, vectors = np.linalg.eigh(product / np.outer(length, length))
+        weight[weight < len(p) * np.finfo(float).eps * weight[-1]] = 0.0  # nothing but rounding
+        root = np.sqrt(weight)
+        few = vectors.T @ (slope / length) / np.where(root > 0, root, np.inf)
+        rest = float(residual @ residual) + off**2 - float(few @ few)
+        return (
+            np.append(few, np.sqrt(max(rest, 0.0))),
+            np.vstack([root[:, None] * vectors.T * length, np.zeros(len(p))]),
+        )

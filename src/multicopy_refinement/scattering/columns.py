@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -22,6 +22,7 @@ from multicopy_refinement.scattering.rows import (
     complex_row_products,
     real_parts,
     row_products,
+    subtract_real_parts,
     weighted_complex_rows,
     weighted_rows,
 )
@@ -175,13 +176,12 @@ class LowColumns:
         n = len(self.low)
         return slice(0, n) if n == 0 or self.low[-1] == n - 1 else self.low
 
-    def within(self, rows: slice) -> tuple[IntArray | slice, slice]:
-        """Return the places in a range of reflections, and which columns stand there."""
-        if isinstance(self.places, slice):
-            last = min(rows.stop, len(self.low))
-            return slice(0, max(last - rows.start, 0)), slice(rows.start, max(last, rows.start))
+    def subtract_along(self, found: NDArray[np.floating], rows: slice, along: ComplexArray) -> None:
+        """Subtract Re(conj(along) f M) of a range of reflections, ``[n_groups, n_rows]``."""
         some = within(self.low, rows)
-        return self.low[some] - rows.start, some
+        places = self.low[some] - rows.start
+        u = along[places] * self.fall[some]
+        subtract_real_parts(found, places, self.columns[:, some], u)
 
     def along(
         self, columns: slice | IntArray, u: ComplexArray, dtype: type[np.floating]
@@ -312,9 +312,18 @@ def direct_columns(
         sums = _sums(
             atoms.select(torch.as_tensor(rows)), group[rows] - first, last - first, hkl, runs
         )
-        for part, total in zip(parts, sums, strict=True):
-            part[first:last] = total * centring
+        places = [part[first:last] for part in parts]
+        in_threads(partial(_round_into, places, sums, centring), last - first)
     return parts[0], parts[1]
+
+
+def _round_into(
+    places: Sequence[NDArray[np.float32]], sums: Sequence[FloatArray], factor: FloatArray,
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """Put sums times a factor into their places in single precision, some rows of them."""
+    for place, own in zip(places, sums, strict=True):
+        np.multiply(own[first:last], factor, out=place[first:last], casting="same_kind")
 
 
 def _sums(

@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 from multicopy_refinement._typing import ComplexArray, FloatArray, IntArray
 from multicopy_refinement.parallel import in_threads
 
-#: Rows that are worked on at once.
-_FEW = 16
-
 
 def weighted_rows(
     matrix: NDArray[np.floating], weights: FloatArray, chosen: IntArray | None = None
@@ -61,17 +58,34 @@ def real_parts(
     dtype: type[np.floating],
 ) -> NDArray[np.floating]:  # fmt: skip
     """Return Re(conj(u) M), ``[n_rows, n]``, from real and imaginary parts of M."""
+    from multicopy_refinement.scattering.kernels.rows import project_rows
+
     found = np.empty(real.shape, dtype=dtype)
     u_real, u_imaginary = u.real.astype(dtype), u.imag.astype(dtype)
-
-    def work(first: int, last: int) -> None:
-        for start in range(first, last, _FEW):  # what is between stays in the cache
-            some = slice(start, min(start + _FEW, last))
-            np.multiply(real[some], u_real, out=found[some])
-            found[some] += imaginary[some] * u_imaginary
-
-    in_threads(work, len(real))
+    if real.strides != imaginary.strides:
+        real, imaginary = np.ascontiguousarray(real), np.ascontiguousarray(imaginary)
+    (re, stride), (im, _) = _memory(real), _memory(imaginary)
+    in_threads(
+        lambda first, last: project_rows(first, last, found, re, im, stride, u_real, u_imaginary),
+        len(real),
+    )
     return found
+
+
+def subtract_real_parts(
+    found: NDArray[np.floating], places: IntArray, matrix: NDArray[np.complex64], u: ComplexArray
+) -> None:
+    """Subtract Re(conj(u) M) from ``found[:, places]``, in place; M is ``[n_rows, n_places]``."""
+    from multicopy_refinement.scattering.kernels.rows import subtract_projected
+
+    u_real, u_imaginary = u.real.astype(found.dtype), u.imag.astype(found.dtype)
+    memory, stride = _memory(matrix.view(np.float32))
+    in_threads(
+        lambda first, last: subtract_projected(
+            first, last, found, places, memory, stride, u_real, u_imaginary
+        ),
+        len(matrix),
+    )
 
 
 def _memory(matrix: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:

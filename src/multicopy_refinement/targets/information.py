@@ -23,10 +23,13 @@ def expected_information(
     For strong reflections 2 alpha^2/Sigma (acentric) or alpha^2/Sigma (centric); with
     nu = alpha F/sqrt(Sigma) it falls as nu^2 for weak ones. The fall is tabulated by quadrature.
     """
-    nu = alpha * f_model / np.sqrt(variance)
-    grid, acentric, centric_part = _tables()
-    part = np.where(centric, np.interp(nu, grid, centric_part), 2 * np.interp(nu, grid, acentric))
-    return np.asarray(alpha**2 / variance * part)
+    table, steps = _table()
+    nu = np.fmin(np.fmax(alpha * f_model / np.sqrt(variance), 0.0), _LARGEST)
+    place = nu * ((_STEPS - 1) / _LARGEST)
+    before = np.minimum(place.astype(np.intp), _STEPS - 2)
+    place -= before  # the part of a step that is left
+    before[centric] += _STEPS  # the centric table is behind the other
+    return np.asarray(alpha**2 / variance * (table[before] + place * steps[before]))
 
 
 def intensity_information(
@@ -59,8 +62,11 @@ def intensity_information(
 
 
 @cache
-def _tables() -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return nu, and the information relative to that of strong reflections for both kinds."""
+def _table() -> tuple[FloatArray, FloatArray]:
+    """Return the information times Sigma/alpha^2 at even steps of nu, and its growth to the next.
+
+    That of acentric reflections, then that of centric ones, ``[2 steps]``.
+    """
     nu = np.linspace(0.0, _LARGEST, _STEPS)
     node, weight = np.polynomial.legendre.leggauss(_QUADRATURE)
     low, high = np.maximum(nu - 8.0, 0.0), nu + 8.0
@@ -69,7 +75,8 @@ def _tables() -> tuple[FloatArray, FloatArray, FloatArray]:
     v = nu[:, None]
     density = 2 * r * np.exp(-((r - v) ** 2)) * i0e(2 * r * v)
     score = 2 * (r * i1e(2 * r * v) / i0e(2 * r * v) - v)
-    acentric = (w * density * score**2).sum(axis=1) / 2
+    acentric = (w * density * score**2).sum(axis=1)
     density = np.sqrt(2 / np.pi) * np.exp(-((r - v) ** 2) / 2) * (1 + np.exp(-2 * r * v)) / 2
     score = r * np.tanh(r * v) - v
-    return nu, acentric, (w * density * score**2).sum(axis=1)
+    table = np.concatenate([acentric, (w * density * score**2).sum(axis=1)])
+    return table, np.append(np.diff(table), 0.0)

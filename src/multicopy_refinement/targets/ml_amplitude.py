@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.special import i0e, i1e
 from torch import Tensor
 
-from multicopy_refinement._typing import BoolArray, FloatArray
+from multicopy_refinement._typing import FloatArray
 from multicopy_refinement.targets.base import Derivatives
 from multicopy_refinement.targets.information import expected_information
+from multicopy_refinement.targets.rice import rice_slopes
 from multicopy_refinement.targets.sigma_a import ErrorModel
 
 
@@ -34,11 +33,10 @@ class MLAmplitude:
         self.alpha = torch.as_tensor(errors.alpha).to(f_obs)
         self.variance = torch.as_tensor(errors.variance).to(f_obs)
         self._log_f = torch.where(f_obs > 0, torch.log(f_obs.clamp_min(1e-300)), 0.0)
-        variance = errors.variance
+        # what `rice_slopes` leaves out
         self._constant = np.where(
-            centric.numpy(), 0.5 * np.log(2 / (np.pi * variance)) - np.log(2.0),
-            np.log(2.0) + self._log_f.numpy() - np.log(variance),
-        )  # fmt: skip
+            centric.numpy(), -0.5 * np.log(2 * np.pi), np.log(2.0) + self._log_f.double().numpy()
+        )
 
     def log_likelihood(self, f_model: Tensor) -> Tensor:
         """Return log p of each reflection for |F_model|, ``[n]``."""
@@ -65,39 +63,19 @@ class MLAmplitude:
 
         The slope of centric reflections is (alpha/Sigma)(Fo tanh X - alpha F).
         """
-        parts = _parts(self, f_model)
-        ratio = np.where(parts.centric, np.tanh(parts.x), i1e(2 * parts.x) / parts.bessel)
-        alpha, variance = self.alpha.numpy(), self.variance.numpy()
-        slope = 2 * parts.size * alpha / variance * (parts.f_obs * ratio - parts.scaled)
-        information = expected_information(f_model, alpha, variance, parts.centric)
-        return Derivatives(self._value(parts), slope, information)
+        alpha, variance = self.alpha.double().numpy(), self.variance.double().numpy()
+        information = expected_information(f_model, alpha, variance, self.centric.numpy())
+        return Derivatives(*self.value_and_slope(f_model), information)
 
     def values(self, f_model: FloatArray) -> FloatArray:
         """Return log p of each reflection on arrays, ``[n]``."""
-        return self._value(_parts(self, f_model))
+        return self.value_and_slope(f_model)[0]
 
-    def _value(self, parts: _Parts) -> FloatArray:
-        squares = (parts.f_obs - parts.scaled) ** 2 / self.variance.numpy()
-        centric = np.log1p(np.exp(-2 * parts.x[parts.centric]))
-        value = self._constant - parts.size * squares + np.log(parts.bessel)
-        value[parts.centric] += centric - np.log(parts.bessel[parts.centric])
-        return np.asarray(value)
-
-
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """What value and slope have in common."""
-
-    f_obs: FloatArray
-    centric: BoolArray
-    size: FloatArray
-    scaled: FloatArray
-    x: FloatArray
-    bessel: FloatArray
-
-
-def _parts(target: MLAmplitude, f_model: FloatArray) -> _Parts:
-    f_obs, centric = target.f_obs.numpy(), target.centric.numpy()
-    scaled = target.alpha.numpy() * f_model
-    x = f_obs * scaled / target.variance.numpy()
-    return _Parts(f_obs, centric, np.where(centric, 0.5, 1.0), scaled, x, i0e(2 * x))
+    def value_and_slope(self, f_model: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return log p of each reflection on arrays, and its slope, ``[n]``."""
+        alpha = self.alpha.double().numpy()
+        found = rice_slopes(
+            self.f_obs.double().numpy(), alpha * f_model, self.variance.double().numpy(),
+            self.centric.numpy(),
+        )  # fmt: skip
+        return found.value + self._constant, alpha * found.d_a

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -49,4 +47,4 @@ class MLIntensity:
         information = intensity_information(
             f_model, self._alpha, self._model_error, self._sigma, self._centric
         )
-        return replace(self._rice.derivatives(f_model), information=information)
+        return Derivatives(*self._rice.value_and_slope(f_model), information)

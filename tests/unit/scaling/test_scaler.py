@@ -1,5 +1,7 @@
 """Scale and solvent: recovered from simulated amplitudes, differentiated, kept in symmetry."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from crystals import AtomSpec, load_crystal, random_atoms, solvent_structure_fac
 from multicopy_refinement import structure_factors
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.scaling import Scale, fit_scale
-from multicopy_refinement.scaling.scaler import _Problem, quadratic_terms
+from multicopy_refinement.scaling.scaler import _Compressed, _fit, _Problem, quadratic_terms
 
 
 @pytest.fixture(params=["P 1", "C 1 2 1", "P 31 2 1", "F 2 3"])
@@ -71,21 +73,57 @@ def test_b_given_away_leaves_the_solvent_where_it_was(case):
     np.testing.assert_allclose(f[1], f[0], rtol=1e-9)
 
 
-def test_jacobian_is_a_finite_difference(case):
+@pytest.fixture
+def problem(case):
     model, hkl, f_calc, f_mask, _ = case
-    quadratic = quadratic_terms(hkl) @ model.spacegroup.adp_basis.T
-    n = len(hkl)
-    problem = _Problem(
-        f_calc, f_mask, np.abs(f_calc), np.linspace(0.5, 1.5, n),
-        model.cell.inverse_d_squared(hkl), quadratic, True,
+    return _Problem(
+        f_calc, f_mask, np.abs(f_calc), np.linspace(0.5, 1.5, len(hkl)),
+        model.cell.inverse_d_squared(hkl), model.spacegroup.adp_basis @ quadratic_terms(hkl).T,
+        True,
     )  # fmt: skip
-    p = np.array([0.1, *np.full(quadratic.shape[1], 0.003), 0.3, 40.0, 30.0])
-    jacobian = problem.jacobian(p)
-    for column in range(len(p)):
+
+
+def unknowns(problem):
+    return np.array([0.1, *np.full(len(problem.quadratic), 0.003), 0.3, 40.0, 30.0])
+
+
+def test_jacobian_is_a_finite_difference(problem):
+    p = unknowns(problem)
+    slopes = problem.weighted(p)[1]
+    for row in range(len(p)):
         step = np.zeros(len(p))
-        step[column] = 1e-5
-        difference = (problem.residual(p + step) - problem.residual(p - step)) / 2e-5
-        assert np.allclose(jacobian[:, column], difference, rtol=1e-4, atol=1e-4)
+        step[row] = 1e-5
+        difference = (problem.weighted(p + step)[0] - problem.weighted(p - step)[0]) / 2e-5
+        assert np.allclose(slopes[row], difference, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("hold", [0.0, 3.0])
+def test_few_residuals_stand_for_those_of_all_reflections(problem, hold):
+    p = unknowns(problem)
+    residual, slopes = problem.weighted(p)
+    few, jacobian = _Compressed(problem, hold).at(p)
+    prior = np.where(np.arange(len(p)) == len(p) - 1, hold, 0.0)
+    off = hold * (p[-1] - 50.0)
+    assert len(few) == len(p) + 1
+    wanted = slopes @ slopes.T + np.outer(prior, prior)
+    size = np.sqrt(np.diag(wanted))
+    close = {"rtol": 1e-9, "atol": 1e-9}
+    np.testing.assert_allclose(jacobian.T @ jacobian / np.outer(size, size),
+                               wanted / np.outer(size, size), **close)  # fmt: skip
+    np.testing.assert_allclose(
+        jacobian.T @ few / size, (slopes @ residual + prior * off) / size,
+        rtol=1e-9, atol=1e-9 * np.linalg.norm(residual),
+    )  # fmt: skip
+    assert few @ few == pytest.approx(residual @ residual + off**2)
+
+
+def test_unknowns_that_nothing_tells_stay(problem):
+    """Without any F of solvent its unknowns have no slope: the others are fitted, they stay."""
+    none = replace(problem, f_mask=np.zeros_like(problem.f_mask))
+    start = unknowns(problem)
+    cost, found = _fit(none, start, 0.0)
+    assert cost < 1e-9
+    np.testing.assert_allclose(found[-3:], start[-3:], rtol=1e-6)
 
 
 def test_free_reflections_do_not_matter(case):

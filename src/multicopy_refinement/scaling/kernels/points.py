@@ -382,19 +382,27 @@ def halved(fine: np.ndarray, shape: np.ndarray) -> np.ndarray:
     """
     nu, nv, nw = shape[0], shape[1], shape[2]
     coarse = np.empty(nu * nv * nw, dtype=np.float32)
+    # sums of a line, at most 16, the last also before the first: in bytes, which make vectors
+    row = np.empty(2 * nw + 1, dtype=np.uint8)
+    own = row[1:]
     for u in range(nu):
         for v in range(nv):
-            row = np.zeros(2 * nw, dtype=np.int64)
+            row[:] = 0
             for du in range(-1, 2):
                 for dv in range(-1, 2):
-                    weight = (2 - abs(du)) * (2 - abs(dv))
+                    weight = np.uint8((2 - abs(du)) * (2 - abs(dv)))
                     line = _wrapped(2 * u + du, 2 * nu) * 2 * nv + _wrapped(2 * v + dv, 2 * nv)
                     line *= 2 * nw
+                    part = fine[line : line + 2 * nw]
                     for w in range(2 * nw):
-                        row[w] += weight * fine[line + w]
+                        own[w] += np.uint8(weight * part[w])
+            row[0] = row[2 * nw]
+            begin = (u * nv + v) * nw
             for w in range(nw):
-                total = 2 * row[2 * w] + row[2 * w + 1] + row[_wrapped(2 * w - 1, 2 * nw)]
-                coarse[(u * nv + v) * nw + w] = total / 64.0
+                total = (
+                    np.int64(row[2 * w]) + 2 * np.int64(row[2 * w + 1]) + np.int64(row[2 * w + 2])
+                )
+                coarse[begin + w] = total / 64.0
     return coarse
 
 

@@ -57,3 +57,33 @@ def row_sums(
         for i in range(n):
             total += row[i] * vector[i]
         found[g] = total
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def project_rows(
+    first: int, last: int, found: np.ndarray, real: np.ndarray, imaginary: np.ndarray, stride: int,
+    u_real: np.ndarray, u_imaginary: np.ndarray,
+) -> None:  # fmt: skip
+    """Put Re(conj(u_i) M_gi) into ``found[g, i]`` for g from ``first`` to ``last``."""
+    n = u_real.shape[0]
+    for g in range(first, last):
+        own = found[g]
+        re, im = real[g * stride : g * stride + n], imaginary[g * stride : g * stride + n]
+        for i in range(n):
+            own[i] = re[i] * u_real[i] + im[i] * u_imaginary[i]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def subtract_projected(
+    first: int, last: int, found: np.ndarray, places: np.ndarray, memory: np.ndarray, stride: int,
+    u_real: np.ndarray, u_imaginary: np.ndarray,
+) -> None:  # fmt: skip
+    """Subtract Re(conj(u_i) M_gi) from ``found[g, places[i]]`` for g from ``first`` to ``last``.
+
+    In memory real and imaginary parts of M follow each other.
+    """
+    n = u_real.shape[0]
+    for g in range(first, last):
+        own, row = found[g], memory[g * stride : g * stride + 2 * n]
+        for i in range(n):
+            own[places[i]] -= row[2 * i] * u_real[i] + row[2 * i + 1] * u_imaginary[i]

@@ -15,7 +15,8 @@ def rice_slope(
     """Return log p, and its derivatives in a and V, of one reflection.
 
     ``table`` has, at equal steps of u = x/(1 + x) from 0 to 1, ln(I0(x) exp(-x)) + ln(1 + x)/2,
-    I1(x)/I0(x), and their slopes times the step: between two of them both are cubic in u.
+    I1(x)/I0(x), and their slopes times the step: between two of them both are cubic in u. What is
+    not a number, or has an infinite x, has no numbers.
     """
     if centric:
         n = 0.5
@@ -28,6 +29,8 @@ def rice_slope(
         x = 2.0 * a * f / v
         steps = table.shape[0] - 1
         place = x / (1.0 + x) * steps
+        if not place >= 0.0:  # not a number: no place of the table
+            return np.nan, np.nan, np.nan
         k = min(int(place), steps - 1)
         t = place - k
         s = 1.0 - t
