@@ -22,7 +22,11 @@ def unique_reflections(cell: Cell, group: SpaceGroup, d_min: float) -> IntArray:
 
 def to_asymmetric_unit(hkl: IntArray, group: SpaceGroup) -> IntArray:
     """Return the equivalent of each reflection in the reciprocal asymmetric unit."""
-    return to_signed_unit(hkl, group)[0]
+    mtz = gemmi.Mtz(with_base=True)
+    mtz.spacegroup = group.gemmi
+    mtz.set_data(np.asarray(hkl, dtype=np.float32).reshape(-1, 3))  # exact for integers
+    mtz.ensure_asu()
+    return np.asarray(mtz.array, dtype=np.int64)
 
 
 def to_signed_unit(hkl: IntArray, group: SpaceGroup) -> tuple[IntArray, BoolArray]:
@@ -30,12 +34,9 @@ def to_signed_unit(hkl: IntArray, group: SpaceGroup) -> tuple[IntArray, BoolArra
 
     The others are those of the Friedel mate: what was measured of them is F(-) there.
     """
-    asu = gemmi.ReciprocalAsu(group.gemmi)
-    inside = np.fromiter((asu.is_in(h) for h in np.asarray(hkl).tolist()), bool, len(hkl))
-    mapped, plus = np.array(hkl, dtype=np.int64), np.ones(len(hkl), dtype=bool)
-    for row in np.flatnonzero(~inside):
-        mapped[row], number = asu.to_asu(mapped[row].tolist(), group.operations)
-        plus[row] = number % 2 == 1  # as ISYM of unmerged MTZ files: odd for F(+)
+    mapped, plus = to_asymmetric_unit(hkl, group), np.zeros(len(hkl), dtype=bool)
+    for rotation in group.rotations:
+        plus |= (hkl @ rotation == mapped).all(axis=1)
     return mapped, plus
 
 

@@ -7,7 +7,7 @@ import pytest
 from crystals import CRYSTALS
 from multicopy_refinement.crystal import Cell, SpaceGroup
 from multicopy_refinement.crystal.grid import grid_size
-from multicopy_refinement.crystal.hkl import to_asymmetric_unit, unique_reflections
+from multicopy_refinement.crystal.hkl import to_asymmetric_unit, to_signed_unit, unique_reflections
 from multicopy_refinement.scaling.scaler import quadratic_terms
 
 
@@ -26,6 +26,21 @@ def test_asymmetric_unit_keeps_amplitude_classes(name):
     for rotation in group.rotations:
         assert np.array_equal(to_asymmetric_unit(hkl @ rotation, group), hkl)
     assert np.array_equal(to_asymmetric_unit(-hkl, group), hkl)
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_friedel_mates_are_told_from_equivalents_by_rotation(name):
+    group = SpaceGroup(name)
+    hkl = unique_reflections(Cell(*CRYSTALS[name]), group, 3.0)
+    some = np.concatenate([sign * hkl @ group.rotations[-1] for sign in (1, -1)])
+    mapped, plus = to_signed_unit(some, group)
+    asu = gemmi.ReciprocalAsu(group.gemmi)
+    expected = [asu.to_asu(h, group.operations) for h in some.tolist()]
+    assert mapped.tolist() == [list(unit) for unit, _ in expected]
+    # as ISYM of unmerged MTZ files: odd for F(+); a centric reflection is its own mate
+    odd, centric = np.array([number % 2 == 1 for _, number in expected]), group.centric(some)
+    assert np.array_equal(plus[~centric], odd[~centric])
+    assert plus[centric].all()
 
 
 @pytest.mark.parametrize("name", CRYSTALS)
