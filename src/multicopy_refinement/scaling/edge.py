@@ -122,17 +122,17 @@ class Independent:
             if reached is not None:
                 mine = order[start[number] : start[number + 1]]
                 open_[mine] = within.chance(reached, mine)
-        self._blocked, self._by = [], []
+        pairs, losses = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
         for g, number in enumerate(of_group.tolist()):
             mine = order[start[number] : start[number + 1]]
             loss = open_[mine] - within.chance(opened[g], mine)
             some = loss > _NOTHING
-            self._blocked.append(mine[some])
-            self._by.append(loss[some])
+            pairs.append(mine[some])
+            losses.append(loss[some])
         self._shut = 1 - open_
-        self._group = np.repeat(np.arange(len(opened)), [len(b) for b in self._blocked])
-        self._pair = np.concatenate([np.zeros(0, dtype=np.int64), *self._blocked])
-        self._loss = np.concatenate([np.zeros(0), *self._by])
+        self._n_of_group = np.array([len(own) for own in pairs[1:]], dtype=np.int64)
+        self._group = np.repeat(np.arange(len(opened)), self._n_of_group)
+        self._pair, self._loss = np.concatenate(pairs), np.concatenate(losses)
 
     def at(self, occupancy: FloatArray) -> Held:
         """Return what the points hold at some occupancies."""
@@ -148,10 +148,13 @@ class Independent:
         others[zeros[self._point] > (b == 0)] = 0.0
         return Held(1 - np.where(zeros > 0, 0.0, product), others)
 
-    def region(self, group: int, held: Held) -> tuple[IntArray, FloatArray]:
-        """Return the points that a group keeps free of solvent, and by how much for q = 1."""
-        own = self._blocked[group]
-        return self.points[self._point[own]], held.others[own] * self._by[group]
+    def regions(self, held: Held) -> tuple[IntArray, FloatArray, IntArray]:
+        """Return the points that groups keep free of solvent, by how much for q = 1, how many each.
+
+        Group by group.
+        """
+        points, values = self.points[self._point[self._pair]], held.others[self._pair] * self._loss
+        return points, values, self._n_of_group
 
 
 class _Within:

@@ -213,10 +213,9 @@ class ProbedSolvent:
 
     def region(self, group: int, occupancy: FloatArray) -> tuple[IntArray, FloatArray]:
         """Return the points that a group keeps free of solvent, and by how much for q = 1."""
-        coverage = self._coverage(occupancy)
-        alone, values = self._independent.region(group, coverage.held)
-        points, others = coverage.region(group)
-        return np.append(alone, points), np.append(values, others)
+        points, values, first = self._coverage(occupancy).regions
+        own = slice(first[group], first[group + 1])
+        return points[own], values[own]
 
     def _coverage(self, occupancy: FloatArray) -> _Coverage:
         if self._last is None or not np.array_equal(self._last[0], occupancy):
@@ -230,9 +229,10 @@ class ProbedSolvent:
         # d(left)/d(q_g): the product of all factors but the group's own
         others = np.where(zeros[of] == 0, product[of] / np.maximum(own, 1e-300), 0.0)
         others = np.where((zeros[of] == 1) & (own <= 0), product[of], others)
+        n_own = np.bincount(self.pair_group, minlength=len(self.groups))
         return _Coverage(
-            self._independent.at(occupancy), left[self._nearest], self._edge.points,
-            self._nearest, self.pair_group, of, others, len(self.union),
+            self._independent, self._independent.at(occupancy), left[self._nearest],
+            self._edge.points, self._nearest, n_own, of, others, len(self.union),
         )  # fmt: skip
 
     def _left_of(
@@ -259,39 +259,47 @@ class _Coverage:
 
     Attributes
     ----------
-    held
-        At points that families decide independently.
+    independent, held
+        Points that families decide independently, and what these hold.
     left
         Part of solvent at each other point of the edge, ``[n_points]``.
     points, nearest
         Those points, and the point of the union that decides each.
+    n_own, deciding, others
+        How many points of the union each group covers, these, group by group, and what is left of
+        each but for the group.
+    n_union
+        Number of points of the union.
     """
 
+    independent: Independent
     held: Held
     left: FloatArray
     points: IntArray
     nearest: IntArray
-    pair_group: IntArray
-    pair_point: IntArray
+    n_own: IntArray
+    deciding: IntArray
     others: FloatArray
     n_union: int
 
     @cached_property
-    def _followers(self) -> tuple[IntArray, IntArray]:
-        """Points by the point of the union that decides them, and where each begins."""
+    def regions(self) -> tuple[IntArray, FloatArray, IntArray]:
+        """Points that groups keep free of solvent, by how much for q = 1, where each begins.
+
+        Those that families decide independently first, then the others.
+        """
         order = np.argsort(self.nearest, kind="stable")
-        return order, np.searchsorted(self.nearest[order], np.arange(self.n_union + 1))
-
-    @cached_property
-    def _starts(self) -> IntArray:
-        return np.searchsorted(self.pair_group, np.arange(int(self.pair_group.max(initial=-1)) + 2))
-
-    def region(self, group: int) -> tuple[IntArray, FloatArray]:
-        """Return the points that a group keeps free of solvent, and by how much for q = 1."""
-        if group + 1 >= len(self._starts):
-            return np.zeros(0, dtype=np.int64), np.zeros(0)
-        rows = slice(int(self._starts[group]), int(self._starts[group + 1]))
-        deciding, values = self.pair_point[rows], self.others[rows]
-        order, start = self._followers
-        count = start[deciding + 1] - start[deciding]
-        return self.points[order[in_runs(start[deciding], count)]], np.repeat(values, count)
+        start = np.searchsorted(self.nearest[order], np.arange(self.n_union + 1))
+        count = start[self.deciding + 1] - start[self.deciding]
+        ends = np.concatenate([[0], np.cumsum(count)])
+        edges = np.concatenate([[0], np.cumsum(self.n_own)])
+        n_follow = np.diff(ends[edges])
+        alone, values, n_alone = self.independent.regions(self.held)
+        first = np.concatenate([[0], np.cumsum(n_alone + n_follow)])
+        found, by = np.empty(first[-1], dtype=np.int64), np.empty(first[-1])
+        place = in_runs(first[:-1], n_alone)
+        found[place], by[place] = alone, values
+        place = in_runs(first[:-1] + n_alone, n_follow)
+        found[place] = self.points[order[in_runs(start[self.deciding], count)]]
+        by[place] = np.repeat(self.others, count)
+        return found, by, first
