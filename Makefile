@@ -9,7 +9,7 @@ INSTALL := $(PIP) install --no-compile
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz kernels format lint types layers docs pictures wheel study audit many-groups nulls consistency bench servalcat nulls-servalcat whole-model screen series form-factors clean
+.PHONY: help demo test check fuzz kernels format lint types layers docs pictures wheel study audit many-groups nulls consistency bench servalcat nulls-servalcat whole-model groups-alone screen series form-factors clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -114,6 +114,9 @@ clean: ## remove what make made
 
 whole-model: $(VENV)/.dev build/servalcat-venv/.installed ## whole-model refinement beside Servalcat, into docs/
 	$(BIN)/python -W ignore benchmarks/whole_model.py --peer build/servalcat-venv/bin/python --out docs/whole-model.md
+
+groups-alone: $(VENV)/.dev build/servalcat-venv/.installed ## occupancies alone beside Servalcat, into docs/
+	$(BIN)/python -W ignore benchmarks/groups_alone.py --peer build/servalcat-venv/bin/python --out docs/groups-alone.md
 
 audit: $(VENV)/.dev ## su of surroundings beside those of the whole crystal, into docs/
 	$(BIN)/python -W ignore benchmarks/audit.py --out docs/audit.md

@@ -104,7 +104,8 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _processors() -> str:
+def processors() -> str:
+    """Return how many processors there are, and what they are."""
     names = [
         line.split(":")[1].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -133,7 +134,7 @@ def main() -> None:
     from multicopy_refinement.solve.precision import MANY
 
     text = HEAD.format(
-        threads=torch.get_num_threads(), processors=_processors(), many=MANY, base=rows[0]["base"]
+        threads=torch.get_num_threads(), processors=processors(), many=MANY, base=rows[0]["base"]
     )
     for row in rows[1:]:
         text += (

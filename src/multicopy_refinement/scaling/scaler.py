@@ -344,14 +344,17 @@ class _Compressed:
         product, slope = slopes @ slopes.T, slopes @ residual
         product[-1, -1] += self.hold**2
         slope[-1] += self.hold * off
+        total = float(residual @ residual) + off**2
+        if not np.isfinite(product).all() or not np.isfinite(total):  # the solver steps back
+            return np.full(len(p) + 1, np.inf), np.zeros((len(p) + 1, len(p)))
         length = np.sqrt(np.diag(product))
         length[length == 0] = 1.0
         weight, vectors = np.linalg.eigh(product / np.outer(length, length))
         weight[weight < len(p) * np.finfo(float).eps * weight[-1]] = 0.0  # nothing but rounding
         root = np.sqrt(weight)
         few = vectors.T @ (slope / length) / np.where(root > 0, root, np.inf)
-        rest = float(residual @ residual) + off**2 - float(few @ few)
+        rest = max(total - float(few @ few), 0.0)
         return (
-            np.append(few, np.sqrt(max(rest, 0.0))),
+            np.append(few, np.sqrt(rest)),
             np.vstack([root[:, None] * vectors.T * length, np.zeros(len(p))]),
         )

@@ -117,6 +117,13 @@ def test_few_residuals_stand_for_those_of_all_reflections(problem, hold):
     assert few @ few == pytest.approx(residual @ residual + off**2)
 
 
+def test_a_step_to_where_nothing_is_finite_is_taken_back(problem):
+    p = unknowns(problem)
+    p[0] = 800.0  # exp(800) is infinite
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert not np.isfinite(_Compressed(problem, 1.0).at(p)[0]).any()
+
+
 def test_unknowns_that_nothing_tells_stay(problem):
     """Without any F of solvent its unknowns have no slope: the others are fitted, they stay."""
     none = replace(problem, f_mask=np.zeros_like(problem.f_mask))
