@@ -127,6 +127,8 @@ def refined(name: str, source: Path, peer: str, folder: Path) -> list[Run]:
     }  # fmt: skip
     before, after = (occupancies(folder / f"theirs{n}.mmcif") for n in (BEFORE, CYCLES))
     moves = max(abs(after[atom] - before[atom]) for atom in after)
+    # kernels are compiled at their first use on a machine
+    timed([*command, "refine", "start.pdb", "data.mtz", "--quiet", "--out", "first"], folder)
     ways = {
         "command": [],
         "command, no report": ["--no-report"],
