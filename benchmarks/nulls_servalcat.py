@@ -26,6 +26,7 @@ import numpy as np
 
 from data_sets import shared_data
 from nulls import CRYSTALS, GAUSSIAN, RESOLUTIONS, make
+from whole_model import ALONE, servalcat
 
 OURS, THEIRS, TUNED = "multicopy_refinement", "Servalcat", "Servalcat, other options"
 #: What is given to Servalcat beyond occupancies alone: nothing, and what served it best.
@@ -126,13 +127,7 @@ def by_servalcat(
     peer: Path, folder: Path, options: tuple[str, ...]
 ) -> tuple[float, dict[tuple[str, str], tuple[float, None]]]:
     """Return seconds, and the occupancy of each residue."""
-    seconds = timed(
-        [peer, "-m", "servalcat", "refine_xtal_norefmac", "--model", "start.pdb",
-         "--hklin", "data.mtz", "--labin", "F,SIGF,FreeR_flag", "--free", "0", "--source", "xray",
-         "--keyword_file", "groups.txt", "--unrestrained", "--fix_xyz", "--adp", "fix",
-         "--hydrogen", "no", "--ncycle", str(CYCLES), "--output_prefix", "theirs", *options],
-        folder,
-    )  # fmt: skip
+    seconds = timed(servalcat(peer, CYCLES, "theirs", *ALONE, *options), folder)
     structure = gemmi.read_structure(str(folder / "theirs.mmcif"))
     sites = ((chain.name, residue) for chain in structure[0] for residue in chain)
     return seconds, {(name, str(r.seqid.num)): (r[0].occ, None) for name, r in sites}

@@ -13,8 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -33,6 +35,8 @@ DATA_SETS = {
     "2xiu": ("model.pdb", "data.mtz"),
     "4hg7": ("model.pdb", "data-sf.cif"),
 }
+#: Options of Servalcat with which nothing but occupancies is refined.
+ALONE = ("--unrestrained", "--fix_xyz", "--adp", "fix")
 #: What no dictionary of the shared library describes is left out for both.
 UNKNOWN = ("NUT", "LIG", "MTN", "9PA", "HED")
 CYCLES, MACROCYCLES = 15, 8
@@ -71,16 +75,32 @@ def prepare(source: Path, names: tuple[str, str], folder: Path) -> ReflectionDat
     return read_reflections(data_file, prefer=Quantity.AMPLITUDE)
 
 
-def timed(command: list[str], folder: Path) -> float:
-    """Run a command on two threads and return its seconds."""
-    begun = time.perf_counter()
+def said(command: list[str], folder: Path) -> str:
+    """Run a command on two threads and return what it says."""
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+    return done.stdout
+
+
+def timed(command: list[str], folder: Path) -> float:
+    """Run a command on two threads and return its seconds."""
+    begun = time.perf_counter()
+    said(command, folder)
     return time.perf_counter() - begun
+
+
+def servalcat(peer: str | Path, cycles: int, prefix: str, *options: str) -> list[str]:
+    """Return the command that refines start.pdb with the groups of groups.txt by data.mtz."""
+    return [
+        str(peer), "-m", "servalcat", "refine_xtal_norefmac", "--model", "start.pdb", "--hklin",
+        "data.mtz", "--labin", "F,SIGF,FreeR_flag", "--free", "0", "--source", "xray",
+        "--keyword_file", "groups.txt", "--hydrogen", "no", "--ncycle", str(cycles),
+        "--output_prefix", prefix, *options,
+    ]  # fmt: skip
 
 
 def write_data(path: Path, data: ReflectionData) -> None:
@@ -129,11 +149,8 @@ def refined(name: str, source: Path, peer: str, folder: Path) -> list[Run]:
          "--max-cycles", str(MACROCYCLES), "--monomers", str(source.parent / "monomers")], folder,
     )  # fmt: skip
     theirs = timed(
-        [peer, "-m", "servalcat", "refine_xtal_norefmac", "--model", "start.pdb", "--hklin",
-         "data.mtz", "--labin", "F,SIGF,FreeR_flag", "--free", "0", "--source", "xray",
-         "--keyword_file", "groups.txt", "--monlib", str(source.parent / "monomers"),
-         "--hydrogen", "no", "--ncycle", str(CYCLES), "--output_prefix", "theirs"], folder,
-    )  # fmt: skip
+        servalcat(peer, CYCLES, "theirs", "--monlib", str(source.parent / "monomers")), folder
+    )
     mtz, start = folder / "data.mtz", folder / "start.pdb"
     return [
         judged(name, "start", start, mtz, float("nan"), start),
@@ -169,25 +186,34 @@ def table(runs: list[Run]) -> str:
     )
 
 
-def main() -> None:
-    """Write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def write_page(
+    description: str, refined: Callable[[str, Path, str, Path], list[Any]],
+    table: Callable[[list[Any]], str], introduction: Callable[[], str],
+) -> None:  # fmt: skip
+    """Refine all data sets, or those that are asked for, and write the page."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--peer", required=True, help="Python that has Servalcat")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", nargs="*", default=list(DATA_SETS))
     arguments = parser.parse_args()
     shared = Path(os.environ.get("MULTICOPY_DATA", "../shared/data")).resolve()
     peer = str(Path(arguments.peer).absolute())
-    runs: list[Run] = []
+    runs: list[Any] = []
     for name in arguments.only:
         with tempfile.TemporaryDirectory() as folder:
             found = refined(name, shared / name, peer, Path(folder))
         runs += found
         print(table(found), flush=True)
     if arguments.out:
-        arguments.out.write_text(
-            INTRODUCTION.format(cycles=CYCLES, macrocycles=MACROCYCLES) + table(runs) + "\n"
-        )
+        arguments.out.write_text(introduction() + table(runs) + "\n")
+
+
+def main() -> None:
+    """Write the table."""
+    write_page(
+        __doc__, refined, table,
+        lambda: INTRODUCTION.format(cycles=CYCLES, macrocycles=MACROCYCLES),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def rice_slopes(
 ) -> RiceSlopes:
     """Return log p(F_obs; a, V) and its first derivatives, as `rice_derivatives` has them.
 
-    To 1e-12 of them, and several times as fast: models without a group are judged by it.
+    To 1e-12 of them, and several times as fast: it is what the likelihood is made of.
     """
     from multicopy_refinement.targets.kernels.rice import rice_slopes_into
 
