@@ -21,6 +21,8 @@ SETS = (
 #: A cut is at this times the highest resolution: 30% of the reflections are left. With more of them
 #: the su hardly grow, and differences are divided by next to nothing.
 CUT = 1.5
+#: Those of the second table: a half, a third and an eighth of the reflections.
+CUTS = (1.25, 1.5, 2.0)
 
 INTRODUCTION = """# Are the standard uncertainties right on real data?
 
@@ -98,35 +100,42 @@ def rms(z: np.ndarray) -> str:
 
 
 def compared(
-    model_file: Path, data: ReflectionData, d_min: float, mode: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return z of a cut, and of halves."""
+    model_file: Path, data: ReflectionData, mode: str, cuts: tuple[float, ...]
+) -> list[np.ndarray]:
+    """Return z of each cut, and of halves; of several cuts those of all of them together."""
+    whole = occupancies(model_file, data, mode)
+    at_cuts = [
+        cut_z(whole, occupancies(model_file, data.select(data.s_squared < d_min**-2), mode))
+        for d_min in (round(cut * data.d_min, 1) for cut in cuts)
+    ]
+    if len(cuts) > 1:
+        return [*at_cuts, np.concatenate(at_cuts)]
     parts = np.random.default_rng(1).random(len(data)) < 0.5
-    chosen = (
-        data, data.select(data.s_squared < d_min**-2), thinned(data, parts), thinned(data, ~parts)
-    )  # fmt: skip
-    (q, su), (low_q, low_su), (q1, s1), (q2, s2) = (
-        occupancies(model_file, part, mode) for part in chosen
+    (q1, s1), (q2, s2) = (
+        occupancies(model_file, thinned(data, part), mode) for part in (parts, ~parts)
     )
+    return [*at_cuts, (q1 - q2) / np.sqrt(s1**2 + s2**2)]
+
+
+def cut_z(whole: tuple[np.ndarray, np.ndarray], part: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return z of what a cut changes, nan where su hardly grow."""
+    (q, su), (low_q, low_su) = whole, part
     more = low_su**2 - su**2
-    cut = np.where(more > (0.2 * su) ** 2, (low_q - q) / np.sqrt(np.maximum(more, 1e-12)), np.nan)
-    return cut, (q1 - q2) / np.sqrt(s1**2 + s2**2)
+    return np.where(more > (0.2 * su) ** 2, (low_q - q) / np.sqrt(np.maximum(more, 1e-12)), np.nan)
 
 
-def row(folder: Path, modes: list[str]) -> tuple[str, list[np.ndarray]]:
+def row(folder: Path, modes: list[str], cuts: tuple[float, ...]) -> tuple[str, list[np.ndarray]]:
     """Return a line of the table, and z of cuts and halves in all modes."""
     model_file = next(p for p in (folder / "model.pdb", folder / "model.cif") if p.exists())
     model = Model().load(model_file)
     data = read_reflections(
         next(folder.glob("data*")), cell=model.cell, spacegroup=model.spacegroup
     )
-    d_min = round(CUT * data.d_min, 1)
-    z: list[np.ndarray] = []
-    for mode in modes:
-        z += compared(model_file, data, d_min, mode)
+    z = [each for mode in modes for each in compared(model_file, data, mode, cuts)]
     name = folder.parent.name + "/" + folder.name if folder.parent.name == "baz2b" else folder.name
     columns = " | ".join(rms(each) for each in z)
-    return f"| {name} | {data.d_min:.2f}, {d_min} | {columns} |", z
+    at = ", ".join(f"{cut * data.d_min:.1f}" for cut in cuts)
+    return f"| {name} | {data.d_min:.2f}, {at} | {columns} |", z
 
 
 def main() -> None:
@@ -136,14 +145,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", nargs="*", default=list(SETS))
     parser.add_argument("--modes", nargs="*", default=list(MODES), choices=MODES)
+    parser.add_argument(
+        "--several", action="store_true", help="several cuts, in the place of one and halves"
+    )
     given = parser.parse_args()
-    head = " | ".join(f"{mode}: {what}" for mode in given.modes for what in ("cut", "halves"))
+    cuts = CUTS if given.several else (CUT,)
+    columns = [*(f"{c} d_min" for c in CUTS), "all cuts"] if given.several else ["cut", "halves"]
+    head = " | ".join(f"{mode}: {what}" for mode in given.modes for what in columns)
     lines = [
-        f"| data set | d_min, cut, A | {head} |", "|---|---|" + "---|---|" * len(given.modes),
+        f"| data set | d_min, {'cuts' if given.several else 'cut'}, A | {head} |",
+        "|---|---|" + "---|" * len(columns) * len(given.modes),
     ]  # fmt: skip
     every: list[list[np.ndarray]] = []
     for name in given.only:
-        line, z = row(given.shared / name, given.modes)
+        line, z = row(given.shared / name, given.modes, cuts)
         print(line, flush=True)
         lines.append(line)
         every.append(z)
@@ -151,7 +166,8 @@ def main() -> None:
     lines.append(f"| all | | {total} |")
     print(lines[-1])
     if given.out:
-        given.out.write_text("\n".join([INTRODUCTION.format(cycles=CYCLES, cut=CUT), *lines, ""]))
+        introduction = [] if given.several else [INTRODUCTION.format(cycles=CYCLES, cut=CUT)]
+        given.out.write_text("\n".join([*introduction, *lines, ""]))
 
 
 if __name__ == "__main__":

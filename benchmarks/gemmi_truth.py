@@ -13,6 +13,7 @@ from pathlib import Path
 
 import gemmi
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 K_SOL, B_SOL, NOISE = 0.35, 46.0, 0.03
 #: Components of a monomer library that ligands are made of: 4 to 14 atoms.
@@ -21,6 +22,9 @@ LIGANDS = ("EDO", "ACT", "SO4", "GOL", "PO4", "CIT")
 MOLECULES = 40
 #: Ligand atoms and those of the model are no closer than this, A.
 CLEAR = 2.9
+#: Sigma in A by which uneven solvent is smooth: what two molecules' places hold has little to do
+#: with one another, what one place holds is about the same all over.
+RIPPLE = 1.5
 
 
 @dataclass(frozen=True)
@@ -189,8 +193,13 @@ def _mask(structure: gemmi.Structure, spacing: float) -> np.ndarray:
     return np.array(grid.array)
 
 
-def solvent(structure: gemmi.Structure, spacing: float = 0.45) -> gemmi.FloatGrid:
-    """Return the part of solvent at every point: 1 - the largest occupancy that covers it."""
+def solvent(
+    structure: gemmi.Structure, spacing: float = 0.45, uneven: float = 0.0
+) -> gemmi.FloatGrid:
+    """Return the part of solvent at every point: 1 - the largest occupancy that covers it.
+
+    Its density is as it is in bulk, or ``uneven`` around that by so much (rms).
+    """
     levels = sorted({round(site.atom.occ, 3) for site in structure[0].all()} - {0.0})
     total, previous = 0.0, 0.0
     for level in levels:
@@ -200,7 +209,22 @@ def solvent(structure: gemmi.Structure, spacing: float = 0.45) -> gemmi.FloatGri
         total = total + _mask(part, spacing) * (level - previous)
         previous = level
     group = gemmi.SpaceGroup(structure.spacegroup_hm)
+    if uneven:
+        total = total * np.maximum(1 + uneven * _ripples(structure, total.shape), 0.0)
     return gemmi.FloatGrid(np.asarray(total, dtype=np.float32), structure.cell, group)
+
+
+def _ripples(structure: gemmi.Structure, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a random density of mean 0 and rms 1, waves of about the size of a molecule."""
+    white = np.random.default_rng(11).standard_normal(shape)
+    cell = structure.cell
+    sides = cell.parameters[:3]
+    sigma = [RIPPLE * n / side for n, side in zip(shape, sides, strict=True)]
+    smooth = gaussian_filter(white, sigma, mode="wrap").astype(np.float32)
+    grid = gemmi.FloatGrid(smooth, cell, gemmi.SpaceGroup(structure.spacegroup_hm))
+    grid.symmetrize_avg()
+    found = np.array(grid.array)
+    return (found - found.mean()) / found.std()
 
 
 def solvent_of_states(

@@ -33,10 +33,11 @@ glycol, acetate, sulfate, glycerol, phosphate, citrate) in random places beside 
 absent, the others at 0.3 to 0.6; 3% noise. All start at 0.5. "Called present" are groups without
 the flag `not_supported`; in the last column is their part that is absent, which the flag holds at
 5%. rms z is that of the partial ones: 1 where the su are right. The su count coordinates and B,
-which are exact in the first table and the last, where su_conditional is what to judge by. In the
+which are exact but in the second table and the third: su_conditional is what to judge by. In the
 third the truth is a draw of the dictionary's geometry: contacts that cannot be are none that a
 refinement could stand. In the fourth the solvent falls off as in real crystals (flat to 4 A, gone
-at 2.8 A)."""
+at 2.8 A). In the fifth its density is that of the first times 1 + 0.3 x, x random, of rms 1, and
+smooth by 1.5 A (sigma): around molecules that stand still solvent is in shells, not even."""
 #: Of the last table: coordinates and B of what is within 4 A are refined with the occupancies.
 JOINTLY = {"parameters": "occupancy,xyz,b_iso", "max_cycles": 10}
 JOINT_RESOLUTIONS = (1.8, 2.2)
@@ -57,15 +58,17 @@ class Row:
 
 
 class Solvent(NamedTuple):
-    """S = k_sol exp(-b_sol s^2/4 - c_sol s^4) of the truth."""
+    """S = k_sol exp(-b_sol s^2/4 - c_sol s^4) of the truth, its density uneven by some part."""
 
     k_sol: float
     b_sol: float
     c_sol: float = 0.0
+    uneven: float = 0.0
 
 
 GAUSSIAN, SHARP = Solvent(truth.K_SOL, truth.B_SOL), Solvent(truth.K_SOL, 5.0, 90.0)
 NONE = Solvent(0.0, truth.B_SOL)
+UNEVEN = GAUSSIAN._replace(uneven=0.3)
 
 
 def make(
@@ -79,8 +82,11 @@ def make(
     made = crystal(shared, name, seed, 0.0 if of_dictionary else shake)
     if of_dictionary:
         made = natural_crystal(made, np.random.default_rng(seed + 5), shake)
-    filled = partial(truth.solvent, spacing=SPACING)
-    hkl, f = truth.amplitudes(made.truth, d_min, filled=filled, **solvent._asdict())
+    filled = partial(truth.solvent, spacing=SPACING, uneven=solvent.uneven)
+    hkl, f = truth.amplitudes(
+        made.truth, d_min, filled=filled, k_sol=solvent.k_sol, b_sol=solvent.b_sol,
+        c_sol=solvent.c_sol,
+    )  # fmt: skip
     s_squared = np.asarray(made.truth.cell.calculate_1_d2_array(hkl))
     made.start.write_pdb(str(folder / "start.pdb"))
     truth.write_mtz(folder / "data.mtz", made.truth, truth.observe(hkl, f, s_squared, seed=seed))
@@ -185,6 +191,7 @@ def main() -> None:
             ("Coordinates off by 0.1 A (rms)", 0.1, GAUSSIAN, False),
             ("Coordinates off by 0.1 A, refined with B and occupancies", 0.1, GAUSSIAN, True),
             ("Solvent with a sharp edge, as in crystals", 0.0, SHARP, False),
+            ("Solvent that is not even", 0.0, UNEVEN, False),
             ("No solvent, neither in truth nor model: the statistics alone", 0.0, NONE, False),
         ):
             if given.only and given.only not in title:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gemmi_truth import amplitudes
+from gemmi_truth import amplitudes, solvent
 from multicopy_refinement import Model, refine
 from multicopy_refinement.crystal.hkl import unique_reflections
 from multicopy_refinement.reflections.data import DataLabels, ReflectionData
@@ -21,11 +21,13 @@ D_MIN, NOISE = 1.9, 0.03
 LEVELS = (0.0, 0.3, 0.5, 0.7)
 
 
-def observe(structure: gemmi.Structure, model: Model) -> ReflectionData:
-    """Return amplitudes with noise."""
+def observe(structure: gemmi.Structure, model: Model, uneven: float = 0.0) -> ReflectionData:
+    """Return amplitudes with noise; the density of the solvent varies by ``uneven``."""
     hkl = unique_reflections(model.cell, model.spacegroup, D_MIN)
     s_squared, index = model.cell.inverse_d_squared(hkl), hkl.astype(np.int32)
-    f_true = amplitudes(structure, D_MIN, hkl=index)[1]
+    f_true = amplitudes(
+        structure, D_MIN, hkl=index, filled=lambda one: solvent(one, uneven=uneven)
+    )[1]
     random = np.random.default_rng(1)
     sigma = amplitude_sigmas(f_true, s_squared, NOISE)
     f_obs = np.abs(f_true + sigma * random.standard_normal(len(f_true)))
@@ -38,7 +40,7 @@ def observe(structure: gemmi.Structure, model: Model) -> ReflectionData:
 
 @pytest.fixture(scope="module")
 def crystal(tmp_path_factory, shared_data):
-    """Return a model of 48 waters at 0.5, its data, and true occupancies: 12 are absent."""
+    """Return a model of 48 waters at 0.5, its data, true occupancies: 12 are absent; the truth."""
     structure = gemmi.read_structure(str(shared_data / "4cjl" / "model.pdb"))
     structure.remove_alternative_conformations()
     structure.remove_hydrogens()
@@ -63,12 +65,13 @@ def crystal(tmp_path_factory, shared_data):
     path = tmp_path_factory.mktemp("nulls") / "start.pdb"
     give(structure.clone(), lambda _: 0.5).write_pdb(str(path))
     model = Model(dtype_float=torch.float64).load(path)
-    return path, observe(give(structure, lambda q: q), model), true
+    truth = give(structure, lambda q: q)
+    return path, observe(truth, model), true, truth
 
 
 def refined(crystal, data):
-    """Return refined minus true occupancy, su, truth and support of the waters, and notices."""
-    path, _, true = crystal
+    """Return error, su, truth, support and su_conditional of the waters, and notices."""
+    path, _, true, _ = crystal
     solution = refine(Model(dtype_float=torch.float64).load(path), data)
     assert solution.status.converged
     rows = []
@@ -76,13 +79,14 @@ def refined(crystal, data):
         chain, number, _ = solution.groups.names[g].split("/")
         q = true[chain, int(number)]
         there = "not_supported" not in solution.results.flags[g]
-        rows.append((solution.occupancy[g] - q, solution.su[g], q, there))
+        held = solution.results.su_conditional[g]
+        rows.append((solution.occupancy[g] - q, solution.su[g], q, there, held))
     return np.array(rows).T, {notice.code: notice for notice in solution.notices}
 
 
 @pytest.fixture(scope="module")
 def found(crystal):
-    """Refined minus true occupancy, su, truth and support of good data."""
+    """What `refined` returns of good data."""
     return refined(crystal, crystal[1])[0]
 
 
@@ -107,7 +111,7 @@ def one_that_is_huge(data, random):
 def test_wrong_reflections_are_named_and_change_nothing(crystal, found, fault):
     data = crystal[1]
     spoiled = replace(data, f_obs=fault(data, np.random.default_rng(7)))
-    (error, su, true, _), notices = refined(crystal, spoiled)
+    (error, su, true, *_), notices = refined(crystal, spoiled)
     wrong = {f"{h} {k} {m}" for h, k, m in data.hkl[spoiled.f_obs != data.f_obs].tolist()}
     named = set(notices["outliers"].atoms)
     assert len(wrong & named) > 0.9 * len(wrong)
@@ -118,7 +122,7 @@ def test_wrong_reflections_are_named_and_change_nothing(crystal, found, fault):
 
 
 def test_absent_waters_come_out_absent(found):
-    error, su, true, there = found
+    error, su, true, there, _ = found
     absent = true == 0
     assert absent.sum() == 12
     assert (error[absent] > 2 * su[absent]).sum() <= 2  # 11 with a mask that all atoms make
@@ -129,7 +133,31 @@ def test_absent_waters_come_out_absent(found):
 
 
 def test_partial_waters_have_the_occupancy_that_they_have(found):
-    error, su, true, _ = found
+    error, su, true, *_ = found
     partial = true > 0
     assert abs(error[partial].mean()) < 0.015
     assert np.sqrt(np.mean((error[partial] / su[partial]) ** 2)) < 1.3
+
+
+def test_solvent_that_is_not_even_is_counted_in_su(crystal):
+    path, _, _, truth = crystal
+    model = Model(dtype_float=torch.float64).load(path)
+    (error, _, true, there, held), _ = refined(crystal, observe(truth, model, uneven=0.3))
+    absent = true == 0
+    assert there[absent].sum() <= 0.07 * there.sum()
+    assert there[~absent].all()
+    z = (error / held)[~absent]
+    assert 0.7 < np.sqrt(np.mean(z**2)) < 1.3
+
+
+def test_uneven_solvent_of_the_truth_varies_by_as_much_and_has_the_symmetry(crystal):
+    truth = crystal[3]
+    even, uneven = solvent(truth), solvent(truth, uneven=0.3)
+    inside = np.asarray(even.array) > 0
+    ratio = np.asarray(uneven.array)[inside] / np.asarray(even.array)[inside]
+    assert abs(ratio.mean() - 1) < 0.03
+    assert 0.25 < ratio.std() < 0.35
+    averaged = gemmi.FloatGrid(np.array(uneven.array), truth.cell, uneven.spacegroup)
+    averaged.symmetrize_avg()
+    differ = np.abs(averaged.array - uneven.array) > 1e-4
+    assert differ.mean() < 1e-3  # as do a few points of gemmi's masks by themselves
