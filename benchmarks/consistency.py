@@ -99,22 +99,20 @@ def rms(z: np.ndarray) -> str:
     return f"{np.sqrt(np.mean(z**2)):.2f} ({len(z)})" if len(z) else "-"
 
 
-def compared(
+def resolutions(data: ReflectionData, cuts: tuple[float, ...]) -> list[float]:
+    """Return where data are cut, in A."""
+    return [round(cut * data.d_min, 1) for cut in cuts]
+
+
+def at_cuts(
     model_file: Path, data: ReflectionData, mode: str, cuts: tuple[float, ...]
 ) -> list[np.ndarray]:
-    """Return z of each cut, and of halves; of several cuts those of all of them together."""
+    """Return z of each cut."""
     whole = occupancies(model_file, data, mode)
-    at_cuts = [
+    return [
         cut_z(whole, occupancies(model_file, data.select(data.s_squared < d_min**-2), mode))
-        for d_min in (round(cut * data.d_min, 1) for cut in cuts)
+        for d_min in resolutions(data, cuts)
     ]
-    if len(cuts) > 1:
-        return [*at_cuts, np.concatenate(at_cuts)]
-    parts = np.random.default_rng(1).random(len(data)) < 0.5
-    (q1, s1), (q2, s2) = (
-        occupancies(model_file, thinned(data, part), mode) for part in (parts, ~parts)
-    )
-    return [*at_cuts, (q1 - q2) / np.sqrt(s1**2 + s2**2)]
 
 
 def cut_z(whole: tuple[np.ndarray, np.ndarray], part: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -124,17 +122,33 @@ def cut_z(whole: tuple[np.ndarray, np.ndarray], part: tuple[np.ndarray, np.ndarr
     return np.where(more > (0.2 * su) ** 2, (low_q - q) / np.sqrt(np.maximum(more, 1e-12)), np.nan)
 
 
+def halves(model_file: Path, data: ReflectionData, mode: str) -> np.ndarray:
+    """Return z of random halves."""
+    parts = np.random.default_rng(1).random(len(data)) < 0.5
+    (q1, s1), (q2, s2) = (
+        occupancies(model_file, thinned(data, part), mode) for part in (parts, ~parts)
+    )
+    return (q1 - q2) / np.sqrt(s1**2 + s2**2)
+
+
 def row(folder: Path, modes: list[str], cuts: tuple[float, ...]) -> tuple[str, list[np.ndarray]]:
-    """Return a line of the table, and z of cuts and halves in all modes."""
+    """Return a line of the table, and z in all modes: of a cut and halves, or of several cuts.
+
+    Of these all together, too.
+    """
     model_file = next(p for p in (folder / "model.pdb", folder / "model.cif") if p.exists())
     model = Model().load(model_file)
     data = read_reflections(
         next(folder.glob("data*")), cell=model.cell, spacegroup=model.spacegroup
     )
-    z = [each for mode in modes for each in compared(model_file, data, mode, cuts)]
+    z: list[np.ndarray] = []
+    for mode in modes:
+        own = at_cuts(model_file, data, mode, cuts)
+        more = np.concatenate(own) if len(cuts) > 1 else halves(model_file, data, mode)
+        z += [*own, more]
     name = folder.parent.name + "/" + folder.name if folder.parent.name == "baz2b" else folder.name
     columns = " | ".join(rms(each) for each in z)
-    at = ", ".join(f"{cut * data.d_min:.1f}" for cut in cuts)
+    at = ", ".join(map(str, resolutions(data, cuts)))
     return f"| {name} | {data.d_min:.2f}, {at} | {columns} |", z
 
 

@@ -217,11 +217,10 @@ def solvent(
 def _ripples(structure: gemmi.Structure, shape: tuple[int, ...]) -> np.ndarray:
     """Return a random density of mean 0 and rms 1, waves of about the size of a molecule."""
     white = np.random.default_rng(11).standard_normal(shape)
-    cell = structure.cell
-    sides = cell.parameters[:3]
+    sides = structure.cell.parameters[:3]
     sigma = [RIPPLE * n / side for n, side in zip(shape, sides, strict=True)]
     smooth = gaussian_filter(white, sigma, mode="wrap").astype(np.float32)
-    grid = gemmi.FloatGrid(smooth, cell, gemmi.SpaceGroup(structure.spacegroup_hm))
+    grid = gemmi.FloatGrid(smooth, structure.cell, gemmi.SpaceGroup(structure.spacegroup_hm))
     grid.symmetrize_avg()
     found = np.array(grid.array)
     return (found - found.mean()) / found.std()

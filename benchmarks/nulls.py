@@ -38,7 +38,7 @@ third the truth is a draw of the dictionary's geometry: contacts that cannot be 
 refinement could stand. In the fourth the solvent falls off as in real crystals (flat to 4 A, gone
 at 2.8 A). In the fifth its density is that of the first times 1 + 0.3 x, x random, of rms 1, and
 smooth by 1.5 A (sigma): around molecules that stand still solvent is in shells, not even."""
-#: Of the last table: coordinates and B of what is within 4 A are refined with the occupancies.
+#: Of the third table: coordinates and B of what is within 4 A are refined with the occupancies.
 JOINTLY = {"parameters": "occupancy,xyz,b_iso", "max_cycles": 10}
 JOINT_RESOLUTIONS = (1.8, 2.2)
 
@@ -82,11 +82,9 @@ def make(
     made = crystal(shared, name, seed, 0.0 if of_dictionary else shake)
     if of_dictionary:
         made = natural_crystal(made, np.random.default_rng(seed + 5), shake)
-    filled = partial(truth.solvent, spacing=SPACING, uneven=solvent.uneven)
-    hkl, f = truth.amplitudes(
-        made.truth, d_min, filled=filled, k_sol=solvent.k_sol, b_sol=solvent.b_sol,
-        c_sol=solvent.c_sol,
-    )  # fmt: skip
+    scale = solvent._asdict()
+    filled = partial(truth.solvent, spacing=SPACING, uneven=scale.pop("uneven"))
+    hkl, f = truth.amplitudes(made.truth, d_min, filled=filled, **scale)
     s_squared = np.asarray(made.truth.cell.calculate_1_d2_array(hkl))
     made.start.write_pdb(str(folder / "start.pdb"))
     truth.write_mtz(folder / "data.mtz", made.truth, truth.observe(hkl, f, s_squared, seed=seed))
