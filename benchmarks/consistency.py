@@ -6,13 +6,17 @@ python benchmarks/consistency.py --shared ../shared/data --out docs/consistency.
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from multicopy_refinement import Model, RefineOptions, ReflectionData, read_reflections, refine
+from held import Answer, answers
+from multicopy_refinement import Model, RefineOptions, ReflectionData, read_reflections
+from multicopy_refinement.posterior.blocks import Kind
 from multicopy_refinement.refinement.found import Flag
+from multicopy_refinement.refinement.macrocycle import refine_to_maximum
 
 SETS = (
     "1aie", "1dur", "2xiu", "4cjl", "4hg7", "6pgy", "mpro-x0107", "sh2185-cu", "6mw0",
@@ -52,12 +56,38 @@ CYCLES = 12
 MODES = ("held", "as printed", "with waters", "relaxed", "B shift", "jointly")
 #: Those in which coordinates and B count, and are held.
 MARGINAL = ("as printed", "with waters", "relaxed")
+#: Those whose estimates hold what their su count.
+HELD = ("as printed", "with waters")
 #: Refined without restraints, with U of all atoms.
 ATOMIC = ("sh2185-cu", "6mw0")
 
 
-def occupancies(model_file: Path, data: ReflectionData, mode: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return refined occupancies and su of one member of each set, nan where not determined."""
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Occupancies of one member of each set, ``[n]``, nan where they do not count.
+
+    They are those without bounds, q + C g with the gradient of log p and the covariance C where the
+    search ended: what is cut off at 0 and 1 is not where su say. Of waters that are full, those
+    away from the bounds are the low ones, and lower the larger their su.
+
+    Attributes
+    ----------
+    value, su
+        Without bounds, and the printed su.
+    held
+        Their su with coordinates, B and displaced solvent known.
+    answers
+        How they answer to these; None where they do not count in su.
+    """
+
+    value: np.ndarray
+    su: np.ndarray
+    held: np.ndarray
+    answers: list[Answer | None]
+
+
+def occupancies(model_file: Path, data: ReflectionData, mode: str) -> Estimates:
+    """Return what one run finds."""
     model = Model(dtype_float=torch.float64).load(model_file)
     options = {"decoys": 0}
     if mode not in MARGINAL:
@@ -74,18 +104,32 @@ def occupancies(model_file: Path, data: ReflectionData, mode: str) -> tuple[np.n
         if not monomers.is_dir():
             monomers = model_file.parents[2] / "monomers"
         options |= {"monomers": monomers, "no_restraints": model_file.parent.name in ATOMIC}
-    solution = refine(model, data, RefineOptions(**options), waters=mode == "with waters")
-    groups = solution.groups
+    if mode == "with waters":
+        model.regroup(waters=True)
+    with answers() as of_refined:
+        found = refine_to_maximum(model, data, RefineOptions(**options))
+    solution, groups = found.solution, found.solution.groups
+    value = solution.occupancy.copy()
+    if mode == "relaxed":
+        value = solution.results.relaxed
+    elif mode != "jointly":  # whose covariance is with the atoms held
+        gradient = found.posterior.scaled_gradient(found.at)
+        value[found.refined] += (
+            found.covariance.matrix @ gradient[found.at.space.place(Kind.OCCUPANCY)]
+        )
+    counts = np.isfinite(solution.su)
+    if mode in ("as printed", "with waters"):
+        counts &= np.array([Flag.HELD_OFF not in flags for flags in solution.results.flags])
+    if mode in ("relaxed", "jointly"):
+        counts &= np.all([(q > 0.02) & (q < 0.98) for q in (solution.occupancy, value)], axis=0)
     chosen = np.flatnonzero(groups.refined & (groups.set_index < 0)).tolist()
     chosen += [s.groups[0] for s in groups.sets if groups.refined[s.groups[0]]]
-    q, su = solution.occupancy[chosen], solution.su[chosen]
-    free = (q > 0.02) & (q < 0.98)
-    if mode in ("as printed", "with waters"):
-        free &= np.array([Flag.HELD_OFF not in solution.results.flags[g] for g in chosen])
-    if mode == "relaxed":
-        q = solution.results.relaxed[chosen]
-        free &= (q > 0.02) & (q < 0.98)
-    return np.where(free, q, np.nan), su
+    held, place = solution.su.copy(), {int(g): i for i, g in enumerate(found.refined)}
+    held[found.refined] = np.sqrt(np.diag(found.covariance.matrix))
+    return Estimates(
+        np.where(counts, value, np.nan)[chosen], solution.su[chosen], held[chosen],
+        [of_refined.get(place[g]) for g in chosen],
+    )  # fmt: skip
 
 
 def thinned(data: ReflectionData, keep: np.ndarray) -> ReflectionData:
@@ -104,31 +148,29 @@ def resolutions(data: ReflectionData, cuts: tuple[float, ...]) -> list[float]:
     return [round(cut * data.d_min, 1) for cut in cuts]
 
 
-def at_cuts(
-    model_file: Path, data: ReflectionData, mode: str, cuts: tuple[float, ...]
-) -> list[np.ndarray]:
-    """Return z of each cut."""
-    whole = occupancies(model_file, data, mode)
-    return [
-        cut_z(whole, occupancies(model_file, data.select(data.s_squared < d_min**-2), mode))
-        for d_min in resolutions(data, cuts)
-    ]
-
-
-def cut_z(whole: tuple[np.ndarray, np.ndarray], part: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def cut_z(whole: Estimates, part: Estimates, mode: str) -> np.ndarray:
     """Return z of what a cut changes, nan where su hardly grow."""
-    (q, su), (low_q, low_su) = whole, part
-    more = low_su**2 - su**2
-    return np.where(more > (0.2 * su) ** 2, (low_q - q) / np.sqrt(np.maximum(more, 1e-12)), np.nan)
+    su, of_part = (whole.held, part.held) if mode in HELD else (whole.su, part.su)
+    more = of_part**2 - su**2
+    if mode in HELD:
+        more = np.maximum(more, 0.0) + apart(whole, whole, part)
+    counts = more > (0.2 * su) ** 2
+    return np.where(counts, (part.value - whole.value) / np.sqrt(np.maximum(more, 1e-12)), np.nan)
 
 
-def halves(model_file: Path, data: ReflectionData, mode: str) -> np.ndarray:
-    """Return z of random halves."""
-    parts = np.random.default_rng(1).random(len(data)) < 0.5
-    (q1, s1), (q2, s2) = (
-        occupancies(model_file, thinned(data, part), mode) for part in (parts, ~parts)
-    )
-    return (q1 - q2) / np.sqrt(s1**2 + s2**2)
+def half_z(whole: Estimates, one: Estimates, other: Estimates, mode: str) -> np.ndarray:
+    """Return z of what two halves differ by."""
+    if mode in HELD:
+        variance = one.held**2 + other.held**2 + apart(whole, one, other)
+    else:
+        variance = one.su**2 + other.su**2
+    return (one.value - other.value) / np.sqrt(variance)
+
+
+def apart(whole: Estimates, one: Estimates, other: Estimates) -> np.ndarray:
+    """Return the variance of a difference that comes from what both runs hold."""
+    every = zip(whole.answers, one.answers, other.answers, strict=True)
+    return np.array([np.nan if None in three else three[0].apart(*three[1:]) for three in every])
 
 
 def row(folder: Path, modes: list[str], cuts: tuple[float, ...]) -> tuple[str, list[np.ndarray]]:
@@ -141,10 +183,20 @@ def row(folder: Path, modes: list[str], cuts: tuple[float, ...]) -> tuple[str, l
     data = read_reflections(
         next(folder.glob("data*")), cell=model.cell, spacegroup=model.spacegroup
     )
+    half = np.random.default_rng(1).random(len(data)) < 0.5
     z: list[np.ndarray] = []
     for mode in modes:
-        own = at_cuts(model_file, data, mode, cuts)
-        more = np.concatenate(own) if len(cuts) > 1 else halves(model_file, data, mode)
+        whole = occupancies(model_file, data, mode)
+        at_cuts = [
+            occupancies(model_file, data.select(data.s_squared < d_min**-2), mode)
+            for d_min in resolutions(data, cuts)
+        ]
+        own = [cut_z(whole, part, mode) for part in at_cuts]
+        if len(cuts) > 1:
+            more = np.concatenate(own)
+        else:
+            halves = (occupancies(model_file, thinned(data, part), mode) for part in (half, ~half))
+            more = half_z(whole, *halves, mode)
         z += [*own, more]
     name = folder.parent.name + "/" + folder.name if folder.parent.name == "baz2b" else folder.name
     columns = " | ".join(rms(each) for each in z)
