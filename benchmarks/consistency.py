@@ -36,20 +36,23 @@ all of them, the difference has the variance su_part^2 - su_all^2 where the erro
 reflections (Hausman 1978, Econometrica 46, 1251): cuts are at {cut} times the highest resolution,
 which leaves 30% of the reflections. From random halves it is su_1^2 + su_2^2. z is the difference
 over the square root of that, and its rms should be 1. Model errors that are the same at all
-resolutions do not show in halves; they do in cuts. One member of each set counts, away from the
-bounds.
+resolutions do not show in halves; they do in cuts. One member of each set counts.
+
+Estimates are those without bounds, one step from where the search ended: of waters that are full,
+those away from the bounds are the low ones, and lower the larger their su.
 
 *Held*: coordinates and B are those of the file in all runs, so that the differences have the su
 with these held (`--uncertainty conditional`). *As printed*: the same runs with the su that are
-printed by default, in which coordinates and B count; groups that a run flags as `held_off` are left
-out, as it says to. *With waters*: the same, and each water has an occupancy, too (`--waters`), so
-that there is something to count in data sets of one group or five; most waters come out at 1, and
-what is at a bound does not count. *Relaxed*: with what one step of coordinates and B makes of these
-occupancies. *B shift*: each run refines one shift of B for each group, too (`--parameters
-occupancy,b_group`), and the su count it; coordinates are held. *Jointly*: each run refines
-coordinates and B of the groups and of what is within 4 A by its own reflections (U where the file
-has it; restraints but at 0.8 A), up to {cycles} macrocycles, and the differences have the marginal
-su.
+printed by default, V = V_held + c S c', S what is known of coordinates, B and displaced solvent and
+c = dq/dtheta the answer of an occupancy to these. Both runs hold the same: their difference has
+what the reflections say and (c - c')S(c - c')', with S of all reflections. Groups that a run flags
+as `held_off` are left out, as it says to. *With waters*: the same, and each water has an occupancy,
+too (`--waters`), so that there is something to count in data sets of one group or five. *Relaxed*:
+with what one step of coordinates and B makes of these occupancies, away from the bounds. *B shift*:
+each run refines one shift of B for each group, too (`--parameters occupancy,b_group`), and the su
+count it; coordinates are held. *Jointly*: each run refines coordinates and B of the groups and of
+what is within 4 A by its own reflections (U where the file has it; restraints but at 0.8 A), up to
+{cycles} macrocycles; the differences, away from the bounds, have the marginal su.
 """
 CYCLES = 12
 #: Columns of the table, two of each.

@@ -23,6 +23,8 @@ from multicopy_refinement.scattering.splat import splat_structure_factors
 SAME = 1e-6
 #: A loss of log-likelihood against the file that is said.
 _WORSE = 2.0
+#: A rise of R-free that four decimals show: models that are the same differ by less.
+_RISE = 5e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,7 @@ def worse_than_file(before: Before, initial: Statistics, final: Statistics) -> t
 
 def rise_of_r_free(change: tuple[float, float] | None) -> tuple[Notice, ...]:
     """Return a notice where R-free rises by more than the error of the change."""
-    if change is None or change[0] <= change[1]:
+    if change is None or change[0] <= max(change[1], _RISE):
         return ()
     text = f"R-free rises by {change[0]:.4f}, with a standard uncertainty of {change[1]:.4f}"
     return (Notice("r_free_rises", f"{text}: the result is no better than the file"),)

@@ -10,6 +10,8 @@ from multicopy_refinement._typing import BoolArray, FloatArray
 
 #: A difference of log-likelihoods counts when it is larger than this many of its errors.
 TELLING = 2.0
+#: and larger than this, an odds ratio of 1.1: two runs to the same maximum may differ by as much.
+_NOTHING = 0.1
 
 
 @dataclass(frozen=True)
@@ -33,5 +35,5 @@ class Difference:
 
     @property
     def telling(self) -> bool:
-        """Whether it is more than the choice of reflections makes."""
-        return abs(self.value) > TELLING * self.su
+        """Whether it is more than the choice of reflections makes, and something at all."""
+        return abs(self.value) > max(TELLING * self.su, _NOTHING)

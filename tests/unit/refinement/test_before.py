@@ -91,6 +91,7 @@ def test_a_rise_of_r_free_is_said_beyond_its_error():
     assert rise_of_r_free(None) == ()
     assert rise_of_r_free((0.001, 0.002)) == ()
     assert rise_of_r_free((-0.01, 0.002)) == ()
+    assert rise_of_r_free((2e-5, 1e-6)) == ()  # nobody would see it
     (notice,) = rise_of_r_free((0.004, 0.002))
     assert notice.code == "r_free_rises"
     assert "0.0040" in notice.message
