@@ -27,6 +27,8 @@ SETS = (
 CUT = 1.5
 #: Those of the second table: a half, a third and an eighth of the reflections.
 CUTS = (1.25, 1.5, 2.0)
+#: Its halves are those of so many random splits.
+SPLITS = 4
 
 INTRODUCTION = """# Are the standard uncertainties right on real data?
 
@@ -170,6 +172,15 @@ def half_z(whole: Estimates, one: Estimates, other: Estimates, mode: str) -> np.
     return (one.value - other.value) / np.sqrt(variance)
 
 
+def split_z(
+    whole: Estimates, model_file: Path, data: ReflectionData, mode: str, seed: int
+) -> np.ndarray:
+    """Return z of the halves of a random split."""
+    half = np.random.default_rng(seed).random(len(data)) < 0.5
+    one, other = (occupancies(model_file, thinned(data, part), mode) for part in (half, ~half))
+    return half_z(whole, one, other, mode)
+
+
 def apart(whole: Estimates, one: Estimates, other: Estimates) -> np.ndarray:
     """Return the variance of a difference that comes from what both runs hold."""
     every = zip(whole.answers, one.answers, other.answers, strict=True)
@@ -177,16 +188,15 @@ def apart(whole: Estimates, one: Estimates, other: Estimates) -> np.ndarray:
 
 
 def row(folder: Path, modes: list[str], cuts: tuple[float, ...]) -> tuple[str, list[np.ndarray]]:
-    """Return a line of the table, and z in all modes: of a cut and halves, or of several cuts.
+    """Return a line of the table, and z in all modes: of a cut and halves, or of several.
 
-    Of these all together, too.
+    Of several cuts all together, too.
     """
     model_file = next(p for p in (folder / "model.pdb", folder / "model.cif") if p.exists())
     model = Model().load(model_file)
     data = read_reflections(
         next(folder.glob("data*")), cell=model.cell, spacegroup=model.spacegroup
     )
-    half = np.random.default_rng(1).random(len(data)) < 0.5
     z: list[np.ndarray] = []
     for mode in modes:
         whole = occupancies(model_file, data, mode)
@@ -194,13 +204,11 @@ def row(folder: Path, modes: list[str], cuts: tuple[float, ...]) -> tuple[str, l
             occupancies(model_file, data.select(data.s_squared < d_min**-2), mode)
             for d_min in resolutions(data, cuts)
         ]
-        own = [cut_z(whole, part, mode) for part in at_cuts]
+        z += [cut_z(whole, part, mode) for part in at_cuts]
         if len(cuts) > 1:
-            more = np.concatenate(own)
-        else:
-            halves = (occupancies(model_file, thinned(data, part), mode) for part in (half, ~half))
-            more = half_z(whole, *halves, mode)
-        z += [*own, more]
+            z.append(np.concatenate(z[-len(cuts) :]))
+        splits = range(1, (SPLITS if len(cuts) > 1 else 1) + 1)
+        z.append(np.concatenate([split_z(whole, model_file, data, mode, s) for s in splits]))
     name = folder.parent.name + "/" + folder.name if folder.parent.name == "baz2b" else folder.name
     columns = " | ".join(rms(each) for each in z)
     at = ", ".join(map(str, resolutions(data, cuts)))
@@ -215,11 +223,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(SETS))
     parser.add_argument("--modes", nargs="*", default=list(MODES), choices=MODES)
     parser.add_argument(
-        "--several", action="store_true", help="several cuts, in the place of one and halves"
+        "--several", action="store_true", help="several cuts, and halves of several splits"
     )
     given = parser.parse_args()
     cuts = CUTS if given.several else (CUT,)
-    columns = [*(f"{c} d_min" for c in CUTS), "all cuts"] if given.several else ["cut", "halves"]
+    several = [*(f"{c} d_min" for c in CUTS), "all cuts", "halves"]
+    columns = several if given.several else ["cut", "halves"]
     head = " | ".join(f"{mode}: {what}" for mode in given.modes for what in columns)
     lines = [
         f"| data set | d_min, {'cuts' if given.several else 'cut'}, A | {head} |",

@@ -304,18 +304,14 @@ class _Run:
                 if kind in self.at.space
             }
             change = moved[Kind.OCCUPANCY]
-            small = change < self.options.tolerance and moved.get(Kind.B_GROUP, 0.0) < B_TOLERANCE
-            converged = small and not search.failed and (cycle > 1 or total == 1)
-            if converged and self.b_shifts is None:
-                self._stay(search.point)
-            else:
-                self._take(search.point, find_shrink=cycle == 1 < total)
+            self._take(search.point, find_shrink=cycle == 1 < total)
             statistics = self.experiment.statistics(self._f_model(self.at))
             self.history.append(Cycle(cycle, change, statistics))
             self.progress(Progress(Step.SOLVING, cycle, total, change))
             if search.failed:
                 return Status(False, search.status, cycle)
-            if converged:
+            small = change < self.options.tolerance and moved.get(Kind.B_GROUP, 0.0) < B_TOLERANCE
+            if small and (cycle > 1 or total == 1):
                 return Status(True, self._reason(), cycle)
         still = f"an occupancy still changed by {change:.4f}"
         if change < self.options.tolerance:
@@ -448,14 +444,6 @@ class _Run:
         full = self.start.copy()
         full[self.refined] = at[Kind.OCCUPANCY]
         return full
-
-    def _stay(self, at: Point) -> None:
-        """Make occupancies that hardly changed those of the run; what they were found with stays.
-
-        Solvent, scale and errors made anew would be the same, short of what counts as converged.
-        """
-        self.model.assign_group_occupancies(self._of_all_groups(at))
-        self.at = self._here(at)
 
     def _take(self, at: Point, *, find_shrink: bool = False) -> None:
         """Make a point that of the run and of the model; renew mask, scale and errors.
