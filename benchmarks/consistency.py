@@ -6,6 +6,7 @@ python benchmarks/consistency.py --shared ../shared/data --out docs/consistency.
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,7 @@ class Estimates:
     held
         Their su with coordinates, B and displaced solvent known.
     answers
-        How they answer to these; None where they do not count in su.
+        How they answer to these; None where that is not asked for, or does not count in su.
     """
 
     value: np.ndarray
@@ -111,7 +112,7 @@ def occupancies(model_file: Path, data: ReflectionData, mode: str) -> Estimates:
         options |= {"monomers": monomers, "no_restraints": model_file.parent.name in ATOMIC}
     if mode == "with waters":
         model.regroup(waters=True)
-    with answers() as of_refined:
+    with answers() if mode in HELD else nullcontext({}) as of_refined:
         found = refine_to_maximum(model, data, RefineOptions(**options))
     solution, groups = found.solution, found.solution.groups
     value = solution.occupancy.copy()
@@ -123,17 +124,17 @@ def occupancies(model_file: Path, data: ReflectionData, mode: str) -> Estimates:
             found.covariance.matrix @ gradient[found.at.space.place(Kind.OCCUPANCY)]
         )
     counts = np.isfinite(solution.su)
-    if mode in ("as printed", "with waters"):
+    if mode in HELD:
         counts &= np.array([Flag.HELD_OFF not in flags for flags in solution.results.flags])
     if mode in ("relaxed", "jointly"):
         counts &= np.all([(q > 0.02) & (q < 0.98) for q in (solution.occupancy, value)], axis=0)
     chosen = np.flatnonzero(groups.refined & (groups.set_index < 0)).tolist()
     chosen += [s.groups[0] for s in groups.sets if groups.refined[s.groups[0]]]
-    held, place = solution.su.copy(), {int(g): i for i, g in enumerate(found.refined)}
-    held[found.refined] = np.sqrt(np.diag(found.covariance.matrix))
+    place = np.searchsorted(found.refined, chosen)
     return Estimates(
-        np.where(counts, value, np.nan)[chosen], solution.su[chosen], held[chosen],
-        [of_refined.get(place[g]) for g in chosen],
+        np.where(counts, value, np.nan)[chosen], solution.su[chosen],
+        np.sqrt(np.diag(found.covariance.matrix))[place],
+        [of_refined.get(i) for i in place.tolist()],
     )  # fmt: skip
 
 

@@ -13,6 +13,9 @@ from multicopy_refinement.places import in_runs
 from multicopy_refinement.solve import local
 from multicopy_refinement.solve.gauss_newton import null_space
 
+#: Unknown k of atom i has the name OF_ATOM i + k; no atom has as many.
+OF_ATOM = 16
+
 
 @dataclass(frozen=True, eq=False)
 class Answer:
@@ -86,9 +89,9 @@ def _answers_of(
     least = local.UNSEEN_SU**-2 * np.eye(len(own_free))
     covariance = free @ np.linalg.inv(own_free + least) @ free.T
     slope = -covariance @ s[:n_own, n_own:]
-    errors = s[n_own:, n_own:] + said[np.ix_(held, held)] + s[n_own:, :n_own] @ slope
+    information = s[n_own:, n_own:] + said[np.ix_(held, held)] + s[n_own:, :n_own] @ slope
     name = _names(of, np.concatenate([own, others]), near)
-    errors = np.linalg.inv(errors)
+    errors = np.linalg.inv(information)
     return {int(g): Answer(name, slope[i], errors) for i, g in enumerate(own.tolist())}
 
 
@@ -99,5 +102,5 @@ def _names(of: local.Local, both: np.ndarray, near: np.ndarray) -> np.ndarray:
     in_doubt = twice[of.pockets[twice].any(axis=1)] + len(of.of_groups)
     places = of.place[near]
     sizes = (of.offset[places + 1] - of.offset[places]).astype(np.int64)
-    of_atoms = np.repeat(16 * near, sizes) + in_runs(np.zeros_like(sizes), sizes)
+    of_atoms = np.repeat(OF_ATOM * near, sizes) + in_runs(np.zeros_like(sizes), sizes)
     return np.concatenate([-1 - displaced, -1 - in_doubt, of_atoms])

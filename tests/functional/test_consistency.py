@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from consistency import Estimates, cut_z, half_z
-from held import Answer, answers
+from held import OF_ATOM, Answer, answers
 from helpers import atom_line, pdb_text, write_text
 from multicopy_refinement import Model, RefineOptions, read_reflections
 from multicopy_refinement.refinement.macrocycle import refine_to_maximum
@@ -55,7 +55,7 @@ def test_an_occupancy_answers_to_a_b_that_is_held_as_the_slope_says(crystal, cut
         other = np.full(N_WATERS, 15.0)
         other[group] += 2.0
         there = refined(crystal, other, cut)[0].at["occupancy"]
-        (at,) = np.flatnonzero(found[group].name == 16 * group + B)
+        (at,) = np.flatnonzero(found[group].name == OF_ATOM * group + B)
         slopes.append(((there - here)[group] / 2.0, found[group].slope[at]))
     seen, said = np.transpose(slopes)
     assert (seen > 0.005).all()
